@@ -1,0 +1,213 @@
+//! What an alert rests on. On the edges each kind is a plain object; in the store it keeps its tag.
+
+use crate::id::{CheckpointId, DeviceId, GuardId, ShiftId};
+use crate::time::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The evidence of one alert.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Evidence {
+    /// Section 3.
+    Inactivity(Box<InactivityEvidence>),
+    /// Section 6.
+    Run(Box<RunEvidence>),
+    /// Section 8.
+    Silence(SilenceEvidence),
+    /// Section 2: nobody came.
+    Absence(AbsenceEvidence),
+    /// Section 2: a break without end.
+    Break(BreakEvidence),
+    /// Section 7.
+    Safety(SafetyEvidence),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Stored {
+    Inactivity(Box<InactivityEvidence>),
+    Run(Box<RunEvidence>),
+    Silence(SilenceEvidence),
+    Absence(AbsenceEvidence),
+    Break(BreakEvidence),
+    Safety(SafetyEvidence),
+}
+
+impl Serialize for Evidence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return match self {
+                Self::Inactivity(e) => e.serialize(serializer),
+                Self::Run(e) => e.serialize(serializer),
+                Self::Silence(e) => e.serialize(serializer),
+                Self::Absence(e) => e.serialize(serializer),
+                Self::Break(e) => e.serialize(serializer),
+                Self::Safety(e) => e.serialize(serializer),
+            };
+        }
+        match self.clone() {
+            Self::Inactivity(e) => Stored::Inactivity(e),
+            Self::Run(e) => Stored::Run(e),
+            Self::Silence(e) => Stored::Silence(e),
+            Self::Absence(e) => Stored::Absence(e),
+            Self::Break(e) => Stored::Break(e),
+            Self::Safety(e) => Stored::Safety(e),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Evidence {
+    /// Only from the store: on the edges, evidence is read as JSON.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Stored::deserialize(deserializer)? {
+            Stored::Inactivity(e) => Self::Inactivity(e),
+            Stored::Run(e) => Self::Run(e),
+            Stored::Silence(e) => Self::Silence(e),
+            Stored::Absence(e) => Self::Absence(e),
+            Stored::Break(e) => Self::Break(e),
+            Stored::Safety(e) => Self::Safety(e),
+        })
+    }
+}
+
+/// What one signal says of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SignalState {
+    /// The thing happened.
+    Active,
+    /// It did not, and would have been seen.
+    Inactive,
+    /// It cannot be known, or was not due.
+    Unobserved,
+}
+
+/// One of the four signals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// What it says.
+    pub state: SignalState,
+    /// How many things it counted: phone events, usable fixes, completed tasks, scans.
+    pub count: u32,
+    /// What it weighs in the score, in thousandths; 0 if it does not count.
+    pub weight: u16,
+}
+
+/// The four signals of one evaluation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signals {
+    /// Phone events.
+    pub phone: Signal,
+    /// Displacement.
+    pub movement: Signal,
+    /// Tasks completed.
+    pub tasks: Signal,
+    /// Checkpoints scanned.
+    pub tours: Signal,
+}
+
+/// A position with the radius of its uncertainty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastPosition {
+    /// Degrees north.
+    pub lat: f64,
+    /// Degrees east.
+    pub lon: f64,
+    /// Metres.
+    pub accuracy_m: f64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What an evaluation saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InactivityEvidence {
+    /// Start of the window, inside it.
+    pub window_start: Timestamp,
+    /// End of the window, outside it: the instant of the evaluation.
+    pub window_end: Timestamp,
+    /// The four signals.
+    pub signals: Signals,
+    /// In thousandths, after the deep-night factor.
+    pub score: u16,
+    /// Whether the evaluation fell in the deep night.
+    pub deep_night: bool,
+    /// How many inactive evaluations there were in a row.
+    pub consecutive: u32,
+    /// The last sign that the guard gave.
+    pub last_activity_at: Option<Timestamp>,
+    /// What it was: `phone`, `scan`, `task`, `attendance`, `steps`.
+    pub last_activity: Option<String>,
+    /// Whole minutes from then to the evaluation.
+    pub minutes_since: Option<i64>,
+    /// Where the handset was last seen.
+    pub last_position: Option<LastPosition>,
+    /// Seconds away from the stay point.
+    pub moving_secs: i64,
+    /// What the classic rule would have summed, in metres, beside the verdict.
+    pub summed_distance_m: i64,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEvidence {
+    /// When it was due.
+    pub scheduled_at: Timestamp,
+    /// Until when it had to start.
+    pub start_by: Timestamp,
+    /// Until when it had to be done.
+    pub close_by: Timestamp,
+    /// Distinct checkpoints scanned.
+    pub scanned: Vec<CheckpointId>,
+    /// Those that were not.
+    pub missing: Vec<CheckpointId>,
+    /// Percent of them scanned.
+    pub coverage: u8,
+    /// Whether the scanning instruments were observed; if not, it cannot be known.
+    pub observed: bool,
+}
+
+/// How a device fell silent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilenceEvidence {
+    /// Which.
+    pub device: DeviceId,
+    /// Its last message, if there ever was one.
+    pub last_message_at: Option<Timestamp>,
+    /// Whether its last will said so.
+    pub last_will: bool,
+    /// Its last charge in thousandths: an empty battery is not a fault.
+    pub battery_permille: Option<u16>,
+}
+
+/// Who did not come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AbsenceEvidence {
+    /// To which shift.
+    pub shift: ShiftId,
+    /// When it started.
+    pub starts_at: Timestamp,
+    /// When it ends.
+    pub ends_at: Timestamp,
+}
+
+/// Which break did not end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakEvidence {
+    /// Its start.
+    pub break_start: Timestamp,
+    /// How long it may be, in minutes.
+    pub max_break_mins: i64,
+}
+
+/// A call for help.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SafetyEvidence {
+    /// From which device.
+    pub device: DeviceId,
+    /// Who carries it.
+    pub guard: Option<GuardId>,
+    /// What was said.
+    pub note: Option<String>,
+    /// Where the handset was last seen.
+    pub last_position: Option<LastPosition>,
+}

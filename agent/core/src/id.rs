@@ -1,0 +1,188 @@
+//! Names of things. An id that exists is valid: 1-64 characters of `A-Z a-z 0-9 . _ -`.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// The longest id, in characters (contract: 64 keeps topics and keys short).
+pub const MAX_ID_CHARS: usize = 64;
+
+/// A text that is no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is not an id: 1 to 64 characters of A-Z a-z 0-9 . _ - are allowed")]
+pub struct InvalidId {
+    /// The text as it was found, cut to 80 characters.
+    pub found: String,
+}
+
+fn check(text: &str) -> Result<(), InvalidId> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=MAX_ID_CHARS).contains(&text.len()) && text.bytes().all(legal) {
+        return Ok(());
+    }
+    Err(InvalidId { found: text.chars().take(80).collect() })
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` and makes an id of it.
+            pub fn new(text: &str) -> Result<Self, InvalidId> {
+                check(text).map(|()| Self(text.into()))
+            }
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::new(&text)
+            }
+        }
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A customer of the guarding company's NOC.
+    TenantId,
+    /// A client of the tenant: whose site it is.
+    ClientId,
+    /// A guarded site.
+    SiteId,
+    /// The box on which the agent runs.
+    GatewayId,
+    /// A person on guard.
+    GuardId,
+    /// A handset, a fixed reader, a GPS receiver or a button.
+    DeviceId,
+    /// A place to visit.
+    CheckpointId,
+    /// The definition of a patrol.
+    TourId,
+    /// A rostered interval.
+    ShiftId,
+    /// A piece of work with a deadline.
+    TaskId,
+}
+
+/// A card or tag in its normal form: upper-case hex digits without separators.
+///
+/// One card is spelled `04A1B2C3`, `04:a1:b2:c3` or `04-A1-B2-C3` by different readers; all are one tag.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tag(Arc<str>);
+
+/// A text that names no tag.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is not a tag: 2 to 40 hex digits are allowed, in any case, with : - . or spaces between")]
+pub struct InvalidTag {
+    /// The text as it was found, cut to 80 characters.
+    pub found: String,
+}
+
+impl Tag {
+    /// Reads a tag in any spelling.
+    pub fn new(text: &str) -> Result<Self, InvalidTag> {
+        let mut digits = String::with_capacity(text.len().min(40));
+        for c in text.chars() {
+            match c {
+                ':' | '-' | '.' | ' ' => {}
+                c if c.is_ascii_hexdigit() && digits.len() < 40 => digits.push(c.to_ascii_uppercase()),
+                _ => return Err(InvalidTag { found: text.chars().take(80).collect() }),
+            }
+        }
+        if digits.len() < 2 {
+            return Err(InvalidTag { found: text.chars().take(80).collect() });
+        }
+        Ok(Self(digits.into()))
+    }
+
+    /// The normal form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Tag {
+    type Error = InvalidTag;
+    fn try_from(text: String) -> Result<Self, InvalidTag> {
+        Self::new(&text)
+    }
+}
+
+impl From<Tag> for String {
+    fn from(tag: Tag) -> String {
+        tag.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_hold_the_contract() {
+        for good in ["G-7", "hs_1.a", &"x".repeat(64)] {
+            assert!(GuardId::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a/b", "a b", "+", "#", "é", &"x".repeat(65)] {
+            assert!(GuardId::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_card_has_one_normal_form() {
+        let plain = Tag::new("04A1B2C3").unwrap();
+        for spelling in ["04:a1:b2:c3", "04-A1-B2-C3", "04 a1 b2 c3", "04a1b2c3"] {
+            assert_eq!(Tag::new(spelling).unwrap(), plain);
+        }
+        for bad in ["", "4", "zz", "04A1B2C3x", &"0".repeat(41)] {
+            assert!(Tag::new(bad).is_err(), "{bad}");
+        }
+    }
+}

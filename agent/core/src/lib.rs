@@ -1,0 +1,23 @@
+//! The pure half of Vigil: the rules of the night as a state machine.
+//!
+//! ```text
+//!  observation ──► Engine::on_observation ─┐            ┌─ alert revisions
+//!                                          ├─► Commit ──┤
+//!  time ─────────► Engine::on_deadline ────┘            └─ records (runs, blind intervals)
+//!                         │
+//!    duty ─ who is on duty, on break, off
+//!    windows ─ what happened in a guard's last two hours of duty
+//!    movement ─ whether the handset really moved
+//!    rules/* ─ one file a rule: they read the above and raise, clear or withdraw
+//! ```
+//!
+//! Nothing here reads a clock, does I/O, awaits, or iterates in an order that could change: the same
+//! site and the same inputs give the same alerts, byte for byte, live, after a restart or from a file.
+
+pub mod alert;
+pub mod evidence;
+pub mod id;
+pub mod observation;
+pub mod policy;
+pub mod site;
+pub mod time;

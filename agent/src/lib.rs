@@ -1,0 +1,4 @@
+//! The daemon: sources, pump, store, pages and commands around the pure core.
+
+pub mod clock;
+pub mod sources;
