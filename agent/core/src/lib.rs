@@ -16,8 +16,11 @@
 
 pub mod alert;
 pub mod evidence;
+pub mod geofence;
 pub mod id;
+pub mod movement;
 pub mod observation;
 pub mod policy;
 pub mod site;
 pub mod time;
+pub mod windows;
