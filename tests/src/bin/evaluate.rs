@@ -91,15 +91,14 @@ impl Case {
     fn judge(&self, trace: &Trace) -> Movement {
         let mut kept: Trace = Vec::new();
         let enough = Span::from_millis(self.sample.millis() * 95 / 100);
-        for (at, fix) in trace.iter() {
+        let inside = trace.iter().filter(|(at, _)| self.from <= *at && *at < self.to);
+        for (at, fix) in inside {
             if kept.last().is_none_or(|(last, _)| at.since(*last) >= enough) {
                 kept.push((*at, *fix));
             }
         }
         // The phone sampled first; what is unusable falls out afterwards.
-        kept.retain(|(at, f)| {
-            self.from <= *at && *at < self.to && f.accuracy_m > 0.0 && f.accuracy_m <= 200.0
-        });
+        kept.retain(|(_, f)| f.accuracy_m > 0.0 && f.accuracy_m <= 200.0);
         displacement(&kept, self.from, self.to, Some(45.0))
     }
 }
