@@ -15,12 +15,19 @@
 //! site and the same inputs give the same alerts, byte for byte, live, after a restart or from a file.
 
 pub mod alert;
+pub mod book;
+pub mod deadline;
+pub mod duty;
+pub mod engine;
 pub mod evidence;
 pub mod geofence;
 pub mod id;
 pub mod movement;
 pub mod observation;
 pub mod policy;
+pub mod roster;
+pub mod rules;
 pub mod site;
 pub mod time;
+pub mod watch;
 pub mod windows;

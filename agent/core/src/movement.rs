@@ -186,7 +186,7 @@ fn median_spacing_ms(used: &[Used]) -> Option<f64> {
 /// Step 5: half the gap to each neighbour, bounded.
 #[expect(clippy::cast_possible_truncation, reason = "at most 600,000 ms")]
 fn standing_for_ms(used: &[Used], counting: &[bool], from: Timestamp, to: Timestamp) -> i64 {
-    let most = median_spacing_ms(used).map_or(90_000, |s| (1.2 * s).min(600_000.0).max(90_000.0) as i64);
+    let most = median_spacing_ms(used).map_or(90_000, |s| (1.2 * s).clamp(90_000.0, 600_000.0) as i64);
     let window_ms = to.since(from).millis();
     let stands_for = |(i, u): (usize, &Used)| {
         let before = match i.checked_sub(1).and_then(|j| used.get(j)) {

@@ -1,0 +1,55 @@
+//! Why the engine wakes: every deadline is a variant with its reason.
+
+use crate::alert::AlertId;
+use crate::id::{DeviceId, GuardId, ShiftId, TourId};
+use crate::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// Something that falls due. Of one instant, they fire in the order of the variants.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deadline {
+    /// Runs and shifts of the next day must be known before they start.
+    Plan,
+    /// A shift's guard has not checked in by the end of the grace.
+    ShiftStart(Timestamp, ShiftId),
+    /// A break has lasted as long as a break may.
+    BreakOver(GuardId, Timestamp),
+    /// A last will was not taken back at once.
+    DeviceOffline(DeviceId, Timestamp),
+    /// A watched device has said nothing for as long as it may. Armed lazily: it looks again when it fires.
+    DeviceSilent(DeviceId),
+    /// A run should have started.
+    RunStartBy(Timestamp, TourId),
+    /// A run should be done.
+    RunCloseBy(Timestamp, TourId),
+    /// A cycle is over: every guard on duty is evaluated at this multiple of it.
+    Evaluate(Timestamp),
+    /// Nobody has answered an alert that must be answered.
+    Escalate(AlertId),
+    /// What is too old to matter is forgotten.
+    Forget,
+}
+
+/// Every deadline with the instant at which it is judged. It is derived from the state and never stored.
+#[derive(Debug, Clone, Default)]
+pub struct Agenda(BTreeSet<(Timestamp, Deadline)>);
+
+impl Agenda {
+    /// Arms a deadline; twice is once.
+    pub fn arm(&mut self, judged_at: Timestamp, deadline: Deadline) {
+        self.0.insert((judged_at, deadline));
+    }
+
+    /// When the next one is judged.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.0.first().map(|(t, _)| *t)
+    }
+
+    /// The next one that is judged at or before `now`.
+    pub fn take_due(&mut self, now: Timestamp) -> Option<(Timestamp, Deadline)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.0.pop_first()
+    }
+}

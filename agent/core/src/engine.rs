@@ -1,0 +1,351 @@
+//! The engine: it dispatches and decides nothing itself. Inputs go in by `on_*`, effects come out as a [`Commit`].
+
+use crate::alert::Alert;
+use crate::book::{AlertBook, LATE};
+use crate::deadline::{Agenda, Deadline};
+use crate::duty::Shape;
+use crate::id::{DeviceId, GuardId};
+use crate::observation::{Kind, Observation};
+use crate::rules::attendance::Roster;
+use crate::rules::instruments::Instrument;
+use crate::rules::tasks::TaskLog;
+use crate::rules::tours::{RunLog, RunRecord};
+use crate::site::Site;
+use crate::time::{Span, Timestamp};
+use crate::watch::Watch;
+use crate::windows::Intervals;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How far ahead runs and shifts are known. Longer than the longest `early` (24 h) and the planning interval.
+const PLAN_AHEAD: Span = Span::from_hours(26);
+/// How often the plan is carried forward and what is too old is forgotten.
+const HOURLY: Span = Span::from_hours(1);
+
+/// The state machine of one site.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) site: Arc<Site>,
+    pub(crate) state: State,
+    /// Derived from the state.
+    pub(crate) agenda: Agenda,
+    /// Derived from the state: the shape of each guard's time.
+    pub(crate) shapes: BTreeMap<GuardId, Shape>,
+    /// What the input in hand has caused so far.
+    pub(crate) effects: Effects,
+}
+
+/// Everything that the engine knows; the rest is derived from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub(crate) now: Timestamp,
+    pub(crate) began: Timestamp,
+    pub(crate) planned_until: Timestamp,
+    pub(crate) next_evaluation: Timestamp,
+    pub(crate) next_hour: Timestamp,
+    /// When the agent was down: nothing that only its blindness can explain raises an alert.
+    pub(crate) blind: Intervals,
+    /// Until then, deadlines that passed in blindness wait for what is on its way.
+    pub(crate) not_before: Timestamp,
+    pub(crate) guards: BTreeMap<GuardId, Watch>,
+    pub(crate) devices: BTreeMap<DeviceId, Instrument>,
+    pub(crate) roster: Roster,
+    pub(crate) runs: RunLog,
+    pub(crate) tasks: TaskLog,
+    pub(crate) book: AlertBook,
+}
+
+/// What followed from one input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Effects {
+    /// Alert revisions, in order.
+    pub alerts: Vec<Alert>,
+    /// Facts for the record, in order.
+    pub records: Vec<Record>,
+}
+
+/// A fact that is reported but is no alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// A run closed, or late evidence changed how it closed.
+    Run(RunRecord),
+}
+
+/// One input with all that follows from it: it is stored whole or not at all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    /// The input, if it was an observation.
+    pub observation: Option<(Observation, Outcome)>,
+    /// What followed.
+    pub effects: Effects,
+}
+
+/// What became of an observation. Nothing vanishes without a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It counted.
+    Applied,
+    /// It counted, though it came more than a cycle after it happened.
+    Late,
+    /// The same event was there before.
+    Duplicate,
+    /// It happened more than 72 h ago: kept, but nothing can follow from it.
+    TooOld,
+    /// Its device left the site file since it was received.
+    UnknownDevice,
+    /// Its tag or guard is in no site file.
+    UnknownTag,
+}
+
+impl Outcome {
+    /// The name on every edge.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Late => "late",
+            Self::Duplicate => "duplicate",
+            Self::TooOld => "too_old",
+            Self::UnknownDevice => "unknown_device",
+            Self::UnknownTag => "unknown_tag",
+        }
+    }
+}
+
+/// A snapshot that cannot be read: the journal is replayed instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the snapshot of the engine does not decode: {0}")]
+pub struct BadSnapshot(String);
+
+impl Engine {
+    /// An engine that has seen nothing; what fell due before `began` is not judged.
+    pub fn new(site: Arc<Site>, began: Timestamp) -> Self {
+        let state = State {
+            now: began,
+            began,
+            planned_until: began - PLAN_AHEAD,
+            next_evaluation: began.floor_to(site.policy.inactivity.cycle),
+            next_hour: began,
+            blind: Intervals::default(),
+            not_before: began,
+            guards: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            roster: Roster::default(),
+            runs: RunLog::default(),
+            tasks: TaskLog::default(),
+            book: AlertBook::default(),
+        };
+        let mut engine = Self::around(site, state);
+        if engine.state.next_evaluation + engine.settle() < began {
+            engine.state.next_evaluation = engine.state.next_evaluation + engine.site.policy.inactivity.cycle;
+        }
+        engine.take_site_tasks();
+        engine.derive();
+        engine.on_plan();
+        engine
+    }
+
+    fn around(site: Arc<Site>, state: State) -> Self {
+        Self { site, state, agenda: Agenda::default(), shapes: BTreeMap::new(), effects: Effects::default() }
+    }
+
+    /// An observation: everything that fell due before it was received fires first.
+    pub fn on_observation(&mut self, observation: Observation) -> Commit {
+        self.fire_due(observation.received_at);
+        self.state.now = self.state.now.max(observation.received_at);
+        let outcome = self.apply(&observation);
+        Commit { observation: Some((observation, outcome)), effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// Time passed: everything that is due at or before `now` fires.
+    pub fn on_deadline(&mut self, now: Timestamp) -> Commit {
+        self.fire_due(now);
+        self.state.now = self.state.now.max(now);
+        Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// The agent was down from `down_from` until `up_at`.
+    pub fn on_restart(&mut self, down_from: Timestamp, up_at: Timestamp) -> Commit {
+        if up_at > down_from {
+            self.state.blind.add(down_from, up_at);
+            self.state.not_before = up_at + self.settle();
+        }
+        self.state.now = self.state.now.max(up_at);
+        Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// The site file changed: runs that have not begun are planned anew, everything known stays.
+    pub fn on_site(&mut self, site: Arc<Site>, now: Timestamp) -> Commit {
+        self.fire_due(now);
+        self.state.now = self.state.now.max(now);
+        self.site = site;
+        self.state.runs.forget_unstarted(self.state.now);
+        self.state.roster.forget_after(self.state.now);
+        self.state.planned_until = self.state.now;
+        let cycle = self.site.policy.inactivity.cycle;
+        self.state.next_evaluation = self.state.now.floor_to(cycle) + cycle;
+        self.take_site_tasks();
+        self.derive();
+        self.on_plan();
+        Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// When `on_deadline` is next of use.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.agenda.next().map(|due| due.max(self.state.not_before))
+    }
+
+    /// The site whose rules apply.
+    pub const fn site(&self) -> &Arc<Site> {
+        &self.site
+    }
+
+    /// The latest instant that the engine knows of.
+    pub const fn now(&self) -> Timestamp {
+        self.state.now
+    }
+
+    /// Every alert that can still change.
+    pub const fn book(&self) -> &AlertBook {
+        &self.state.book
+    }
+
+    /// The state as bytes, for [`Engine::restore`].
+    pub fn snapshot(&self) -> Result<Vec<u8>, BadSnapshot> {
+        postcard::to_allocvec(&self.state).map_err(|e| BadSnapshot(e.to_string()))
+    }
+
+    /// The engine as it stood when the snapshot was taken; every deadline is derived again.
+    pub fn restore(site: Arc<Site>, snapshot: &[u8]) -> Result<Self, BadSnapshot> {
+        let (state, rest) = postcard::take_from_bytes(snapshot).map_err(|e| BadSnapshot(e.to_string()))?;
+        if !rest.is_empty() {
+            return Err(BadSnapshot(format!("{} bytes too many", rest.len())));
+        }
+        let mut engine = Self::around(site, state);
+        engine.derive();
+        Ok(engine)
+    }
+
+    pub(crate) fn settle(&self) -> Span {
+        self.site.policy.settle.0
+    }
+
+    /// Rebuilds what is derived: the shape of everyone's time, and every deadline.
+    fn derive(&mut self) {
+        self.agenda = Agenda::default();
+        let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
+        guards.iter().for_each(|g| self.reshape(g));
+        self.agenda
+            .arm(self.state.next_evaluation + self.settle(), Deadline::Evaluate(self.state.next_evaluation));
+        self.agenda.arm(self.state.next_hour, Deadline::Plan);
+        self.arm_runs();
+        self.arm_roster();
+        let devices: Vec<DeviceId> = self.state.devices.keys().cloned().collect();
+        devices.iter().for_each(|d| self.arm_silence(d));
+        let alerts: Vec<_> = self.state.book.iter().map(|a| a.id).collect();
+        alerts.into_iter().for_each(|id| self.arm_escalation(id));
+    }
+
+    fn fire_due(&mut self, now: Timestamp) {
+        if now < self.state.not_before {
+            return;
+        }
+        while let Some((due, deadline)) = self.agenda.take_due(now) {
+            self.state.now = self.state.now.max(due);
+            self.fire(deadline);
+        }
+    }
+
+    fn fire(&mut self, deadline: Deadline) {
+        match deadline {
+            Deadline::Plan => self.on_plan(),
+            Deadline::ShiftStart(starts_at, shift) => self.on_shift_start(starts_at, &shift),
+            Deadline::BreakOver(guard, from) => self.on_break_over(&guard, from),
+            Deadline::DeviceOffline(device, since) => self.on_offline_settled(&device, since),
+            Deadline::DeviceSilent(device) => self.on_silence(&device),
+            Deadline::RunStartBy(scheduled_at, tour) => self.on_start_by(scheduled_at, &tour),
+            Deadline::RunCloseBy(scheduled_at, tour) => self.on_close_by(scheduled_at, &tour),
+            Deadline::Evaluate(at) => self.on_evaluate(at),
+            Deadline::Escalate(alert) => self.on_escalate(alert),
+            Deadline::Forget => self.on_forget(),
+        }
+    }
+
+    /// Carries the plan forward, hourly.
+    fn on_plan(&mut self) {
+        let at = self.state.next_hour;
+        let until = at + PLAN_AHEAD;
+        if until > self.state.planned_until {
+            self.plan_runs(self.state.planned_until, until);
+            self.plan_shifts(self.state.planned_until, until);
+            self.state.planned_until = until;
+        }
+        self.state.next_hour = at + HOURLY;
+        let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
+        guards.iter().for_each(|g| self.reshape(g));
+        self.agenda.arm(self.state.next_hour, Deadline::Plan);
+        self.agenda.arm(at, Deadline::Forget);
+    }
+
+    fn apply(&mut self, observation: &Observation) -> Outcome {
+        let site = Arc::clone(&self.site);
+        let Some(device) = site.device(observation.device.as_str()) else { return Outcome::UnknownDevice };
+        if !self.instrument(&device.id).is_new(observation.identity) {
+            return Outcome::Duplicate;
+        }
+        // What has been received cannot lie in the future: a clock that is ahead must never mute a device.
+        let at = observation.at.min(observation.received_at);
+        if let Kind::Status { online: false } = observation.kind {
+            self.on_last_will(device, observation.received_at);
+            return Outcome::Applied;
+        }
+        self.on_heard(device, at, observation.received_at);
+        if observation.received_at.since(at) > LATE {
+            return Outcome::TooOld;
+        }
+        let known = self.dispatch(device, at, &observation.kind);
+        if !known {
+            return Outcome::UnknownTag;
+        }
+        if observation.received_at.since(at) > self.site.policy.inactivity.cycle {
+            self.on_late_evidence(at);
+            return Outcome::Late;
+        }
+        Outcome::Applied
+    }
+
+    fn dispatch(&mut self, device: &crate::site::Device, at: Timestamp, kind: &Kind) -> bool {
+        match kind {
+            Kind::Heartbeat(heartbeat) => self.on_heartbeat(device, at, heartbeat),
+            Kind::Location(fix) => self.on_fix(device, at, fix),
+            Kind::Scan(scan) => return self.on_scan(device, at, scan),
+            Kind::Task(update) => self.on_task(device, at, update),
+            Kind::Attendance(attendance) => return self.on_attendance(device, at, attendance),
+            Kind::Activity(_) => self.on_activity(device, at),
+            Kind::Sos(note) => self.on_sos(device, at, note.as_deref()),
+            Kind::Status { .. } => {}
+        }
+        true
+    }
+
+    fn on_forget(&mut self) {
+        let horizon = self.state.now - LATE;
+        self.state.blind.forget_before(horizon);
+        self.state.book.forget_before(horizon);
+        self.state.runs.forget_before(horizon);
+        self.state.roster.forget_before(horizon);
+        self.state.tasks.forget_before(horizon);
+        let attendance = self.site.policy.attendance.clone();
+        let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
+        for guard in guards {
+            let keep_from = self.keep_from(&guard, horizon);
+            if let Some(watch) = self.state.guards.get_mut(&guard) {
+                watch.duty.forget_before(horizon, &attendance);
+                watch.forget_before(keep_from, horizon);
+            }
+        }
+        let heard_from = self.state.now - Span::from_hours(26);
+        self.state.devices.values_mut().for_each(|d| d.heard.forget_before(heard_from));
+    }
+}

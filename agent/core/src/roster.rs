@@ -1,0 +1,111 @@
+//! Shifts and tours as they occur: the wall clock of the site turned into instants.
+
+use crate::id::{GuardId, ShiftId, TourId};
+use crate::site::{Shift, ShiftHours, Site};
+use crate::time::{LocalTime, Timestamp};
+use chrono::{Days as DateStep, NaiveDate};
+use serde::{Deserialize, Serialize};
+
+/// One occurrence of a shift.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurrence {
+    /// Of which shift.
+    pub shift: ShiftId,
+    /// Whose.
+    pub guard: GuardId,
+    /// Its start.
+    pub starts_at: Timestamp,
+    /// Its end.
+    pub ends_at: Timestamp,
+    /// Its rostered breaks.
+    pub breaks: Vec<(Timestamp, Timestamp)>,
+}
+
+/// Every shift that starts in `(after, until]`, by start and id.
+pub fn shifts(site: &Site, after: Timestamp, until: Timestamp) -> Vec<Occurrence> {
+    let mut found: Vec<_> = site.shifts.iter().flat_map(|s| occurrences(site, s, after, until)).collect();
+    found.sort_by(|a, b| (a.starts_at, &a.shift).cmp(&(b.starts_at, &b.shift)));
+    found
+}
+
+fn occurrences(site: &Site, shift: &Shift, after: Timestamp, until: Timestamp) -> Vec<Occurrence> {
+    let spans = match shift.hours {
+        ShiftHours::Once { starts_at, ends_at } => vec![(starts_at, ends_at)],
+        ShiftHours::Weekly { days, from, to } => dates(site, after, until)
+            .filter(|date| days.on(*date))
+            .map(|date| on_wall_clock(site, date, from, to))
+            .collect(),
+    };
+    let inside = spans.into_iter().filter(|(start, _)| *start > after && *start <= until);
+    inside.map(|(starts_at, ends_at)| occurrence(site, shift, starts_at, ends_at)).collect()
+}
+
+fn occurrence(site: &Site, shift: &Shift, starts_at: Timestamp, ends_at: Timestamp) -> Occurrence {
+    let pauses = dates(site, starts_at, ends_at)
+        .flat_map(|date| shift.breaks.iter().map(move |(from, to)| on_wall_clock(site, date, *from, *to)));
+    let breaks = pauses
+        .map(|(from, to)| (from.max(starts_at), to.min(ends_at)))
+        .filter(|(from, to)| from < to)
+        .collect();
+    Occurrence { shift: shift.id.clone(), guard: shift.guard.clone(), starts_at, ends_at, breaks }
+}
+
+/// From `from` on `date` to the next `to` after it; equal times are a whole day.
+fn on_wall_clock(site: &Site, date: NaiveDate, from: LocalTime, to: LocalTime) -> (Timestamp, Timestamp) {
+    let end_date = if to > from { date } else { date.checked_add_days(DateStep::new(1)).unwrap_or(date) };
+    (from.on(date, site.timezone), to.on(end_date, site.timezone))
+}
+
+/// Every start of a tour in `(after, until]`, by instant and id.
+pub fn starts(site: &Site, after: Timestamp, until: Timestamp) -> Vec<(Timestamp, TourId)> {
+    let mut found = Vec::new();
+    for tour in &site.tours {
+        for date in dates(site, after, until).filter(|date| tour.days.on(*date)) {
+            found.extend(tour.start.iter().map(|time| (time.on(date, site.timezone), tour.id.clone())));
+        }
+    }
+    found.retain(|(at, _)| *at > after && *at <= until);
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The local dates that touch `[from, until]`, with one to spare on either side for DST and midnight.
+fn dates(site: &Site, from: Timestamp, until: Timestamp) -> impl Iterator<Item = NaiveDate> + use<> {
+    let day = DateStep::new(1);
+    let first = from.local_date(site.timezone).checked_sub_days(day).unwrap_or(NaiveDate::MIN);
+    let last = until.local_date(site.timezone).checked_add_days(day).unwrap_or(NaiveDate::MAX);
+    first.iter_days().take_while(move |date| *date <= last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::{Guard, Site, tests::empty_site};
+    use crate::time::Days;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_night_shift_crosses_midnight_and_its_break_lies_behind_it() {
+        let mut parts = empty_site();
+        let guard = GuardId::new("G-1").unwrap();
+        parts.guards.push(Guard { id: guard.clone(), name: "One".into(), badge: None });
+        let (from, to) = (LocalTime::hour(20), LocalTime::hour(6));
+        parts.shifts.push(Shift {
+            id: ShiftId::new("s").unwrap(),
+            guard,
+            hours: ShiftHours::Weekly { days: Days::ALL, from, to },
+            breaks: vec![(LocalTime::hour(0), LocalTime::parse("00:30").unwrap())],
+        });
+        let site = Site::new(parts).unwrap();
+        let found = shifts(&site, at("2026-03-10T00:00:00Z"), at("2026-03-11T00:00:00Z"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].starts_at, at("2026-03-10T20:00:00+05:30"));
+        assert_eq!(found[0].ends_at, at("2026-03-11T06:00:00+05:30"));
+        let pause = (at("2026-03-11T00:00:00+05:30"), at("2026-03-11T00:30:00+05:30"));
+        assert_eq!(found[0].breaks, [pause]);
+    }
+}

@@ -1,0 +1,212 @@
+//! Section 2: who should be here and is not, and who is on a break without end.
+
+use crate::alert::{Rule, Severity, Subject};
+use crate::book::Finding;
+use crate::deadline::Deadline;
+use crate::duty::Shape;
+use crate::engine::Engine;
+use crate::evidence::{AbsenceEvidence, BreakEvidence, Evidence};
+use crate::id::{DeviceId, GuardId, ShiftId};
+use crate::observation::{Attendance, AttendanceAction};
+use crate::policy::DutyMode;
+use crate::roster::{self, Occurrence};
+use crate::site::{Device, DeviceKind};
+use crate::time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Every occurrence of a shift that still matters, by start.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Roster {
+    occurrences: Vec<Occurrence>,
+    /// Shifts that start before this instant have been judged.
+    judged_until: Timestamp,
+}
+
+impl Roster {
+    /// Every occurrence, by start.
+    pub fn occurrences(&self) -> &[Occurrence] {
+        &self.occurrences
+    }
+
+    pub(crate) fn forget_before(&mut self, instant: Timestamp) {
+        self.occurrences.retain(|o| o.ends_at >= instant);
+    }
+
+    pub(crate) fn forget_after(&mut self, instant: Timestamp) {
+        self.occurrences.retain(|o| o.starts_at <= instant);
+    }
+}
+
+impl Engine {
+    /// Learns of the shifts that start in `(after, until]`.
+    pub(crate) fn plan_shifts(&mut self, after: Timestamp, until: Timestamp) {
+        let planned = roster::shifts(&self.site, after, until);
+        let guards: Vec<GuardId> = planned.iter().map(|o| o.guard.clone()).collect();
+        for occurrence in &planned {
+            self.arm_shift(occurrence);
+        }
+        self.state.roster.occurrences.extend(planned);
+        for guard in guards {
+            // With the roster as duty, a guard is watched without ever having said a word.
+            self.watch(&guard);
+            self.reshape(&guard);
+            self.arm_handsets(&guard);
+        }
+    }
+
+    pub(crate) fn arm_roster(&mut self) {
+        for occurrence in self.state.roster.occurrences.clone() {
+            self.arm_shift(&occurrence);
+        }
+    }
+
+    fn arm_shift(&mut self, o: &Occurrence) {
+        let judged_at = self.absent_at(o) + self.settle();
+        let checked_in = self.site.policy.attendance.mode == DutyMode::CheckIn;
+        let fresh = o.starts_at >= self.state.roster.judged_until && judged_at >= self.state.began;
+        if checked_in && fresh {
+            self.agenda.arm(judged_at, Deadline::ShiftStart(o.starts_at, o.shift.clone()));
+        }
+    }
+
+    fn absent_at(&self, o: &Occurrence) -> Timestamp {
+        (o.starts_at + self.site.policy.attendance.check_in_grace).just_after()
+    }
+
+    /// The grace of a shift is over.
+    pub(crate) fn on_shift_start(&mut self, starts_at: Timestamp, shift: &ShiftId) {
+        let found =
+            self.state.roster.occurrences.iter().find(|o| o.starts_at == starts_at && o.shift == *shift);
+        let Some(o) = found.cloned() else { return };
+        let absent_at = self.absent_at(&o);
+        if !self.was_on_duty(&o.guard, o.starts_at, absent_at) {
+            let name = self.site.guard(&o.guard).map_or(o.guard.as_str(), |g| g.name.as_str());
+            let clock = o.starts_at.local_clock(self.site.timezone);
+            let finding = Finding {
+                rule: Rule::GuardAbsent,
+                severity: Severity::High,
+                subject: Subject::Guard(o.guard.clone()),
+                guard: Some(o.guard.clone()),
+                detected_at: absent_at,
+                summary: format!("{name} has not checked in for the shift that started at {clock}"),
+                evidence: Evidence::Absence(AbsenceEvidence {
+                    shift: o.shift.clone(),
+                    starts_at: o.starts_at,
+                    ends_at: o.ends_at,
+                }),
+            };
+            self.raise(finding, absent_at);
+        }
+    }
+
+    fn was_on_duty(&self, guard: &GuardId, from: Timestamp, to: Timestamp) -> bool {
+        self.shapes.get(guard).is_some_and(|s| s.on_duty.within(from, to) > Span::ZERO)
+    }
+
+    /// A guard came, went or took a break; false if nobody of that name is on the roster of this site.
+    pub(crate) fn on_attendance(&mut self, device: &Device, at: Timestamp, attendance: &Attendance) -> bool {
+        if self.site.guard(&attendance.guard).is_none() {
+            return false;
+        }
+        let guard = attendance.guard.clone();
+        if attendance.action == AttendanceAction::CheckIn && device.kind == DeviceKind::Handset {
+            self.take_up(device, &guard, at);
+        }
+        let watch = self.watch(&guard);
+        watch.trail.attended.insert_once(at, ());
+        watch.duty.on_action(at, attendance.action);
+        self.reshape(&guard);
+        self.arm_handsets(&guard);
+        match attendance.action {
+            AttendanceAction::CheckIn => self.on_check_in(&guard, at),
+            AttendanceAction::CheckOut => self.on_check_out(&guard, at),
+            AttendanceAction::BreakEnd => self.end_overrun(&guard, at),
+            AttendanceAction::BreakStart => {}
+        }
+        true
+    }
+
+    /// A handset that nobody owns is carried by whoever checked in on it last.
+    fn take_up(&mut self, device: &Device, guard: &GuardId, at: Timestamp) {
+        if device.guard.is_none() {
+            let silent_after = self.site.policy.devices.silent_after;
+            self.instrument(&device.id).carrier = Some(guard.clone());
+            crate::windows::trail::hear(&mut self.watch(guard).trail.heard, at, silent_after);
+        }
+    }
+
+    fn arm_handsets(&mut self, guard: &GuardId) {
+        let site = std::sync::Arc::clone(&self.site);
+        let handsets = site.devices.iter().filter(|d| d.kind == DeviceKind::Handset);
+        let carried: Vec<DeviceId> =
+            handsets.filter(|d| self.carrier(d).as_ref() == Some(guard)).map(|d| d.id.clone()).collect();
+        carried.iter().for_each(|d| self.arm_silence(d));
+    }
+
+    fn on_check_in(&mut self, guard: &GuardId, at: Timestamp) {
+        let subject = Subject::Guard(guard.clone());
+        let Some(alert) = self.state.book.current(Rule::GuardAbsent, &subject) else { return };
+        let (id, detected_at) = (alert.id, alert.detected_at);
+        if at < detected_at {
+            self.withdraw(id, self.state.now);
+        } else {
+            self.clear_and_resolve(id, at, "checked in", self.state.now);
+        }
+    }
+
+    fn on_check_out(&mut self, guard: &GuardId, at: Timestamp) {
+        self.end_overrun(guard, at);
+        if !self.on_duty(guard, self.state.now) {
+            self.end_episode(guard, at, self.state.now);
+        }
+    }
+
+    /// Arms the end of every break that has not ended in time.
+    pub(crate) fn arm_breaks(&mut self, guard: &GuardId, shape: &Shape) {
+        let policy = &self.site.policy;
+        let (max_break, settle) = (policy.attendance.max_break, policy.settle.0);
+        for pause in &shape.breaks {
+            let over_at = (pause.from + max_break).just_after();
+            if over_at + settle > self.state.now {
+                self.agenda.arm(over_at + settle, Deadline::BreakOver(guard.clone(), pause.from));
+            }
+        }
+    }
+
+    /// A break has lasted as long as it may.
+    pub(crate) fn on_break_over(&mut self, guard: &GuardId, from: Timestamp) {
+        let max_break = self.site.policy.attendance.max_break;
+        let over_at = (from + max_break).just_after();
+        let pauses = self.shapes.get(guard).map(|s| s.breaks.as_slice()).unwrap_or_default();
+        let ended_at = match pauses.iter().find(|b| b.from == from) {
+            Some(pause) if pause.to.is_none_or(|to| to >= over_at) => pause.to,
+            Some(_) | None => return,
+        };
+        let name = self.site.guard(guard).map_or(guard.as_str(), |g| g.name.as_str());
+        let (clock, minutes) = (from.local_clock(self.site.timezone), max_break.millis() / 60_000);
+        let finding = Finding {
+            rule: Rule::BreakOverrun,
+            severity: Severity::Medium,
+            subject: Subject::Guard(guard.clone()),
+            guard: Some(guard.clone()),
+            detected_at: over_at,
+            summary: format!("{name} is still on the break of {clock}; {minutes} min are allowed"),
+            evidence: Evidence::Break(BreakEvidence { break_start: from, max_break_mins: minutes }),
+        };
+        let raised = self.raise(finding, over_at);
+        if let (Some(alert), Some(to)) = (raised, ended_at) {
+            self.clear_and_resolve(alert, to, "break ended", self.state.now);
+        }
+    }
+
+    fn end_overrun(&mut self, guard: &GuardId, at: Timestamp) {
+        let subject = Subject::Guard(guard.clone());
+        let Some(alert) = self.state.book.current(Rule::BreakOverrun, &subject) else { return };
+        let (id, detected_at) = (alert.id, alert.detected_at);
+        if at < detected_at {
+            self.withdraw(id, self.state.now);
+        } else {
+            self.clear_and_resolve(id, at, "break ended", self.state.now);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Section 8: handsets, readers and receivers that fall silent; and what their messages prove.
+
+use crate::alert::{AlertId, Rule, Severity, Subject};
+use crate::book::Finding;
+use crate::deadline::Deadline;
+use crate::engine::Engine;
+use crate::evidence::{Evidence, LastPosition, SilenceEvidence};
+use crate::id::{DeviceId, GuardId};
+use crate::movement::{MAX_ACCURACY_M, PHONE_ACCURACY_M, RECEIVER_ACCURACY_M};
+use crate::observation::{Fix, Heartbeat, Identity};
+use crate::site::{Device, DeviceKind};
+use crate::time::Timestamp;
+use crate::windows::{Intervals, TrailFix, trail::hear};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, VecDeque};
+
+/// How many identities of one device are remembered: two full backlog arrays, or eight hours of heartbeats and fixes.
+const REMEMBERED: usize = 1_000;
+
+/// The end of time, for a last will that is still in force.
+const EVER: Timestamp = Timestamp::from_millis(i64::MAX);
+
+/// What is known of one device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Instrument {
+    /// When its last message was received.
+    pub last_received_at: Option<Timestamp>,
+    /// Since when its last will has been in force.
+    pub offline_since: Option<Timestamp>,
+    /// Its last charge in thousandths.
+    pub battery_permille: Option<u16>,
+    /// Whether it ever sent a heartbeat: only then can a reader fall silent.
+    pub has_heartbeat: bool,
+    /// Who carries a handset that nobody owns.
+    pub carrier: Option<GuardId>,
+    /// When it could be heard.
+    pub heard: Intervals,
+    /// Whether it is silent now, and the alert that says so, if none muted it.
+    pub(crate) silent: bool,
+    pub(crate) silence: Option<AlertId>,
+    recent: VecDeque<Identity>,
+    known: BTreeSet<Identity>,
+}
+
+impl Instrument {
+    /// Whether an event is new; remembers it.
+    pub(crate) fn is_new(&mut self, identity: Identity) -> bool {
+        if !self.known.insert(identity) {
+            return false;
+        }
+        self.recent.push_back(identity);
+        if self.recent.len() > REMEMBERED
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+impl Engine {
+    /// What is known of a device, from its first word on.
+    pub(crate) fn instrument(&mut self, device: &DeviceId) -> &mut Instrument {
+        self.state.devices.entry(device.clone()).or_default()
+    }
+
+    /// Who carries a device: its owner, else the guard who last checked in on it.
+    pub(crate) fn carrier(&self, device: &Device) -> Option<GuardId> {
+        let carried = || self.state.devices.get(&device.id).and_then(|i| i.carrier.clone());
+        device.guard.clone().or_else(carried)
+    }
+
+    /// Any message but a last will: the device lives.
+    pub(crate) fn on_heard(&mut self, device: &Device, at: Timestamp, received_at: Timestamp) {
+        let silent_after = self.site.policy.devices.silent_after;
+        let instrument = self.instrument(&device.id);
+        let first = instrument.last_received_at.is_none();
+        instrument.last_received_at = instrument.last_received_at.max(Some(received_at));
+        let offline_since = instrument.offline_since.take();
+        hear(&mut instrument.heard, at, silent_after);
+        let silent = std::mem::take(&mut instrument.silent);
+        if let Some(alert) = instrument.silence.take() {
+            self.clear_and_resolve(alert, received_at, "heard again", received_at);
+        }
+        if first || silent || offline_since.is_some() {
+            self.arm_silence(&device.id);
+        }
+        if device.kind == DeviceKind::Handset
+            && let Some(guard) = self.carrier(device)
+        {
+            let trail = &mut self.watch(&guard).trail;
+            hear(&mut trail.heard, at, silent_after);
+            if offline_since.is_some() {
+                trail.offline.remove(received_at, EVER);
+            }
+        }
+    }
+
+    /// The broker speaks for a device that went without saying goodbye.
+    pub(crate) fn on_last_will(&mut self, device: &Device, received_at: Timestamp) {
+        let instrument = self.instrument(&device.id);
+        if instrument.offline_since.is_some() {
+            return;
+        }
+        instrument.offline_since = Some(received_at);
+        if device.kind == DeviceKind::Handset
+            && let Some(guard) = self.carrier(device)
+        {
+            self.watch(&guard).trail.offline.add(received_at, EVER);
+        }
+        let settled = received_at + self.settle();
+        self.agenda.arm(settled, Deadline::DeviceOffline(device.id.clone(), received_at));
+    }
+
+    /// A last will was in force for as long as it takes to reconnect.
+    pub(crate) fn on_offline_settled(&mut self, device: &DeviceId, since: Timestamp) {
+        let Some(instrument) = self.state.devices.get(device) else { return };
+        let still = instrument.offline_since == Some(since) && !instrument.silent;
+        if still && self.watched_since(device, since).is_some() {
+            self.raise_silence(device, since);
+        }
+    }
+
+    /// Looks whether a device has been silent for too long by now, and if not, when it would be.
+    pub(crate) fn on_silence(&mut self, device: &DeviceId) {
+        self.arm_silence_or(device, true);
+    }
+
+    /// Arms the deadline at which a device would have been silent for too long.
+    pub(crate) fn arm_silence(&mut self, device: &DeviceId) {
+        self.arm_silence_or(device, false);
+    }
+
+    fn arm_silence_or(&mut self, device: &DeviceId, fired: bool) {
+        let Some(silent_at) = self.silent_at(device) else { return };
+        let judged_at = silent_at + self.settle();
+        if fired && judged_at <= self.state.now {
+            self.raise_silence(device, silent_at);
+        } else {
+            self.agenda.arm(judged_at, Deadline::DeviceSilent(device.clone()));
+        }
+    }
+
+    /// The instant at which a watched device that stays quiet becomes silent. Only time in which the agent could
+    /// hear counts: its own blindness is no silence of the device.
+    fn silent_at(&self, device: &DeviceId) -> Option<Timestamp> {
+        let instrument = self.state.devices.get(device);
+        if instrument.is_some_and(|i| i.silent) {
+            return None;
+        }
+        let since = self.watched_since(device, self.state.now)?;
+        let last = instrument.and_then(|i| i.last_received_at).map_or(since, |t| t.max(since));
+        let mut at = (last + self.site.policy.devices.silent_after).just_after();
+        for (from, to) in self.state.blind.iter().filter(|(_, to)| *to > last) {
+            if from < at {
+                at = at + to.since(from.max(last));
+            }
+        }
+        Some(at)
+    }
+
+    /// Since when a device has been watched: a handset while its guard is on duty, anything else that sends
+    /// heartbeats always. `None` while it is not watched.
+    fn watched_since(&self, device: &DeviceId, at: Timestamp) -> Option<Timestamp> {
+        let known = self.site.device(device.as_str())?;
+        if known.kind != DeviceKind::Handset {
+            let instrument = self.state.devices.get(device)?;
+            return if instrument.has_heartbeat { instrument.last_received_at } else { None };
+        }
+        let shape = self.shapes.get(&self.carrier(known)?)?;
+        shape.on_duty.iter().find(|(from, to)| *from <= at && at < *to).map(|(from, _)| from)
+    }
+
+    fn raise_silence(&mut self, device: &DeviceId, detected_at: Timestamp) {
+        let Some(known) = self.site.device(device.as_str()) else { return };
+        let guard = self.carrier(known);
+        let instrument = self.instrument(device);
+        let evidence = SilenceEvidence {
+            device: device.clone(),
+            last_message_at: instrument.last_received_at,
+            last_will: instrument.offline_since.is_some(),
+            battery_permille: instrument.battery_permille,
+        };
+        let deep_night =
+            self.site.policy.inactivity.deep_night_hours.contains(detected_at, self.site.timezone);
+        let finding = Finding {
+            rule: Rule::DeviceSilent,
+            severity: if deep_night { Severity::High } else { Severity::Medium },
+            subject: Subject::Device(device.clone()),
+            guard,
+            detected_at,
+            summary: self.silence_summary(&evidence),
+            evidence: Evidence::Silence(evidence),
+        };
+        let silence = self.raise(finding, detected_at);
+        let instrument = self.instrument(device);
+        (instrument.silent, instrument.silence) = (true, silence);
+    }
+
+    fn silence_summary(&self, e: &SilenceEvidence) -> String {
+        let zone = self.site.timezone;
+        let last = match e.last_message_at {
+            Some(at) => format!("last heard at {}", at.local_clock(zone)),
+            None => "never heard on this duty".to_owned(),
+        };
+        let why = if e.last_will { "lost its connection" } else { "is silent" };
+        let battery = e.battery_permille.map_or_else(String::new, |b| format!(", battery {} %", b / 10));
+        format!("device {} {why}: {last}{battery}", e.device)
+    }
+
+    /// A heartbeat: charge, steps, touches, and whether the guard has fallen.
+    pub(crate) fn on_heartbeat(&mut self, device: &Device, at: Timestamp, heartbeat: &Heartbeat) {
+        let instrument = self.instrument(&device.id);
+        instrument.battery_permille = heartbeat.battery_permille.or(instrument.battery_permille);
+        if !instrument.has_heartbeat {
+            instrument.has_heartbeat = true;
+            self.arm_silence(&device.id);
+        }
+        if let Some(guard) = self.carrier(device) {
+            let trail = &mut self.watch(&guard).trail;
+            trail.add_phone(at, heartbeat.interactions);
+            trail.add_steps(at, heartbeat.steps);
+        }
+        if heartbeat.man_down {
+            self.on_man_down(device, at);
+        }
+    }
+
+    /// One phone event.
+    pub(crate) fn on_activity(&mut self, device: &Device, at: Timestamp) {
+        if let Some(guard) = self.carrier(device) {
+            self.watch(&guard).trail.add_phone(at, 1);
+        }
+    }
+
+    /// A position; one that is unusable is kept in the journal and proves nothing.
+    pub(crate) fn on_fix(&mut self, device: &Device, at: Timestamp, fix: &Fix) {
+        let assumed = if device.kind == DeviceKind::Gps { RECEIVER_ACCURACY_M } else { PHONE_ACCURACY_M };
+        let accuracy_m = fix.accuracy_m.unwrap_or(assumed);
+        let usable = accuracy_m > 0.0 && accuracy_m <= MAX_ACCURACY_M && !fix.mock && !fix.outdated;
+        let Some(guard) = self.carrier(device).filter(|_| usable) else { return };
+        let watch = self.watch(&guard);
+        if watch.last_position.as_ref().is_none_or(|p| p.at <= at) {
+            let accuracy_m = f64::from(accuracy_m);
+            watch.last_position = Some(LastPosition { lat: fix.lat, lon: fix.lon, accuracy_m, at });
+        }
+        let (lat, lon, speed_mps) = (fix.lat, fix.lon, fix.speed_mps);
+        watch.trail.add_fix(at, TrailFix { lat, lon, accuracy_m, speed_mps });
+    }
+}

@@ -1,0 +1,9 @@
+//! One file a rule.
+
+pub mod attendance;
+pub mod inactivity;
+pub mod instruments;
+pub mod safety;
+pub mod score;
+pub mod tasks;
+pub mod tours;

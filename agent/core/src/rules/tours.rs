@@ -1,0 +1,462 @@
+//! Section 6: was that tour missed? Runs are planned from the wall clock, scans are given to them by event time.
+
+use crate::alert::{AlertId, Rule, Severity, Subject};
+use crate::book::Finding;
+use crate::deadline::Deadline;
+use crate::engine::{Engine, Record};
+use crate::evidence::{Evidence, RunEvidence};
+use crate::id::{CheckpointId, GuardId, TourId};
+use crate::observation::Scan;
+use crate::roster;
+use crate::site::{Device, DeviceKind, Site, Tour, TourType};
+use crate::time::{Span, Timestamp};
+use crate::windows::{Series, trail::observed};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+type RunKey = (Timestamp, TourId);
+
+/// Every run that still matters, and every scan that could belong to one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunLog {
+    runs: BTreeMap<RunKey, Run>,
+    scans: Series<(CheckpointId, Option<GuardId>)>,
+}
+
+/// One scheduled occurrence of a tour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// From when on scans count.
+    pub opens_at: Timestamp,
+    /// When it should start.
+    pub scheduled_at: Timestamp,
+    /// Until when it may start.
+    pub start_by: Timestamp,
+    /// Until when it must be done.
+    pub close_by: Timestamp,
+    /// Whose it is, if anyone's.
+    pub guard: Option<GuardId>,
+    /// What was scanned, and when first.
+    pub scans: BTreeMap<CheckpointId, Timestamp>,
+    /// How many checkpoints it has.
+    pub checkpoints: u32,
+    /// Whether the start, and the end, have been judged.
+    pub(crate) judged: (bool, bool),
+    /// False for a run that should have started before the agent began to watch.
+    pub(crate) watched: bool,
+    revision: u32,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RunStatus {
+    /// Its time has not come, or its grace is not over.
+    Scheduled,
+    /// Something was scanned.
+    InProgress,
+    /// Enough was scanned.
+    Completed,
+    /// Nothing was scanned strictly after `start_by`.
+    Overdue,
+    /// Nothing was scanned until `close_by`.
+    Missed,
+    /// Not enough was scanned until `close_by`.
+    Incomplete,
+}
+
+/// The log entry of a closed run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Of which tour.
+    pub tour: TourId,
+    /// When it was due.
+    pub scheduled_at: Timestamp,
+    /// From 1; late evidence raises it by one.
+    pub revision: u32,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Whose it was, if anyone's.
+    pub guard: Option<GuardId>,
+    /// Percent of the checkpoints scanned.
+    pub coverage: u8,
+    /// The first scan.
+    pub started_at: Option<Timestamp>,
+    /// The last scan.
+    pub last_scan_at: Option<Timestamp>,
+    /// Whole minutes after `start_by` at which it started, rounded up.
+    pub overdue_by: i64,
+    /// Distinct checkpoints scanned.
+    pub scanned: Vec<CheckpointId>,
+}
+
+impl Run {
+    /// Percent of the checkpoints scanned.
+    pub fn coverage(&self) -> u8 {
+        let scanned = u32::try_from(self.scans.len()).unwrap_or(u32::MAX).min(self.checkpoints);
+        u8::try_from(scanned * 100 / self.checkpoints.max(1)).unwrap_or(100)
+    }
+
+    /// The first scan.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.scans.values().min().copied()
+    }
+
+    /// Whether enough was scanned: every checkpoint, or the share that the policy asks for.
+    fn has_enough(&self, site: &Site) -> bool {
+        let policy = &site.policy.tours;
+        let needed =
+            if policy.require_all_checkpoints { 100 } else { u32::from(policy.min_checkpoint_percentage) };
+        u32::try_from(self.scans.len()).unwrap_or(u32::MAX) * 100 >= needed * self.checkpoints
+    }
+
+    fn is_whole(&self) -> bool {
+        self.scans.len() >= usize::try_from(self.checkpoints).unwrap_or(usize::MAX)
+    }
+
+    /// Where it stands.
+    pub fn status(&self, site: &Site) -> RunStatus {
+        match (self.scans.is_empty(), self.judged) {
+            (false, _) if self.is_whole() => RunStatus::Completed,
+            (false, (_, true)) if self.has_enough(site) => RunStatus::Completed,
+            (false, (_, true)) => RunStatus::Incomplete,
+            (false, (_, false)) => RunStatus::InProgress,
+            (true, (_, true)) => RunStatus::Missed,
+            (true, (true, false)) => RunStatus::Overdue,
+            (true, (false, false)) => RunStatus::Scheduled,
+        }
+    }
+
+    fn takes(&self, at: Timestamp, guard: Option<&GuardId>) -> bool {
+        let whose = self.guard.as_ref().is_none_or(|g| Some(g) == guard);
+        whose && self.opens_at <= at && at <= self.close_by
+    }
+}
+
+impl RunLog {
+    /// Every run, by schedule and tour.
+    pub fn iter(&self) -> impl Iterator<Item = (&TourId, &Run)> {
+        self.runs.iter().map(|((_, tour), run)| (tour, run))
+    }
+
+    /// Whether a run of the guard (or of nobody, if the guard is alone) should have started in `[from, to)` and had
+    /// no scan at all before `to`.
+    pub(crate) fn unscanned_due(&self, guard: &GuardId, alone: bool, from: Timestamp, to: Timestamp) -> bool {
+        let of_guard = |r: &Run| r.guard.as_ref().map_or(alone, |g| g == guard);
+        let due = |r: &&Run| from <= r.start_by && r.start_by < to && of_guard(r);
+        self.runs.values().filter(due).any(|r| r.started_at().is_none_or(|s| s >= to))
+    }
+
+    /// A run goes to one in progress, else to one that may still start, else to a late one; the earliest of each.
+    fn run_for(
+        &self,
+        site: &Site,
+        at: Timestamp,
+        place: &CheckpointId,
+        guard: Option<&GuardId>,
+    ) -> Option<RunKey> {
+        let rank = |run: &Run| match (run.scans.is_empty(), at <= run.start_by) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        };
+        let lacks = |(_, tour): &RunKey, run: &Run| {
+            !run.scans.contains_key(place) && site.tour(tour).is_some_and(|t| t.checkpoints.contains(place))
+        };
+        let open = self.runs.iter().filter(|(key, run)| run.takes(at, guard) && lacks(key, run));
+        open.min_by_key(|(key, run)| (rank(run), (*key).clone())).map(|(key, _)| key.clone())
+    }
+
+    fn give(
+        &mut self,
+        site: &Site,
+        at: Timestamp,
+        place: &CheckpointId,
+        guard: Option<&GuardId>,
+    ) -> Option<RunKey> {
+        let key = self.run_for(site, at, place, guard)?;
+        self.runs.get_mut(&key)?.scans.insert(place.clone(), at);
+        Some(key)
+    }
+
+    /// Takes a scan; the runs that it changed. One that comes out of order is given its place among the others: all
+    /// scans from the earliest run that it can touch on are given anew, in order of event time.
+    fn on_scan(
+        &mut self,
+        site: &Site,
+        at: Timestamp,
+        place: &CheckpointId,
+        guard: Option<GuardId>,
+    ) -> Vec<RunKey> {
+        let in_order = self.scans.last_before(Timestamp::from_millis(i64::MAX)).is_none_or(|(t, _)| *t <= at);
+        if !self.scans.insert_once(at, (place.clone(), guard.clone())) {
+            return vec![];
+        }
+        if in_order {
+            return self.give(site, at, place, guard.as_ref()).into_iter().collect();
+        }
+        let from = self.earliest_touched(at);
+        let before: BTreeMap<RunKey, Run> = self.touched(from).map(|(k, r)| (k.clone(), r.clone())).collect();
+        for key in before.keys() {
+            if let Some(run) = self.runs.get_mut(key) {
+                run.scans.clear();
+            }
+        }
+        let again = self.scans.range(from, Timestamp::from_millis(i64::MAX)).to_vec();
+        for (at, (place, guard)) in &again {
+            self.give(site, *at, place, guard.as_ref());
+        }
+        let changed =
+            |(key, old): &(RunKey, Run)| self.runs.get(key).is_some_and(|new| new.scans != old.scans);
+        before.into_iter().filter(changed).map(|(key, _)| key).collect()
+    }
+
+    fn touched(&self, from: Timestamp) -> impl Iterator<Item = (&RunKey, &Run)> {
+        self.runs.iter().filter(move |(_, run)| run.close_by >= from)
+    }
+
+    fn earliest_touched(&self, at: Timestamp) -> Timestamp {
+        let mut from = at;
+        loop {
+            let earliest = self.touched(from).map(|(_, run)| run.opens_at).min().unwrap_or(from);
+            if earliest >= from {
+                return from;
+            }
+            from = earliest;
+        }
+    }
+
+    pub(crate) fn forget_before(&mut self, instant: Timestamp) {
+        self.runs.retain(|_, run| run.close_by >= instant);
+        // A scan outlives the last run that it could belong to.
+        let earliest = self.runs.values().map(|r| r.opens_at).min().unwrap_or(instant);
+        self.scans.forget_before(instant.min(earliest));
+    }
+
+    pub(crate) fn forget_unstarted(&mut self, now: Timestamp) {
+        self.runs.retain(|_, run| run.scheduled_at <= now || !run.scans.is_empty());
+    }
+}
+
+impl Engine {
+    /// Learns of the runs that are scheduled in `(after, until]`.
+    pub(crate) fn plan_runs(&mut self, after: Timestamp, until: Timestamp) {
+        for (scheduled_at, tour) in roster::starts(&self.site, after, until) {
+            let Some(run) = self.site.tour(&tour).map(|t| self.run(t, scheduled_at)) else { continue };
+            if run.close_by >= self.state.began
+                && !self.state.runs.runs.contains_key(&(scheduled_at, tour.clone()))
+            {
+                self.state.runs.runs.insert((scheduled_at, tour.clone()), run);
+                self.arm_run(&(scheduled_at, tour));
+            }
+        }
+    }
+
+    fn run(&self, tour: &Tour, scheduled_at: Timestamp) -> Run {
+        let policy = &self.site.policy.tours;
+        let start_by = scheduled_at + policy.grace;
+        Run {
+            opens_at: scheduled_at - policy.early,
+            scheduled_at,
+            start_by,
+            close_by: start_by + tour.duration,
+            guard: tour.guard.clone(),
+            scans: BTreeMap::new(),
+            checkpoints: u32::try_from(tour.checkpoints.len()).unwrap_or(u32::MAX),
+            judged: (false, false),
+            watched: start_by >= self.state.began,
+            revision: 0,
+        }
+    }
+
+    pub(crate) fn arm_runs(&mut self) {
+        let keys: Vec<RunKey> = self.state.runs.runs.keys().cloned().collect();
+        keys.iter().for_each(|key| self.arm_run(key));
+    }
+
+    fn arm_run(&mut self, key: &RunKey) {
+        let Some(run) = self.state.runs.runs.get(key) else { return };
+        let settle = self.site.policy.settle.0;
+        if !run.judged.0 {
+            self.agenda.arm(run.start_by.just_after() + settle, Deadline::RunStartBy(key.0, key.1.clone()));
+        }
+        if !run.judged.1 {
+            self.agenda.arm(run.close_by.just_after() + settle, Deadline::RunCloseBy(key.0, key.1.clone()));
+        }
+    }
+
+    /// A tag was read; false if the tag is in no site file, or names nobody.
+    pub(crate) fn on_scan(&mut self, device: &Device, at: Timestamp, scan: &Scan) -> bool {
+        let site = std::sync::Arc::clone(&self.site);
+        let (place, guard) = match device.kind {
+            DeviceKind::Reader => {
+                let Some(guard) = site.guard_with_badge(&scan.tag) else { return false };
+                (device.checkpoint.clone(), Some(guard.clone()))
+            }
+            DeviceKind::Handset | DeviceKind::Gps | DeviceKind::Button => {
+                let guard = scan.guard.clone().or_else(|| self.carrier(device));
+                (site.checkpoint_with_tag(&scan.tag).cloned(), guard)
+            }
+        };
+        let Some(place) = place else { return false };
+        if let Some(guard) = &guard {
+            self.watch(guard).trail.scans.insert_once(at, place.clone());
+        }
+        for key in self.state.runs.on_scan(&site, at, &place, guard) {
+            self.on_run_changed(&key);
+        }
+        true
+    }
+
+    /// A run should have started by now.
+    pub(crate) fn on_start_by(&mut self, scheduled_at: Timestamp, tour: &TourId) {
+        let key = (scheduled_at, tour.clone());
+        let Some(run) = self.state.runs.runs.get_mut(&key) else { return };
+        run.judged.0 = true;
+        let started_at = run.started_at();
+        if run.watched && started_at.is_none_or(|s| s > run.start_by) {
+            let detected_at = run.start_by.just_after();
+            let severity = self.site.policy.tours.tour_missed_severity;
+            let raised = self.raise_run(Rule::TourMissed, severity, &key, detected_at);
+            if let (Some(alert), Some(started_at)) = (raised, started_at) {
+                self.clear(alert, started_at, self.state.now);
+            }
+        }
+    }
+
+    /// A run should be done by now.
+    pub(crate) fn on_close_by(&mut self, scheduled_at: Timestamp, tour: &TourId) {
+        let key = (scheduled_at, tour.clone());
+        let Some(run) = self.state.runs.runs.get_mut(&key) else { return };
+        run.judged.1 = true;
+        let partial = run.watched && !run.scans.is_empty() && !run.has_enough(&self.site);
+        let detected_at = run.close_by.just_after();
+        if partial {
+            let critical = self.site.tour(tour).is_some_and(|t| t.kind == TourType::Critical);
+            let severity = if critical { Severity::High } else { Severity::Medium };
+            self.raise_run(Rule::TourPartial, severity, &key, detected_at);
+        }
+        self.record_run(&key);
+    }
+
+    fn raise_run(
+        &mut self,
+        rule: Rule,
+        severity: Severity,
+        key: &RunKey,
+        detected_at: Timestamp,
+    ) -> Option<AlertId> {
+        let site = std::sync::Arc::clone(&self.site);
+        let tour = site.tour(&key.1).filter(|t| t.mandatory && site.policy.tours.mandatory_enforcement)?;
+        let run = self.state.runs.runs.get(key)?;
+        if self.blind_to(run) {
+            return None;
+        }
+        let (scanned, missing): (Vec<_>, Vec<_>) =
+            tour.checkpoints.iter().cloned().partition(|c| run.scans.contains_key(c));
+        let evidence = RunEvidence {
+            scheduled_at: run.scheduled_at,
+            start_by: run.start_by,
+            close_by: run.close_by,
+            coverage: run.coverage(),
+            observed: self.run_observed(tour, run, detected_at),
+            scanned,
+            missing,
+        };
+        let summary = run_summary(&site, tour, &evidence, rule);
+        let finding = Finding {
+            rule,
+            severity,
+            subject: Subject::Run(key.1.clone(), key.0),
+            guard: run.guard.clone(),
+            detected_at,
+            summary,
+            evidence: Evidence::Run(Box::new(evidence)),
+        };
+        self.raise(finding, detected_at)
+    }
+
+    /// Whether the agent was down for more than a quarter of the time in which the run could have started: then
+    /// its blindness can explain the missing scans.
+    fn blind_to(&self, run: &Run) -> bool {
+        let blind = self.state.blind.within(run.opens_at, run.start_by);
+        4 * blind.millis() > run.start_by.since(run.opens_at).millis()
+    }
+
+    /// Whether a handset that could have scanned, or a reader of the tour, was observed over the run.
+    fn run_observed(&self, tour: &Tour, run: &Run, until: Timestamp) -> bool {
+        let from = run.opens_at;
+        let handset =
+            |g: &GuardId| self.state.guards.get(g).is_some_and(|w| w.trail.handset_observed(from, until));
+        let by_handset = match &run.guard {
+            Some(guard) => handset(guard),
+            None => self.guards_on_duty(until).any(handset),
+        };
+        let readers = self.site.devices.iter().filter(|d| {
+            d.kind == DeviceKind::Reader
+                && d.checkpoint.as_ref().is_some_and(|c| tour.checkpoints.contains(c))
+        });
+        let by_reader =
+            |d: &Device| self.state.devices.get(&d.id).is_some_and(|i| observed(&i.heard, from, until));
+        by_handset || readers.into_iter().any(by_reader)
+    }
+
+    /// A scan changed a run: alerts that were raised for it may be over, or may never have been right.
+    fn on_run_changed(&mut self, key: &RunKey) {
+        let Some(run) = self.state.runs.runs.get(key) else { return };
+        let (started_at, start_by, closed) = (run.started_at(), run.start_by, run.judged.1);
+        let enough = run.has_enough(&self.site);
+        let (whole, close_by, now) = (run.is_whole(), run.close_by, self.state.now);
+        let subject = Subject::Run(key.1.clone(), key.0);
+        let id = |rule, at| AlertId::of(&self.site.id, rule, &subject, at);
+        let missed = id(Rule::TourMissed, start_by.just_after());
+        let partial = id(Rule::TourPartial, close_by.just_after());
+        match started_at {
+            Some(started) if started <= start_by => self.withdraw(missed, now),
+            Some(started) => self.clear(missed, started, now),
+            None => {}
+        }
+        if enough && closed {
+            self.withdraw(partial, now);
+        }
+        if closed || whole {
+            self.record_run(key);
+        }
+    }
+
+    fn record_run(&mut self, key: &RunKey) {
+        let Some(run) = self.state.runs.runs.get_mut(key) else { return };
+        let first_closing = run.revision > 0 && run.is_whole() && run.judged.1;
+        let started_at = run.started_at();
+        let late = started_at.map_or(Span::ZERO, |s| s.since(run.start_by));
+        let record = RunRecord {
+            tour: key.1.clone(),
+            scheduled_at: key.0,
+            revision: run.revision + 1,
+            status: run.status(&self.site),
+            guard: run.guard.clone(),
+            coverage: run.coverage(),
+            started_at,
+            last_scan_at: run.scans.values().max().copied(),
+            overdue_by: if late > Span::ZERO { late.mins_up() } else { 0 },
+            scanned: run.scans.keys().cloned().collect(),
+        };
+        // A run that was recorded when it became whole says nothing new at its closing time.
+        if first_closing && run.revision == 1 {
+            return;
+        }
+        run.revision += 1;
+        self.effects.records.push(Record::Run(record));
+    }
+}
+
+fn run_summary(site: &Site, tour: &Tour, e: &RunEvidence, rule: Rule) -> String {
+    let clock = e.scheduled_at.local_clock(site.timezone);
+    let doubt = if e.observed { "" } else { " (no scanning instrument was heard: it cannot be known)" };
+    if rule != Rule::TourPartial {
+        return format!("{} of {clock} has not been started: no checkpoint scanned{doubt}", tour.name);
+    }
+    let places: Vec<&str> = e.missing.iter().map(CheckpointId::as_str).collect();
+    let missing = places.join(", ");
+    format!("{} of {clock} is incomplete: {} % scanned, missing {missing}{doubt}", tour.name, e.coverage)
+}
