@@ -1,1 +1,24 @@
-//! Under construction.
+//! The uplink: one batch in, one verdict out.
+//!
+//! ```text
+//!  Outbox::next_batch ─► courier ─► wire (CloudEvents, gzip) ─► uplink (HTTPS) ─► NOC
+//!          ▲                │                                        │
+//!          └── settle ◄─────┴───────────── verdict (pure) ◄──────────┘
+//!                           └─► cadence: when to try again
+//! ```
+//!
+//! It knows nothing of how the outbox is stored, and reads no wall clock: `now` is given.
+
+pub mod cadence;
+pub mod courier;
+mod trust;
+pub mod uplink;
+pub mod verdict;
+pub mod wire;
+
+pub use cadence::{Cadence, Pace};
+pub use courier::{Closed, Courier, Outbox, UplinkState, run};
+pub use trust::TrustError;
+pub use uplink::{Token, Uplink, UplinkConfig, UplinkError};
+pub use verdict::Verdict;
+pub use wire::{Event, EventKind, Origin};
