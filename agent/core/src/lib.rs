@@ -29,5 +29,6 @@ pub mod roster;
 pub mod rules;
 pub mod site;
 pub mod time;
+pub mod view;
 pub mod watch;
 pub mod windows;

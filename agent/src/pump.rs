@@ -1,0 +1,476 @@
+//! The pump: take what is waiting, ask the engine, write one batch, flush, then answer the senders.
+//!
+//! One OS thread owns the engine and the store. Nothing is acknowledged before the batch that holds it and all that
+//! follows from it is on stable storage. If a commit fails, the pump ends with an error and nothing of it was
+//! acknowledged: the next start rebuilds the engine from the store.
+
+use crate::clock::Clock;
+use crate::sources::Inbound;
+use crate::store::{
+    Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, Store, StoreError, StoredEvent,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use vigil_cloud_sync::wire::Event;
+use vigil_core::alert::{Alert, Severity};
+use vigil_core::engine::{BadSnapshot, Commit, Effects, Engine, Record};
+use vigil_core::rules::tours::RunRecord;
+use vigil_core::site::Site;
+use vigil_core::time::{Span, Timestamp};
+use vigil_core::view::View;
+
+/// Deliveries taken into one commit: measured, larger batches gain nothing and hold up the first sender.
+const BATCH: usize = 512;
+/// Deliveries that may wait: two commits' worth, so that the pump never starves and a sender soon feels its pace.
+pub const QUEUE: usize = 1_024;
+/// Questions from the uplink, the pages and the announcer that may wait.
+const REQUESTS: usize = 64;
+/// At least so often the store learns that the agent is alive, so that a blind interval starts no earlier.
+const ALIVE_EVERY: Duration = Duration::from_secs(30);
+/// A snapshot after so many inputs: replaying them takes well below a second on a small ARM core.
+const SNAPSHOT_INPUTS: u64 = 10_000;
+/// And after so much time with any input at all.
+const SNAPSHOT_EVERY: Span = Span::from_mins(15);
+/// How often what is past its time is dropped.
+const EXPIRE_EVERY: Span = Span::from_hours(1);
+
+/// Why the pump stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum PumpError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine cannot be stored.
+    #[error(transparent)]
+    Snapshot(#[from] BadSnapshot),
+}
+
+/// The agent is stopping: the pump answers no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is stopping")]
+pub struct Stopping;
+
+/// A question, with where its answer goes.
+#[derive(Debug)]
+enum Request {
+    NextEvents(usize, oneshot::Sender<Vec<Event>>),
+    Settle(Vec<u64>, Vec<(u64, String)>, oneshot::Sender<()>),
+    NextAnnouncements(usize, oneshot::Sender<Vec<(u64, Announcement)>>),
+    Announced(Vec<u64>, oneshot::Sender<()>),
+    View(oneshot::Sender<View>),
+    Alerts(oneshot::Sender<Vec<Alert>>),
+    Runs(oneshot::Sender<Vec<RunRecord>>),
+    Refused(oneshot::Sender<Vec<crate::sources::decode::Refusal>>),
+    DeadLetters(oneshot::Sender<Vec<(u64, DeadLetter)>>),
+    Stock(oneshot::Sender<Stock>),
+    Site(Arc<Site>, oneshot::Sender<()>),
+    Health(String, oneshot::Sender<()>),
+}
+
+/// What the store holds, in numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stock {
+    /// The marks as of the last commit.
+    pub marks: Marks,
+    /// Events that wait for the NOC, by lane in order of urgency.
+    pub outbox: [usize; 5],
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Commits since the start.
+    pub commits: u64,
+}
+
+/// What others wait for: work for the uplink, announcements for the site, anything new for the pages.
+#[derive(Debug, Clone, Default)]
+pub struct Wakes {
+    /// The outbox has grown.
+    pub uplink: Arc<Notify>,
+    /// There is something to announce.
+    pub announcer: Arc<Notify>,
+}
+
+/// The way to ask the pump.
+#[derive(Debug, Clone)]
+pub struct PumpHandle {
+    requests: mpsc::Sender<Request>,
+    changes: watch::Receiver<u64>,
+}
+
+impl PumpHandle {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// The most urgent events that wait for the NOC.
+    pub async fn next_events(&self, limit: usize) -> Result<Vec<Event>, Stopping> {
+        self.ask(|reply| Request::NextEvents(limit, reply)).await
+    }
+    /// Deletes what the NOC has, and lays aside what it rejected.
+    pub async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Settle(stored, dead, reply)).await
+    }
+    /// Announcements that the broker has not taken yet.
+    pub async fn next_announcements(&self, limit: usize) -> Result<Vec<(u64, Announcement)>, Stopping> {
+        self.ask(|reply| Request::NextAnnouncements(limit, reply)).await
+    }
+    /// The broker has them.
+    pub async fn announced(&self, numbers: Vec<u64>) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Announced(numbers, reply)).await
+    }
+    /// Everything that is going on.
+    pub async fn view(&self) -> Result<View, Stopping> {
+        self.ask(Request::View).await
+    }
+    /// Every stored alert, newest first.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, Stopping> {
+        self.ask(Request::Alerts).await
+    }
+    /// Every closed run, newest first.
+    pub async fn runs(&self) -> Result<Vec<RunRecord>, Stopping> {
+        self.ask(Request::Runs).await
+    }
+    /// The refused inputs that are kept, newest first.
+    pub async fn refused(&self) -> Result<Vec<crate::sources::decode::Refusal>, Stopping> {
+        self.ask(Request::Refused).await
+    }
+    /// The dead letters that are kept, newest first.
+    pub async fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, Stopping> {
+        self.ask(Request::DeadLetters).await
+    }
+    /// What the store holds, in numbers.
+    pub async fn stock(&self) -> Result<Stock, Stopping> {
+        self.ask(Request::Stock).await
+    }
+    /// From now on, this site file counts.
+    pub async fn site(&self, site: Arc<Site>) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Site(site, reply)).await
+    }
+    /// A health report for the NOC, unless one still waits.
+    pub async fn health(&self, data: String) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Health(data, reply)).await
+    }
+    /// A number that rises with every commit.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+}
+
+/// The engine and the store, with everything that comes to them.
+#[derive(Debug)]
+pub struct Pump {
+    engine: Engine,
+    store: Store,
+    clock: Clock,
+    retention: Span,
+    inbound: mpsc::Receiver<Inbound>,
+    requests: mpsc::Receiver<Request>,
+    wakes: Wakes,
+    changes: watch::Sender<u64>,
+    commits: u64,
+    snapshot_input: u64,
+    snapshot_at: Timestamp,
+    expire_at: Timestamp,
+}
+
+/// What a start found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revived {
+    /// Inputs that were replayed behind the snapshot.
+    pub replayed: usize,
+    /// How long the agent was down, if it ever ran before.
+    pub down: Option<Span>,
+}
+
+/// What the pump was woken by.
+enum Work {
+    Inbound(Vec<Inbound>),
+    Request(Request),
+    Due,
+    Alive,
+    Stop,
+}
+
+impl Pump {
+    /// Rebuilds the engine from the store, and takes up where it stood.
+    pub fn revive(
+        mut store: Store,
+        site: Arc<Site>,
+        clock: Clock,
+        retention: Span,
+        inbound: mpsc::Receiver<Inbound>,
+        wakes: Wakes,
+    ) -> Result<(Self, PumpHandle, Revived), PumpError> {
+        let now = clock.now();
+        let judged_until = store.marks().judged_until;
+        let past = store.past()?;
+        let replayed = past.inputs.len();
+        let known = past.snapshot.is_some() || replayed > 0;
+        let mut engine = rebuild(past, &site, judged_until, now);
+        let mut draft = Draft { judged_until: now, ..Draft::default() };
+        if known {
+            let down = engine.on_restart(judged_until, now);
+            draft.inputs.push(Input::Down { from: judged_until, until: now });
+            absorb(&mut draft, down)?;
+        }
+        if **engine.site() != *site {
+            let changed = engine.on_site(site, now);
+            absorb(&mut draft, changed)?;
+        }
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        let (changes, seen) = watch::channel(0);
+        let mut pump = Self {
+            engine,
+            snapshot_input: store.marks().next_input,
+            store,
+            clock,
+            retention,
+            inbound,
+            requests,
+            wakes,
+            changes,
+            commits: 0,
+            snapshot_at: now,
+            expire_at: now,
+        };
+        pump.add_snapshot(&mut draft)?;
+        pump.commit(draft)?;
+        let down = known.then(|| now.since(judged_until));
+        Ok((pump, PumpHandle { requests: sender, changes: seen }, Revived { replayed, down }))
+    }
+
+    /// Runs until `stop`, on a thread of its own; drains what is queued, writes a last snapshot.
+    pub fn run(mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
+        loop {
+            match runtime.block_on(self.wait(stop)) {
+                Work::Inbound(deliveries) => self.take_in(deliveries)?,
+                Work::Request(request) => self.answer(request)?,
+                Work::Due => self.judge(false)?,
+                Work::Alive => self.judge(true)?,
+                Work::Stop => break,
+            }
+        }
+        self.drain()
+    }
+
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Work {
+        let due = self.engine.next_deadline().map_or(ALIVE_EVERY, |at| self.clock.until(at));
+        let mut deliveries = Vec::new();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Work::Stop,
+            () = tokio::time::sleep(due), if due.is_zero() => Work::Due,
+            Some(request) = self.requests.recv() => Work::Request(request),
+            n = self.inbound.recv_many(&mut deliveries, BATCH), if !self.inbound.is_closed() || !self.inbound.is_empty() => {
+                if n == 0 { Work::Alive } else { Work::Inbound(deliveries) }
+            }
+            () = tokio::time::sleep(due) => Work::Due,
+            () = tokio::time::sleep(ALIVE_EVERY) => Work::Alive,
+        }
+    }
+
+    /// One batch: engine, store, receipts.
+    fn take_in(&mut self, deliveries: Vec<Inbound>) -> Result<(), PumpError> {
+        let mut draft = Draft::default();
+        let mut receipts = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            receipts.push(delivery.receipt);
+            draft.refusals.extend(delivery.refused);
+            for mut observation in delivery.observations {
+                // Sources stamp on their own threads; the engine sees one order.
+                observation.received_at = observation.received_at.max(self.engine.now());
+                absorb(&mut draft, self.engine.on_observation(observation))?;
+            }
+        }
+        draft.judged_until = self.engine.now();
+        self.finish(draft)?;
+        for receipt in receipts {
+            // A sender that left gets its acknowledgement when it comes back and sends again.
+            let _gone = receipt.send(());
+        }
+        Ok(())
+    }
+
+    /// Fires what is due. Nothing is written if nothing follows, unless the store is to learn that the agent lives.
+    fn judge(&mut self, alive: bool) -> Result<(), PumpError> {
+        let now = self.clock.now();
+        let mut draft = Draft { judged_until: now, ..Draft::default() };
+        absorb(&mut draft, self.engine.on_deadline(now))?;
+        if now >= self.expire_at && !self.store.expire(now, self.retention)? {
+            self.expire_at = now + EXPIRE_EVERY;
+        }
+        if draft.is_empty() && !alive { Ok(()) } else { self.finish(draft) }
+    }
+
+    fn finish(&mut self, mut draft: Draft) -> Result<(), PumpError> {
+        let inputs = self.store.marks().next_input - self.snapshot_input;
+        let due = self.engine.now().since(self.snapshot_at) >= SNAPSHOT_EVERY && inputs > 0;
+        if inputs >= SNAPSHOT_INPUTS || due {
+            self.add_snapshot(&mut draft)?;
+        }
+        self.commit(draft)
+    }
+
+    fn add_snapshot(&mut self, draft: &mut Draft) -> Result<(), PumpError> {
+        draft.snapshot = Some(((**self.engine.site()).clone(), self.engine.snapshot()?));
+        self.snapshot_input = self.store.marks().next_input + draft.inputs.len() as u64;
+        self.snapshot_at = self.engine.now();
+        Ok(())
+    }
+
+    fn commit(&mut self, draft: Draft) -> Result<(), PumpError> {
+        let (events, announcements) = (!draft.events.is_empty(), !draft.announcements.is_empty());
+        self.store.commit(draft)?;
+        self.commits += 1;
+        if events {
+            self.wakes.uplink.notify_one();
+        }
+        if announcements {
+            self.wakes.announcer.notify_one();
+        }
+        self.changes.send_replace(self.commits);
+        Ok(())
+    }
+
+    /// An asker that has gone away gets no answer, and nobody misses it.
+    fn answer(&mut self, request: Request) -> Result<(), PumpError> {
+        match request {
+            Request::NextEvents(limit, reply) => drop(reply.send(self.store.next_events(limit)?)),
+            Request::NextAnnouncements(limit, reply) => {
+                drop(reply.send(self.store.next_announcements(limit)?))
+            }
+            Request::View(reply) => drop(reply.send(self.engine.view(self.clock.now()))),
+            Request::Alerts(reply) => drop(reply.send(self.store.alerts()?)),
+            Request::Runs(reply) => drop(reply.send(self.store.runs()?)),
+            Request::Refused(reply) => drop(reply.send(self.store.refusals()?)),
+            Request::DeadLetters(reply) => drop(reply.send(self.store.dead_letters()?)),
+            Request::Stock(reply) => drop(reply.send(self.stock())),
+            Request::Settle(delivered, dead, reply) => {
+                self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
+                drop(reply.send(()));
+            }
+            Request::Announced(announced, reply) => {
+                self.commit(Draft { announced, judged_until: self.engine.now(), ..Draft::default() })?;
+                drop(reply.send(()));
+            }
+            Request::Site(site, reply) => {
+                self.switch_site(site)?;
+                drop(reply.send(()));
+            }
+            Request::Health(data, reply) => {
+                self.report_health(data)?;
+                drop(reply.send(()));
+            }
+        }
+        Ok(())
+    }
+
+    fn switch_site(&mut self, site: Arc<Site>) -> Result<(), PumpError> {
+        let now = self.clock.now();
+        let mut draft = Draft { judged_until: now, ..Draft::default() };
+        absorb(&mut draft, self.engine.on_site(site, now))?;
+        self.add_snapshot(&mut draft)?;
+        self.commit(draft)
+    }
+
+    fn report_health(&mut self, data: String) -> Result<(), PumpError> {
+        if self.store.depth(Lane::Health) > 0 {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let id = format!("health.{now}");
+        let event = StoredEvent { id, kind: Lane::Health, subject: "gateway".into(), time: now, data };
+        self.commit(Draft { events: vec![event], judged_until: self.engine.now(), ..Draft::default() })
+    }
+
+    fn stock(&self) -> Stock {
+        Stock {
+            marks: self.store.marks().clone(),
+            outbox: Lane::ALL.map(|lane| self.store.depth(lane)),
+            bytes: self.store.size(),
+            commits: self.commits,
+        }
+    }
+
+    /// What is queued is still stored and acknowledged; then nothing more is taken.
+    fn drain(&mut self) -> Result<(), PumpError> {
+        self.inbound.close();
+        let mut deliveries = Vec::new();
+        while let Ok(delivery) = self.inbound.try_recv() {
+            deliveries.push(delivery);
+        }
+        tracing::info!(deliveries = deliveries.len(), "stopping: what is queued is stored and acknowledged");
+        if !deliveries.is_empty() {
+            self.take_in(deliveries)?;
+        }
+        let now = self.clock.now();
+        let mut draft = Draft { judged_until: now, ..Draft::default() };
+        absorb(&mut draft, self.engine.on_deadline(now))?;
+        self.add_snapshot(&mut draft)?;
+        self.commit(draft)
+    }
+}
+
+/// The engine as it stood: the snapshot under its own site, and the inputs behind it. What followed from them was
+/// stored with them, so their effects are not stored again.
+fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
+    let first = past.inputs.first().map(|input| match input {
+        Input::Observation(o, _) => o.received_at,
+        Input::Down { until, .. } => *until,
+    });
+    let restored =
+        past.snapshot.and_then(|(old_site, bytes)| match Engine::restore(Arc::new(old_site), &bytes) {
+            Ok(engine) => Some(engine),
+            Err(why) => {
+                tracing::warn!(%why, "the engine's snapshot cannot be used; the journal is replayed instead");
+                None
+            }
+        });
+    let mut engine = restored.unwrap_or_else(|| Engine::new(Arc::clone(site), first.unwrap_or(now)));
+    for input in past.inputs {
+        match input {
+            Input::Observation(observation, _) => drop(engine.on_observation(observation)),
+            Input::Down { from, until } => drop(engine.on_restart(from, until)),
+        }
+    }
+    drop(engine.on_deadline(judged_until));
+    engine
+}
+
+/// Adds a commit of the engine to a draft.
+fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError> {
+    let Commit { observation, effects: Effects { alerts, records } } = commit;
+    draft.inputs.extend(observation.map(|(o, outcome)| Input::Observation(o, outcome)));
+    for alert in alerts {
+        let data = json(&alert)?;
+        let kind = if alert.severity == Severity::Critical { Lane::Critical } else { Lane::Alert };
+        draft.announcements.push(Announcement { payload: data.clone() });
+        draft.events.push(StoredEvent {
+            id: format!("{}.{}", alert.id, alert.revision),
+            kind,
+            subject: alert.subject.to_string(),
+            time: alert.updated_at,
+            data,
+        });
+        draft.alerts.push(alert);
+    }
+    for Record::Run(run) in records {
+        let subject = format!("run:{}@{}", run.tour, run.scheduled_at);
+        draft.events.push(StoredEvent {
+            id: format!("{}@{}.{}", run.tour, run.scheduled_at, run.revision),
+            kind: Lane::Tour,
+            subject,
+            time: run.last_scan_at.unwrap_or(run.scheduled_at),
+            data: json(&run)?,
+        });
+        draft.runs.push(run);
+    }
+    Ok(())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Record(crate::store::records::Unwritable::json(&e)))
+}
