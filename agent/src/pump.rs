@@ -350,19 +350,19 @@ impl Pump {
             Request::Stock(reply) => drop(reply.send(self.stock())),
             Request::Settle(delivered, dead, reply) => {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
-                drop(reply.send(()));
+                answered(reply);
             }
             Request::Announced(announced, reply) => {
                 self.commit(Draft { announced, judged_until: self.engine.now(), ..Draft::default() })?;
-                drop(reply.send(()));
+                answered(reply);
             }
             Request::Site(site, reply) => {
                 self.switch_site(site)?;
-                drop(reply.send(()));
+                answered(reply);
             }
             Request::Health(data, reply) => {
                 self.report_health(data)?;
-                drop(reply.send(()));
+                answered(reply);
             }
         }
         Ok(())
@@ -412,6 +412,11 @@ impl Pump {
         self.add_snapshot(&mut draft)?;
         self.commit(draft)
     }
+}
+
+/// Tells an asker that it is done; one that has gone away does not miss it.
+fn answered(reply: oneshot::Sender<()>) {
+    let _gone = reply.send(());
 }
 
 /// The engine as it stood: the snapshot under its own site, and the inputs behind it. What followed from them was

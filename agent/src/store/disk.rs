@@ -225,7 +225,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("db");
         put(&Disk::open(&folder).unwrap(), b"k");
-        fs::write(folder.join("conf"), b"garbage").unwrap();
+        let mut conf = fs::read(folder.join("conf")).unwrap();
+        conf.iter_mut().for_each(|byte| *byte ^= 0x55);
+        fs::write(folder.join("conf"), conf).unwrap();
         let disk = Disk::open(&folder).unwrap();
         let aside = disk.set_aside().expect("set aside").to_owned();
         assert!(aside.join("db").exists());
