@@ -1,0 +1,107 @@
+//! `/metrics`, in the text format of Prometheus and OpenMetrics.
+
+use super::Status;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+use std::fmt;
+use vigil_core::alert::Status as AlertStatus;
+use vigil_core::view::Presence;
+
+type Labelled = Family<Vec<(&'static str, String)>, Gauge>;
+
+/// The metrics of one scrape. Nothing is kept between scrapes: the store and the engine hold the truth.
+pub fn text(status: &Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("vigil");
+    inputs(&mut registry, status);
+    outbox(&mut registry, status);
+    site(&mut registry, status);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn total(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn inputs(registry: &mut Registry, status: &Status) {
+    let observations = Labelled::default();
+    for (outcome, n) in &status.outcomes {
+        observations.get_or_create(&vec![("outcome", outcome.name().to_owned())]).set(total(*n));
+    }
+    let refused = Labelled::default();
+    for (reason, n) in &status.refused {
+        refused.get_or_create(&vec![("reason", reason.name().to_owned())]).set(total(*n));
+    }
+    registry.register("observations", "Observations stored, by what became of them", observations);
+    registry.register("refused_inputs", "Inputs refused, by reason", refused);
+    registry.register("commits", "Durable commits since the start", ConstCounter::new(status.commits));
+    registry.register("store_bytes", "Size of the store on disk", ConstGauge::new(total(status.store_bytes)));
+    registry.register(
+        "records_set_aside",
+        "Unreadable records set aside",
+        ConstGauge::new(total(status.set_aside)),
+    );
+    let connected = ConstGauge::new(i64::from(status.source.connected));
+    registry.register("source_up", "1 while messages can come in", connected);
+}
+
+fn outbox(registry: &mut Registry, status: &Status) {
+    let waiting = Labelled::default();
+    let o = &status.outbox;
+    let lanes = [
+        ("critical", o.critical),
+        ("alerts", o.alerts),
+        ("tours", o.tours),
+        ("reports", o.reports),
+        ("health", o.health),
+    ];
+    for (lane, depth) in lanes {
+        waiting.get_or_create(&vec![("lane", lane.to_owned())]).set(count(depth));
+    }
+    registry.register("outbox_waiting", "Events that wait for the NOC", waiting);
+    registry.register("outbox_dead", "Events that the NOC rejected", ConstGauge::new(total(o.dead)));
+    if let Some(uplink) = &status.uplink {
+        let up = ConstGauge::new(i64::from(uplink.reachable == Some(true)));
+        registry.register("uplink_up", "1 if the last attempt reached the NOC", up);
+        registry.register(
+            "uplink_delivered",
+            "Events that the NOC took",
+            ConstCounter::new(uplink.delivered),
+        );
+    }
+}
+
+fn site(registry: &mut Registry, status: &Status) {
+    let guards = Labelled::default();
+    let presences =
+        [("on_duty", Presence::OnDuty), ("on_break", Presence::OnBreak), ("off_duty", Presence::OffDuty)];
+    for (name, presence) in presences {
+        let here = status.view.guards.iter().filter(|g| g.presence == presence).count();
+        guards.get_or_create(&vec![("presence", name.to_owned())]).set(count(here));
+    }
+    registry.register("guards", "Guards, by where they are", guards);
+    let silent = status.view.devices.iter().filter(|d| d.silent || d.offline).count();
+    registry.register("devices_silent", "Devices that are silent or offline", ConstGauge::new(count(silent)));
+    let open = Labelled::default();
+    for alert in
+        status.view.alerts.iter().filter(|a| a.status == AlertStatus::Detected && a.cleared_at.is_none())
+    {
+        let labels =
+            vec![("rule", alert.rule.name().to_owned()), ("severity", alert.severity.name().to_owned())];
+        open.get_or_create(&labels).inc();
+    }
+    registry.register("alerts_open", "Alerts that are neither cleared nor answered", open);
+    registry.register(
+        "blind_seconds",
+        "Seconds of the last 72 h without the agent",
+        ConstGauge::new(status.view.blind_secs),
+    );
+}

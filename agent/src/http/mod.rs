@@ -1,0 +1,151 @@
+//! The gateway's own page, its local API, `/healthz` and `/metrics`. Loopback unless configured otherwise.
+
+mod metrics;
+mod status;
+
+pub use status::{SourceState, Status};
+
+use crate::clock::Clock;
+use crate::pump::{PumpHandle, Stopping};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::stream::{self, Stream};
+use serde_json::json;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use vigil_cloud_sync::UplinkState;
+use vigil_core::id::GatewayId;
+
+/// A page follows the night, not every message: people do not read faster.
+const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// Windows move and deadlines pass even when nothing comes in.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// A pump that does not answer in this time is stuck.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(2);
+/// No script, style or picture but our own; nobody may frame the page.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Where the page gets what it shows.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// Which gateway this is.
+    pub gateway: GatewayId,
+    /// The engine and the store.
+    pub pump: PumpHandle,
+    /// How the uplink is; `None` if none is configured.
+    pub uplink: Option<watch::Receiver<UplinkState>>,
+    /// How the source of messages is.
+    pub source: watch::Receiver<SourceState>,
+    /// The agent's clock.
+    pub clock: Clock,
+    /// True when the agent stops: open streams end.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Everything that the agent serves over HTTP.
+pub fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/", get(|| page("text/html; charset=utf-8", include_str!("pages/index.html"))))
+        .route("/gateway.css", get(|| page("text/css; charset=utf-8", include_str!("pages/gateway.css"))))
+        .route(
+            "/gateway.js",
+            get(|| page("text/javascript; charset=utf-8", include_str!("pages/gateway.js"))),
+        )
+        .route("/api/status", get(status_now))
+        .route("/api/alerts", get(alerts))
+        .route("/api/runs", get(runs))
+        .route("/api/refused", get(refused))
+        .route("/api/dead-letters", get(dead_letters))
+        .route("/api/stream", get(stream_status))
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics_now))
+        .with_state(Arc::new(desk))
+}
+
+async fn page(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, text)
+}
+
+impl IntoResponse for Stopping {
+    fn into_response(self) -> Response {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": self.to_string()}))).into_response()
+    }
+}
+
+async fn status_now(State(desk): State<Arc<Desk>>) -> Result<Json<Status>, Stopping> {
+    Status::of(&desk).await.map(Json)
+}
+
+async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    Ok(Json(desk.pump.alerts().await?).into_response())
+}
+
+async fn runs(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    Ok(Json(desk.pump.runs().await?).into_response())
+}
+
+async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    Ok(Json(desk.pump.refused().await?).into_response())
+}
+
+async fn dead_letters(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    let letters = desk.pump.dead_letters().await?;
+    let shown: Vec<_> = letters
+        .into_iter()
+        .map(|(sequence, l)| {
+            let e = l.event;
+            json!({"sequence": sequence, "at": l.at, "reason": l.reason, "id": e.id, "subject": e.subject})
+        })
+        .collect();
+    Ok(Json(shown).into_response())
+}
+
+async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
+    match tokio::time::timeout(HEALTHY_WITHIN, desk.pump.stock()).await {
+        Ok(Ok(_)) => (StatusCode::OK, "ok\n"),
+        Ok(Err(Stopping)) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+    }
+}
+
+async fn metrics_now(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    let text = metrics::text(&Status::of(&desk).await?);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(match text {
+        Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why.to_string()).into_response(),
+    })
+}
+
+async fn stream_status(State(desk): State<Arc<Desk>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let changes = desk.pump.changes();
+    let start = (desk, changes, false);
+    let events = stream::unfold(start, |(desk, mut changes, waits)| async move {
+        if waits {
+            tokio::time::sleep(AT_MOST_EVERY).await;
+            let mut stopping = desk.stopping.clone();
+            tokio::select! {
+                _ = tokio::time::timeout(AT_LEAST_EVERY, changes.changed()) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return None,
+            }
+        }
+        let status = Status::of(&desk).await.ok()?;
+        let event = Event::default().event("status").json_data(&status).ok()?;
+        Some((Ok(event), (desk, changes, true)))
+    });
+    Sse::new(events).keep_alive(KeepAlive::default())
+}

@@ -1,0 +1,105 @@
+//! What the gateway says of itself: one object for the page, the local API, the metrics and `vigil status`.
+
+use super::Desk;
+use crate::pump::{Stock, Stopping};
+use crate::sources::decode::Reason;
+use crate::store::Lane;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use vigil_cloud_sync::UplinkState;
+use vigil_core::engine::Outcome;
+use vigil_core::id::GatewayId;
+use vigil_core::view::View;
+
+/// How the source of messages is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SourceState {
+    /// `embedded` or `external`.
+    pub mode: &'static str,
+    /// Where it listens, or what it connects to.
+    pub address: String,
+    /// Whether messages can come in.
+    pub connected: bool,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// What waits for the NOC, by lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Outbox {
+    /// CRITICAL alerts.
+    pub critical: usize,
+    /// Other alerts.
+    pub alerts: usize,
+    /// Closed runs.
+    pub tours: usize,
+    /// Reports.
+    pub reports: usize,
+    /// Health.
+    pub health: usize,
+    /// Events that the NOC rejected, since the store was made.
+    pub dead: u64,
+}
+
+/// Everything that the gateway says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// Which gateway.
+    pub gateway: GatewayId,
+    /// The agent's version.
+    pub version: &'static str,
+    /// The site, as it is now.
+    #[serde(flatten)]
+    pub view: View,
+    /// How messages come in.
+    pub source: SourceState,
+    /// How the uplink is; `null` if none is configured.
+    pub uplink: Option<UplinkState>,
+    /// What waits.
+    pub outbox: Outbox,
+    /// Inputs refused, by reason.
+    pub refused: BTreeMap<Reason, u64>,
+    /// Observations, by what became of them.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Bytes of the store on disk.
+    pub store_bytes: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Records that could not be read and were set aside.
+    pub set_aside: u64,
+}
+
+impl Status {
+    /// Asks the pump.
+    pub async fn of(desk: &Desk) -> Result<Self, Stopping> {
+        let stock = desk.pump.stock().await?;
+        let view = desk.pump.view().await?;
+        let uplink = desk.uplink.as_ref().map(|u| u.borrow().clone());
+        let source = desk.source.borrow().clone();
+        Ok(Self {
+            gateway: desk.gateway.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            view,
+            source,
+            uplink,
+            outbox: outbox(&stock),
+            refused: stock.marks.refused,
+            outcomes: stock.marks.outcomes,
+            store_bytes: stock.bytes,
+            commits: stock.commits,
+            set_aside: stock.marks.set_aside,
+        })
+    }
+}
+
+fn outbox(stock: &Stock) -> Outbox {
+    let depth = |lane: Lane| stock.outbox.get(lane as usize).copied().unwrap_or(0);
+    Outbox {
+        critical: depth(Lane::Critical),
+        alerts: depth(Lane::Alert),
+        tours: depth(Lane::Tour),
+        reports: depth(Lane::Report),
+        health: depth(Lane::Health),
+        dead: stock.marks.dead,
+    }
+}
