@@ -70,6 +70,7 @@ pub fn router(room: Room) -> Router {
         .route("/", file("text/html; charset=utf-8", include_str!("../pages/index.html")))
         .route("/noc.css", file("text/css; charset=utf-8", include_str!("../pages/noc.css")))
         .route("/noc.js", file("text/javascript; charset=utf-8", include_str!("../pages/noc.js")))
+        .route("/icon.svg", file("image/svg+xml", include_str!("../pages/icon.svg")))
         .route("/openapi.json", file("application/json", include_str!("../pages/openapi.json")))
         .route("/api/gateways", get(gateways))
         .route("/api/alerts", get(alerts))
