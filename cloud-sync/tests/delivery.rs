@@ -1,5 +1,7 @@
 //! The courier against a receiver on a real port: whatever goes wrong, every event arrives once, in order.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has to stop")]
+
 mod receiver;
 
 use receiver::{Play, Receiver, Taste};

@@ -1,1 +1,145 @@
-//! Under construction.
+//! The receiver at the network operations centre: what gateways send, once each, and who looks at it.
+//!
+//! ```text
+//!  gateways ─► serve ─► receive ─► incoming (pure) ─► ledger (SQLite, one thread)
+//!                                                        │
+//!  operators ◄─ serve ◄─ operator (page, API) ◄──────────┤
+//!                              ▲                         │
+//!                              └───── feed ◄─────────────┘
+//! ```
+
+pub mod access;
+mod clock;
+mod feed;
+mod incoming;
+pub mod ledger;
+mod operator;
+mod receive;
+pub mod sequence;
+pub mod serve;
+
+pub use access::{AccessError, GatewayAccess, token_sha256};
+pub use operator::LOST_AFTER;
+pub use serve::{Limits, ServeError, Server, TlsFiles};
+
+use access::Register;
+use feed::Feed;
+use ledger::{Clerk, Ledger, LedgerError, SqliteLedger};
+use serve::stopped;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::sync::watch;
+
+/// The file in the data folder.
+const LEDGER_FILE: &str = "noc.db";
+
+/// How the receiver is set up.
+#[derive(Debug, Clone)]
+pub struct NocConfig {
+    /// Where gateways send; port 0 picks one.
+    pub events_listen: SocketAddr,
+    /// Where operators look: loopback, or behind something that knows them.
+    pub operator_listen: SocketAddr,
+    /// The folder of the ledger; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Certificate and key for gateways; plain HTTP without.
+    pub tls: Option<TlsFiles>,
+    /// Who may send.
+    pub gateways: Vec<GatewayAccess>,
+}
+
+/// The receiver cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum NocError {
+    /// The data folder cannot be made.
+    #[error("cannot make the folder {}: {source}", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The list of gateways is wrong.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// A listener cannot be set up.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// A receiver that listens, and serves from [`Noc::serve`] on.
+pub struct Noc {
+    events: Server,
+    operator: Server,
+    register: Register,
+    clerk: Clerk,
+}
+
+impl Noc {
+    /// Checks everything, opens the ledger and listens; nothing is answered yet.
+    pub async fn bind(config: NocConfig) -> Result<Self, NocError> {
+        let register = Register::new(config.gateways)?;
+        let tls = config.tls.as_ref().map(serve::tls_config).transpose()?;
+        warn_of_the_open(config.events_listen, config.operator_listen, tls.is_some());
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|source| NocError::DataDir { path: config.data_dir.clone(), source })?;
+        let mut ledger = SqliteLedger::open(&config.data_dir.join(LEDGER_FILE))?;
+        register.origins().try_for_each(|origin| ledger.enrol(origin))?;
+        let events = Server::bind(config.events_listen, tls).await?;
+        let operator = Server::bind(config.operator_listen, None).await?;
+        Ok(Self { events, operator, register, clerk: Clerk::hire(ledger)? })
+    }
+
+    /// Where gateways send.
+    pub const fn events_addr(&self) -> SocketAddr {
+        self.events.local_addr()
+    }
+
+    /// Where operators look.
+    pub const fn operator_addr(&self) -> SocketAddr {
+        self.operator.local_addr()
+    }
+
+    /// Serves both until `shutdown`.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopping) = watch::channel(false);
+        let (feed, now) = (Feed::default(), clock::wall as clock::Now);
+        let reception = receive::Reception {
+            register: self.register,
+            clerk: self.clerk.clone(),
+            feed: feed.clone(),
+            now,
+        };
+        let room = operator::Room { clerk: self.clerk, feed, now, stopping: stopping.clone() };
+        let shutdown = async {
+            shutdown.await;
+            stop.send_replace(true);
+        };
+        tokio::join!(
+            shutdown,
+            self.events.serve(receive::router(reception), stopped(stopping.clone())),
+            self.operator.serve(operator::router(room), stopped(stopping)),
+        );
+    }
+}
+
+fn warn_of_the_open(events: SocketAddr, operator: SocketAddr, tls: bool) {
+    if !tls && !events.ip().is_loopback() {
+        tracing::warn!(%events, "gateways would send their tokens in clear; give the receiver a certificate");
+    }
+    if !operator.ip().is_loopback() {
+        tracing::warn!(%operator, "the operator page asks for no password; put it behind something that does");
+    }
+}
+
+/// Runs a receiver until `shutdown`.
+pub async fn run(config: NocConfig, shutdown: impl Future<Output = ()>) -> Result<(), NocError> {
+    let noc = Noc::bind(config).await?;
+    tracing::info!(events = %noc.events_addr(), operator = %noc.operator_addr(), "the receiver listens");
+    noc.serve(shutdown).await;
+    tracing::info!("the receiver has stopped");
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! From the bytes of a batch to entries that may be stored. Pure: each item is taken or refused by itself.
+
+use crate::ledger::{AlertHead, Entry};
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::io::Read;
+use vigil_cloud_sync::EventKind;
+use vigil_cloud_sync::wire::{MAX_BATCH_EVENTS, Rejection};
+use vigil_core::time::Timestamp;
+
+/// The largest body as sent: a gateway sends at most a megabyte of data, gzipped to a fifth.
+pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// The largest body unpacked: the gateway's megabyte with its envelopes is under 2; beyond 8 it is a bomb.
+pub const MAX_UNPACKED_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The longest id and subject: UUID, run and revision take about 150.
+const MAX_NAME_BYTES: usize = 256;
+
+/// A batch that is not looked at item by item.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Not gzip, though it says so.
+    #[error("the body is not whole gzip: {0}")]
+    Gzip(String),
+    /// Too large, as sent or unpacked.
+    #[error(
+        "the batch is too large: at most {MAX_BODY_BYTES} bytes as sent and {MAX_UNPACKED_BYTES} unpacked; send fewer events"
+    )]
+    TooLarge,
+    /// Too many events.
+    #[error("the batch has {0} events; at most {MAX_BATCH_EVENTS} are taken, send it in pieces")]
+    TooMany(usize),
+    /// No event at all.
+    #[error("the batch is empty; 1 to {MAX_BATCH_EVENTS} events are expected")]
+    Empty,
+    /// Not a JSON array.
+    #[error("the body is no JSON array of CloudEvents: {0}")]
+    NotJson(String),
+    /// An item that cannot even be named.
+    #[error("item {0} of the batch has no id; it cannot be answered for")]
+    NoId(usize),
+}
+
+/// What is in a batch.
+#[derive(Debug)]
+pub struct Items {
+    /// What may be stored, in order.
+    pub entries: Vec<Entry>,
+    /// What may not.
+    pub rejected: Vec<Rejection>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct CloudEvent {
+    specversion: String,
+    id: String,
+    source: String,
+    r#type: String,
+    subject: String,
+    time: Timestamp,
+    #[serde(default)]
+    datacontenttype: Option<String>,
+    sequence: u64,
+    data: Box<RawValue>,
+}
+
+/// Unpacks a gzipped body, never beyond the limit.
+pub fn unpack(gzipped: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut unpacked = Vec::new();
+    let mut limited = GzDecoder::new(gzipped).take(MAX_UNPACKED_BYTES + 1);
+    let count = limited.read_to_end(&mut unpacked).map_err(|e| Malformed::Gzip(e.to_string()))?;
+    if u64::try_from(count).is_ok_and(|count| count <= MAX_UNPACKED_BYTES) {
+        Ok(unpacked)
+    } else {
+        Err(Malformed::TooLarge)
+    }
+}
+
+/// Reads a batch that must come from `source`.
+pub fn read(body: &[u8], source: &str) -> Result<Items, Malformed> {
+    let raw: Vec<&RawValue> = serde_json::from_slice(body).map_err(|e| Malformed::NotJson(e.to_string()))?;
+    match raw.len() {
+        0 => return Err(Malformed::Empty),
+        1..=MAX_BATCH_EVENTS => {}
+        many => return Err(Malformed::TooMany(many)),
+    }
+    let mut items = Items { entries: vec![], rejected: vec![] };
+    for (index, raw) in raw.iter().enumerate() {
+        let named: Named = serde_json::from_str(raw.get()).map_err(|_| Malformed::NoId(index))?;
+        match entry(raw, source) {
+            Ok(entry) => items.entries.push(entry),
+            Err(reason) => items.rejected.push(Rejection { id: named.id, reason }),
+        }
+    }
+    Ok(items)
+}
+
+fn entry(raw: &RawValue, source: &str) -> Result<Entry, String> {
+    let event: CloudEvent =
+        serde_json::from_str(raw.get()).map_err(|e| format!("not a CloudEvent of ours: {e}"))?;
+    check_envelope(&event, source)?;
+    let kind = EventKind::named(&event.r#type)
+        .ok_or_else(|| "type is none of vigil.alert, vigil.tour, vigil.report, vigil.health".to_owned())?;
+    let alert = match kind {
+        EventKind::Alert => Some(alert_head(&event.data)?),
+        EventKind::Tour | EventKind::Report | EventKind::Health => None,
+    };
+    let CloudEvent { sequence, id, subject, time, data, .. } = event;
+    Ok(Entry { sequence, id, kind, subject, time, data, alert })
+}
+
+fn check_envelope(event: &CloudEvent, source: &str) -> Result<(), String> {
+    if event.specversion != "1.0" {
+        return Err("specversion is not 1.0".to_owned());
+    }
+    if event.source != source {
+        return Err(format!("source is not {source}, for which the token speaks"));
+    }
+    if event.id.is_empty() || event.id.len() > MAX_NAME_BYTES || event.subject.len() > MAX_NAME_BYTES {
+        return Err(format!("id has 1 to {MAX_NAME_BYTES} bytes, subject at most as many"));
+    }
+    if event.datacontenttype.as_deref().is_some_and(|media| media != "application/json") {
+        return Err("datacontenttype is not application/json".to_owned());
+    }
+    if !event.data.get().starts_with('{') {
+        return Err("data is no JSON object".to_owned());
+    }
+    Ok(())
+}
+
+fn alert_head(data: &RawValue) -> Result<AlertHead, String> {
+    let head: AlertHead = serde_json::from_str(data.get()).map_err(|e| format!("data is no alert: {e}"))?;
+    if head.id.is_empty() || head.id.len() > MAX_NAME_BYTES {
+        return Err(format!("data.id has 1 to {MAX_NAME_BYTES} bytes"));
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use std::io::Write;
+
+    const SOURCE: &str = "/tenants/acme/sites/plant-7/gateways/gw-1";
+
+    fn event() -> Value {
+        json!({
+            "specversion": "1.0", "id": "a.1", "source": SOURCE, "type": "vigil.alert", "subject": "guard:G-7",
+            "time": "2026-03-10T22:05:00Z", "datacontenttype": "application/json", "sequence": 1,
+            "data": {"id": "a", "revision": 1, "severity": "HIGH", "status": "DETECTED",
+                     "detected_at": "2026-03-10T22:05:00Z", "cleared_at": null, "new": "field"}
+        })
+    }
+
+    fn with(field: &str, value: Value) -> Value {
+        let mut changed = event();
+        changed[field] = value;
+        changed
+    }
+
+    fn read_all(events: &[Value]) -> Items {
+        read(&serde_json::to_vec(events).unwrap(), SOURCE).unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(vec![], Compression::best());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn one_bad_item_does_not_spoil_the_others() {
+        let bad = [
+            (with("source", json!("/tenants/x/sites/y/gateways/z")), "for which the token speaks"),
+            (with("specversion", json!("0.3")), "specversion"),
+            (with("type", json!("other")), "type is none"),
+            (with("time", json!("yesterday")), "not an instant"),
+            (with("sequence", json!(-1)), "sequence"),
+            (with("sequence", Value::Null), "invalid type"),
+            (with("data", json!([])), "no JSON object"),
+            (with("data", json!({"id": "a"})), "data is no alert"),
+            (with("subject", json!("x".repeat(300))), "256 bytes"),
+            (with("datacontenttype", json!("text/xml")), "datacontenttype"),
+        ];
+        for (item, reason) in bad {
+            let items = read_all(&[item, event()]);
+            assert_eq!((items.entries.len(), items.rejected.len()), (1, 1), "{reason}");
+            let told = &items.rejected[0].reason;
+            assert!(told.contains(reason) || reason == "sequence" && told.contains("u64"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_batch_has_one_to_five_hundred_events() {
+        let read = |n| read(&serde_json::to_vec(&vec![event(); n]).unwrap(), SOURCE).err();
+        assert_eq!([read(0), read(1)], [Some(Malformed::Empty), None]);
+        assert_eq!([read(500), read(501)], [None, Some(Malformed::TooMany(501))]);
+    }
+
+    #[test]
+    fn what_cannot_be_named_spoils_the_batch() {
+        assert_eq!(read(b"[{}]", SOURCE).err(), Some(Malformed::NoId(0)));
+        assert!(matches!(read(b"{}", SOURCE), Err(Malformed::NotJson(_))));
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        let bomb = gzip(&vec![b' '; 64 * 1024 * 1024]);
+        assert!(bomb.len() < 100_000);
+        assert_eq!(unpack(&bomb), Err(Malformed::TooLarge));
+        assert_eq!(unpack(&gzip(b"[]")).unwrap(), b"[]");
+        assert!(matches!(unpack(b"no gzip"), Err(Malformed::Gzip(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(unpack(&bytes).is_err() || !bytes.is_empty());
+            prop_assert!(read(&bytes, SOURCE).is_err());
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What the NOC has received, once each. A seam of five calls: SQLite stands behind it today.
+
+mod clerk;
+mod sqlite;
+
+pub use clerk::Clerk;
+pub use sqlite::SqliteLedger;
+
+use crate::sequence::Hole;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use vigil_cloud_sync::{EventKind, Origin};
+use vigil_core::time::Timestamp;
+
+/// What the NOC needs to know of an alert; all else is shown as it came, so that a newer agent's words pass.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AlertHead {
+    /// The alert's name.
+    pub id: String,
+    /// From 1; the highest is the truth.
+    pub revision: u32,
+    /// How bad.
+    pub severity: String,
+    /// Where it stands.
+    pub status: String,
+    /// The instant at which the rule held.
+    pub detected_at: Timestamp,
+    /// When it stopped being so.
+    #[serde(default)]
+    pub cleared_at: Option<Timestamp>,
+}
+
+impl AlertHead {
+    /// Whether it comes before all others: CRITICAL, not cleared, and nobody said that it is over.
+    pub fn is_urgent(&self) -> bool {
+        let over = matches!(self.status.as_str(), "RESOLVED" | "FALSE_POSITIVE");
+        self.severity == "CRITICAL" && self.cleared_at.is_none() && !over
+    }
+}
+
+/// One event that passed every check.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The gateway's number for it.
+    pub sequence: u64,
+    /// Its name within the gateway.
+    pub id: String,
+    /// What it is about.
+    pub kind: EventKind,
+    /// Whom it concerns.
+    pub subject: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The object as it came.
+    pub data: Box<RawValue>,
+    /// For an alert: what of it the NOC needs to know.
+    pub alert: Option<AlertHead>,
+}
+
+/// One batch from one gateway.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Who sent it.
+    pub origin: Origin,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// What is in it.
+    pub entries: Vec<Entry>,
+}
+
+/// What became of a delivery.
+#[derive(Debug)]
+pub struct Receipt {
+    /// How many entries were new.
+    pub accepted: usize,
+    /// How many were there before.
+    pub duplicates: usize,
+    /// The alerts that show something new.
+    pub alerts: Vec<AlertRow>,
+    /// The gateway after it.
+    pub gateway: GatewayRow,
+}
+
+/// The latest revision of an alert.
+#[derive(Debug, Clone, Serialize)]
+pub struct AlertRow {
+    /// Whose site.
+    pub tenant: String,
+    /// Where.
+    pub site: String,
+    /// From which box.
+    pub gateway: String,
+    /// When this revision came.
+    pub received_at: Timestamp,
+    /// The alert, as it came.
+    pub alert: Box<RawValue>,
+}
+
+/// A gateway and how complete its record is.
+#[derive(Debug, Clone, Serialize)]
+pub struct GatewayRow {
+    /// Whose.
+    pub tenant: String,
+    /// Where.
+    pub site: String,
+    /// Which.
+    pub gateway: String,
+    /// When it last sent anything.
+    pub last_heard_at: Option<Timestamp>,
+    /// The highest number that has come.
+    pub highest_sequence: Option<u64>,
+    /// How many numbers below it are missing.
+    pub missing: u64,
+    /// Which.
+    pub holes: Vec<Hole>,
+    /// Its latest health record.
+    pub health: Option<Box<RawValue>>,
+}
+
+/// A tour, a report or a health record.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecordRow {
+    /// The CloudEvents `source`.
+    pub source: String,
+    /// Its name within the gateway.
+    pub id: String,
+    /// Whom it concerns.
+    pub subject: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The record, as it came.
+    pub data: Box<RawValue>,
+}
+
+/// The ledger cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The database failed.
+    #[error("the ledger failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A stored text is not what was written.
+    #[error("the ledger holds an unreadable record: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// Written by a later version.
+    #[error("the ledger has schema {found}, this program knows up to {known}; install a newer one")]
+    Newer {
+        /// The schema of the file.
+        found: i64,
+        /// The highest schema that is known.
+        known: i64,
+    },
+    /// The thread that keeps it cannot be started.
+    #[error("the ledger's thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The thread that keeps it is gone.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// The calls of the seam. They block; the [`Clerk`] makes them on a thread of its own.
+pub trait Ledger: Send {
+    /// Lists a gateway that has not been heard yet.
+    fn enrol(&mut self, origin: &Origin) -> Result<(), LedgerError>;
+
+    /// Stores a delivery in one transaction, durable on return. Equal origin and id is a duplicate; an older
+    /// revision of an alert never replaces a newer one.
+    fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError>;
+
+    /// Every gateway, by name.
+    fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError>;
+
+    /// Open CRITICAL alerts first, the newest on top; then all others, the newest on top.
+    fn alerts(&mut self, limit: u32) -> Result<Vec<AlertRow>, LedgerError>;
+
+    /// The newest events of that kind.
+    fn records(&mut self, kind: EventKind, limit: u32) -> Result<Vec<RecordRow>, LedgerError>;
+}

@@ -1,0 +1,408 @@
+//! The ledger in one SQLite file: WAL with full synchronisation, so that an answer is a promise.
+
+use super::{AlertRow, Delivery, Entry, GatewayRow, Ledger, LedgerError, Receipt, RecordRow};
+use crate::sequence::Sequences;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde_json::value::RawValue;
+use std::path::Path;
+use std::time::Duration;
+use vigil_cloud_sync::{EventKind, Origin};
+use vigil_core::time::{Span, Timestamp};
+
+/// The schema that this program writes.
+const SCHEMA: i64 = 1;
+
+/// How long health records are kept: one every 30 s, so a thousand gateways make 2.9 million a day. The
+/// latest stays with its gateway; two days let a gateway resend after an outage and still be recognised.
+const HEALTH_KEPT: Span = Span::from_hours(48);
+
+/// How long to wait for a reader of the file, like a backup.
+const BUSY: Duration = Duration::from_secs(5);
+
+const CREATE: &str = "
+CREATE TABLE events (
+    source TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, sequence TEXT NOT NULL, subject TEXT NOT NULL,
+    time_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (source, id)
+) STRICT;
+CREATE INDEX events_by_time ON events (kind, time_ms);
+CREATE INDEX events_by_age ON events (source, kind, received_ms);
+CREATE TABLE gateways (
+    source TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL, site TEXT NOT NULL, gateway TEXT NOT NULL,
+    heard_ms INTEGER, sequences TEXT NOT NULL, health TEXT, health_ms INTEGER NOT NULL DEFAULT -1
+) STRICT;
+CREATE TABLE alerts (
+    source TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, urgent INTEGER NOT NULL,
+    detected_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (source, id)
+) STRICT;
+CREATE INDEX alerts_by_urgency ON alerts (urgent, detected_ms);
+PRAGMA user_version = 1;
+";
+
+/// A ledger in a SQLite file.
+pub struct SqliteLedger {
+    connection: Connection,
+}
+
+impl SqliteLedger {
+    /// Opens the file, or makes it.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let mut connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        migrate(&mut connection)?;
+        Ok(Self { connection })
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+    let tx = connection.transaction()?;
+    match tx.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        0 => tx.execute_batch(CREATE)?,
+        SCHEMA => {}
+        found => return Err(LedgerError::Newer { found, known: SCHEMA }),
+    }
+    Ok(tx.commit()?)
+}
+
+impl Ledger for SqliteLedger {
+    fn enrol(&mut self, origin: &Origin) -> Result<(), LedgerError> {
+        list(&self.connection, origin)
+    }
+
+    fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
+        let source = delivery.origin.source();
+        let tx = self.connection.transaction()?;
+        list(&tx, &delivery.origin)?;
+        let (mut accepted, mut alerts) = (0, vec![]);
+        for entry in &delivery.entries {
+            if !insert_event(&tx, &source, delivery.received_at, entry)? {
+                continue;
+            }
+            accepted += 1;
+            if raise_alert(&tx, &source, delivery.received_at, entry)? {
+                alerts.push(alert_row(delivery, entry));
+            }
+            note_health(&tx, &source, entry)?;
+        }
+        note_sequences(&tx, &source, delivery)?;
+        forget_old_health(&tx, &source, delivery.received_at)?;
+        let gateway = tx.query_row(&gateways_where("source = ?1"), [&source], gateway_columns)?;
+        tx.commit()?;
+        let duplicates = delivery.entries.len() - accepted;
+        Ok(Receipt { accepted, duplicates, alerts, gateway: gateway.try_into()? })
+    }
+
+    fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(&gateways_where("TRUE ORDER BY source"))?;
+        let rows = statement.query_map([], gateway_columns)?;
+        rows.map(|row| row?.try_into()).collect()
+    }
+
+    fn alerts(&mut self, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT tenant, site, gateway, received_ms, data FROM alerts JOIN gateways USING (source)
+             ORDER BY urgent DESC, detected_ms DESC, id LIMIT ?1",
+        )?;
+        let rows = statement.query_map([limit], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get::<_, String>(4)?))
+        })?;
+        let stored = |row| {
+            let (tenant, site, gateway, received_ms, data) = row?;
+            let (received_at, alert) = (Timestamp::from_millis(received_ms), RawValue::from_string(data)?);
+            Ok(AlertRow { tenant, site, gateway, received_at, alert })
+        };
+        rows.map(stored).collect()
+    }
+
+    fn records(&mut self, kind: EventKind, limit: u32) -> Result<Vec<RecordRow>, LedgerError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT source, id, subject, time_ms, data FROM events WHERE kind = ?1
+             ORDER BY time_ms DESC, source, id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![kind.name(), limit], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get::<_, String>(4)?))
+        })?;
+        let stored = |row| {
+            let (source, id, subject, time_ms, data) = row?;
+            let (time, data) = (Timestamp::from_millis(time_ms), RawValue::from_string(data)?);
+            Ok(RecordRow { source, id, subject, time, data })
+        };
+        rows.map(stored).collect()
+    }
+}
+
+/// Lists the gateway, if it is not listed yet.
+fn list(connection: &Connection, origin: &Origin) -> Result<(), LedgerError> {
+    connection.execute(
+        "INSERT INTO gateways (source, tenant, site, gateway, sequences) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (source) DO NOTHING",
+        params![
+            origin.source(),
+            origin.tenant.as_str(),
+            origin.site.as_str(),
+            origin.gateway.as_str(),
+            serde_json::to_string(&Sequences::default())?
+        ],
+    )?;
+    Ok(())
+}
+
+/// Whether the event was new.
+fn insert_event(
+    tx: &Transaction<'_>,
+    source: &str,
+    received_at: Timestamp,
+    entry: &Entry,
+) -> Result<bool, LedgerError> {
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO events (source, id, kind, sequence, subject, time_ms, received_ms, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (source, id) DO NOTHING",
+    )?;
+    let inserted = statement.execute(params![
+        source,
+        entry.id,
+        entry.kind.name(),
+        // As text: SQLite's integers are signed, and a number of the wire may be any u64.
+        entry.sequence.to_string(),
+        entry.subject,
+        entry.time.millis(),
+        received_at.millis(),
+        entry.data.get(),
+    ])?;
+    Ok(inserted == 1)
+}
+
+/// Whether the entry is the latest revision of its alert.
+fn raise_alert(
+    tx: &Transaction<'_>,
+    source: &str,
+    received_at: Timestamp,
+    entry: &Entry,
+) -> Result<bool, LedgerError> {
+    let Some(head) = &entry.alert else { return Ok(false) };
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO alerts (source, id, revision, urgent, detected_ms, received_ms, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (source, id) DO UPDATE SET revision = excluded.revision, urgent = excluded.urgent,
+             detected_ms = excluded.detected_ms, received_ms = excluded.received_ms, data = excluded.data
+         WHERE excluded.revision > alerts.revision",
+    )?;
+    let changed = statement.execute(params![
+        source,
+        head.id,
+        head.revision,
+        head.is_urgent(),
+        head.detected_at.millis(),
+        received_at.millis(),
+        entry.data.get(),
+    ])?;
+    Ok(changed == 1)
+}
+
+/// Keeps the latest health record with its gateway.
+fn note_health(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), LedgerError> {
+    if entry.kind == EventKind::Health {
+        tx.prepare_cached(
+            "UPDATE gateways SET health = ?2, health_ms = ?3 WHERE source = ?1 AND health_ms <= ?3",
+        )?
+        .execute(params![source, entry.data.get(), entry.time.millis()])?;
+    }
+    Ok(())
+}
+
+fn note_sequences(tx: &Transaction<'_>, source: &str, delivery: &Delivery) -> Result<(), LedgerError> {
+    let stored: Option<String> = tx
+        .query_row("SELECT sequences FROM gateways WHERE source = ?1", [source], |row| row.get(0))
+        .optional()?;
+    let mut sequences: Sequences = match stored {
+        Some(text) => serde_json::from_str(&text)?,
+        None => Sequences::default(),
+    };
+    delivery.entries.iter().for_each(|entry| sequences.note(entry.sequence));
+    tx.execute(
+        "UPDATE gateways SET sequences = ?2, heard_ms = ?3 WHERE source = ?1",
+        params![source, serde_json::to_string(&sequences)?, delivery.received_at.millis()],
+    )?;
+    Ok(())
+}
+
+fn forget_old_health(tx: &Transaction<'_>, source: &str, now: Timestamp) -> Result<(), LedgerError> {
+    tx.prepare_cached("DELETE FROM events WHERE source = ?1 AND kind = ?2 AND received_ms < ?3")?
+        .execute(params![source, EventKind::Health.name(), (now - HEALTH_KEPT).millis()])?;
+    Ok(())
+}
+
+fn alert_row(delivery: &Delivery, entry: &Entry) -> AlertRow {
+    AlertRow {
+        tenant: delivery.origin.tenant.to_string(),
+        site: delivery.origin.site.to_string(),
+        gateway: delivery.origin.gateway.to_string(),
+        received_at: delivery.received_at,
+        alert: entry.data.clone(),
+    }
+}
+
+fn gateways_where(condition: &str) -> String {
+    format!("SELECT tenant, site, gateway, heard_ms, sequences, health FROM gateways WHERE {condition}")
+}
+
+/// The columns of a gateway, before their texts are read.
+struct GatewayColumns {
+    tenant: String,
+    site: String,
+    gateway: String,
+    heard_ms: Option<i64>,
+    sequences: String,
+    health: Option<String>,
+}
+
+fn gateway_columns(row: &Row<'_>) -> rusqlite::Result<GatewayColumns> {
+    Ok(GatewayColumns {
+        tenant: row.get(0)?,
+        site: row.get(1)?,
+        gateway: row.get(2)?,
+        heard_ms: row.get(3)?,
+        sequences: row.get(4)?,
+        health: row.get(5)?,
+    })
+}
+
+impl TryFrom<GatewayColumns> for GatewayRow {
+    type Error = LedgerError;
+    fn try_from(columns: GatewayColumns) -> Result<Self, LedgerError> {
+        let sequences: Sequences = serde_json::from_str(&columns.sequences)?;
+        Ok(Self {
+            tenant: columns.tenant,
+            site: columns.site,
+            gateway: columns.gateway,
+            last_heard_at: columns.heard_ms.map(Timestamp::from_millis),
+            highest_sequence: sequences.highest(),
+            missing: sequences.missing(),
+            holes: sequences.holes().to_vec(),
+            health: columns.health.map(RawValue::from_string).transpose()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::AlertHead;
+    use tempfile::TempDir;
+    use vigil_core::id::{GatewayId, SiteId, TenantId};
+
+    fn origin(gateway: &str) -> Origin {
+        Origin {
+            tenant: TenantId::new("acme").unwrap(),
+            site: SiteId::new("plant-7").unwrap(),
+            gateway: GatewayId::new(gateway).unwrap(),
+        }
+    }
+
+    fn entry(sequence: u64, id: &str, kind: EventKind, data: &str) -> Entry {
+        let data = RawValue::from_string(data.to_owned()).unwrap();
+        let alert = (kind == EventKind::Alert).then(|| serde_json::from_str(data.get()).unwrap());
+        let time = Timestamp::from_millis(1_773_160_000_000 + i64::try_from(sequence).unwrap());
+        Entry { sequence, id: id.to_owned(), kind, subject: "guard:G-7".to_owned(), time, data, alert }
+    }
+
+    fn alert(sequence: u64, id: &str, revision: u32, severity: &str, more: &str) -> Entry {
+        let data = format!(
+            r#"{{"id":"{id}","revision":{revision},"severity":"{severity}","status":"DETECTED",
+               "detected_at":"2026-03-10T22:0{sequence}:00Z"{more}}}"#
+        );
+        entry(sequence, &format!("{id}.{revision}"), EventKind::Alert, &data)
+    }
+
+    fn delivery(entries: Vec<Entry>) -> Delivery {
+        Delivery { origin: origin("gw-1"), received_at: Timestamp::from_millis(1_773_160_000_000), entries }
+    }
+
+    fn ledger() -> (TempDir, SqliteLedger) {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&dir.path().join("noc.db")).unwrap();
+        (dir, ledger)
+    }
+
+    fn shown(ledger: &mut SqliteLedger) -> Vec<(String, u32)> {
+        let heads = ledger.alerts(100).unwrap().into_iter();
+        heads
+            .map(|row| serde_json::from_str::<AlertHead>(row.alert.get()).unwrap())
+            .map(|h| (h.id, h.revision))
+            .collect()
+    }
+
+    #[test]
+    fn the_same_event_counts_once() {
+        let (_dir, mut ledger) = ledger();
+        let batch = delivery(vec![alert(1, "a", 1, "HIGH", ""), alert(2, "b", 1, "LOW", "")]);
+        let first = ledger.record(&batch).unwrap();
+        assert_eq!((first.accepted, first.duplicates, first.alerts.len()), (2, 0, 2));
+        let again = ledger.record(&batch).unwrap();
+        assert_eq!((again.accepted, again.duplicates, again.alerts.len()), (0, 2, 0));
+        let other = Delivery { origin: origin("gw-2"), ..batch };
+        assert_eq!(ledger.record(&other).unwrap().accepted, 2, "another gateway's ids are its own");
+    }
+
+    #[test]
+    fn an_older_revision_never_replaces_a_newer_one() {
+        let (_dir, mut ledger) = ledger();
+        ledger.record(&delivery(vec![alert(3, "a", 3, "HIGH", "")])).unwrap();
+        let late = ledger.record(&delivery(vec![alert(2, "a", 2, "HIGH", "")])).unwrap();
+        assert_eq!((late.accepted, late.alerts.len()), (1, 0));
+        assert_eq!(shown(&mut ledger), [("a".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn open_critical_alerts_are_on_top_newest_first() {
+        let (_dir, mut ledger) = ledger();
+        let over = r#","cleared_at":"2026-03-10T23:00:00Z""#;
+        let batch = vec![
+            alert(1, "old-critical", 1, "CRITICAL", ""),
+            alert(2, "critical", 1, "CRITICAL", ""),
+            alert(3, "cleared", 1, "CRITICAL", over),
+            alert(4, "low", 1, "LOW", ""),
+        ];
+        ledger.record(&delivery(batch)).unwrap();
+        let order: Vec<_> = shown(&mut ledger).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(order, ["critical", "old-critical", "low", "cleared"]);
+    }
+
+    #[test]
+    fn a_restart_keeps_everything() {
+        let (dir, mut ledger) = ledger();
+        let health = entry(5, "h5", EventKind::Health, r#"{"queued":3}"#);
+        let tour = entry(4, "t4", EventKind::Tour, r#"{"tour":"north"}"#);
+        ledger.record(&delivery(vec![alert(1, "a", 1, "HIGH", ""), health, tour])).unwrap();
+        drop(ledger);
+        let mut ledger = SqliteLedger::open(&dir.path().join("noc.db")).unwrap();
+        assert_eq!(shown(&mut ledger), [("a".to_owned(), 1)]);
+        let gateway = &ledger.gateways().unwrap()[0];
+        assert_eq!((gateway.missing, gateway.highest_sequence), (2, Some(5)));
+        assert_eq!(gateway.health.as_ref().unwrap().get(), r#"{"queued":3}"#);
+        assert_eq!(ledger.records(EventKind::Tour, 10).unwrap()[0].data.get(), r#"{"tour":"north"}"#);
+    }
+
+    #[test]
+    fn old_health_is_forgotten_but_the_latest_stays_with_its_gateway() {
+        let (_dir, mut ledger) = ledger();
+        ledger.record(&delivery(vec![entry(1, "h1", EventKind::Health, r#"{"n":1}"#)])).unwrap();
+        let mut later = delivery(vec![]);
+        later.received_at = later.received_at + HEALTH_KEPT + Span::from_secs(1);
+        ledger.record(&later).unwrap();
+        assert!(ledger.records(EventKind::Health, 10).unwrap().is_empty());
+        assert!(ledger.gateways().unwrap()[0].health.is_some());
+    }
+
+    #[test]
+    fn a_ledger_of_a_later_version_is_left_alone() {
+        let (dir, ledger) = ledger();
+        ledger.connection.pragma_update(None, "user_version", 9).unwrap();
+        drop(ledger);
+        let error = SqliteLedger::open(&dir.path().join("noc.db")).err().unwrap();
+        assert!(matches!(error, LedgerError::Newer { found: 9, known: 1 }), "{error}");
+    }
+}

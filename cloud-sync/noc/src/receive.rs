@@ -1,0 +1,178 @@
+//! `POST /v1/events`: what gateways send. An answer of 200 is a promise: all that it does not name as
+//! rejected is on stable storage.
+
+use crate::access::Register;
+use crate::clock::Now;
+use crate::feed::Feed;
+use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
+use crate::ledger::{Clerk, Delivery, LedgerError};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use http_body_util::BodyExt;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use vigil_cloud_sync::Origin;
+use vigil_cloud_sync::wire::{Answer, BATCH_CONTENT_TYPE};
+
+/// How long a body may take: 120 s is what a gateway gives its whole exchange.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How many batches are in memory at once: 32 of at most 10 MiB each.
+const MAX_BATCHES: usize = 32;
+
+/// What a sender is asked to wait when the receiver is busy or its disk fails.
+const BUSY_SECS: &str = "5";
+
+/// What the receiving side needs.
+pub struct Reception {
+    /// Who may send.
+    pub register: Register,
+    /// Where it goes.
+    pub clerk: Clerk,
+    /// Who is told.
+    pub feed: Feed,
+    /// What time it is.
+    pub now: Now,
+}
+
+struct Desk {
+    reception: Reception,
+    seats: Semaphore,
+}
+
+/// The routes of the receiving side.
+pub fn router(reception: Reception) -> Router {
+    let desk = Desk { reception, seats: Semaphore::new(MAX_BATCHES) };
+    let events = post(receive).fallback(|| async { Refused::Method });
+    Router::new()
+        .route("/v1/events", events)
+        .route("/healthz", axum::routing::get(|| async { Json(json!({"status": "ok"})) }))
+        .fallback(|| async { Refused::Path })
+        .with_state(Arc::new(desk))
+}
+
+/// Why a request as a whole is refused.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("a bearer token of a gateway is needed")]
+    NoToken,
+    #[error("the token is not that of any gateway; see the list of gateways in the receiver's configuration")]
+    UnknownToken,
+    #[error("content-type is not {BATCH_CONTENT_TYPE}")]
+    MediaType,
+    #[error("content-encoding is neither gzip nor identity")]
+    Encoding,
+    #[error("the body did not come within {} s", BODY_TIMEOUT.as_secs())]
+    Slow,
+    #[error("the body broke off: {0}")]
+    BrokenOff(axum::Error),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("the receiver is busy")]
+    Busy,
+    #[error("the receiver cannot store anything at the moment")]
+    Ledger(#[from] LedgerError),
+    #[error("there is nothing here; events go to /v1/events")]
+    Path,
+    #[error("only POST is possible here")]
+    Method,
+}
+
+impl Refused {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::UnknownToken => StatusCode::UNAUTHORIZED,
+            Self::MediaType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Slow | Self::BrokenOff(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Malformed(Malformed::TooLarge | Malformed::TooMany(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Busy | Self::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, Json(json!({"error": self.to_string()}))).into_response();
+        let extra = match status {
+            StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, BUSY_SECS)),
+            StatusCode::METHOD_NOT_ALLOWED => Some((axum::http::header::ALLOW, "POST")),
+            _ => None,
+        };
+        if let Some((name, value)) = extra {
+            response.headers_mut().insert(name, axum::http::HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+async fn receive(State(desk): State<Arc<Desk>>, request: Request) -> Result<Json<Answer>, Refused> {
+    let (head, body) = request.into_parts();
+    let origin = sender(&desk.reception.register, &head.headers)?;
+    let gzipped = check_form(&head.headers)?;
+    let _seat = desk.seats.try_acquire().map_err(|_| Refused::Busy)?;
+    let sent = tokio::time::timeout(BODY_TIMEOUT, collect(body)).await.map_err(|_| Refused::Slow)??;
+    let unpacked = if gzipped { incoming::unpack(&sent)? } else { sent };
+    let items = incoming::read(&unpacked, &origin.source())?;
+    store(&desk.reception, origin.clone(), items).await.map(Json).inspect_err(|error| {
+        tracing::error!(gateway = %origin.gateway, cause = ?error, "a batch was not stored");
+    })
+}
+
+async fn store(reception: &Reception, origin: Origin, items: Items) -> Result<Answer, Refused> {
+    let Items { entries, rejected } = items;
+    for rejection in &rejected {
+        tracing::warn!(gateway = %origin.gateway, id = %rejection.id, reason = %rejection.reason, "event rejected");
+    }
+    let delivery = Delivery { origin, received_at: (reception.now)(), entries };
+    let receipt = reception.clerk.ask(move |ledger| ledger.record(&delivery)).await?;
+    receipt.alerts.iter().for_each(|row| reception.feed.alert(row));
+    reception.feed.gateway(&receipt.gateway);
+    Ok(Answer { accepted: receipt.accepted, duplicates: receipt.duplicates, rejected })
+}
+
+fn sender<'a>(register: &'a Register, headers: &HeaderMap) -> Result<&'a Origin, Refused> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (scheme, token) = header.and_then(|text| text.split_once(' ')).ok_or(Refused::NoToken)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Refused::NoToken);
+    }
+    register.owner(token.trim()).ok_or(Refused::UnknownToken)
+}
+
+/// Whether the body is gzipped.
+fn check_form(headers: &HeaderMap) -> Result<bool, Refused> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let media = text(CONTENT_TYPE).and_then(|media| media.split(';').next()).unwrap_or_default();
+    if !media.trim().eq_ignore_ascii_case(BATCH_CONTENT_TYPE) {
+        return Err(Refused::MediaType);
+    }
+    match text(CONTENT_ENCODING).map(str::trim) {
+        None | Some("" | "identity") => Ok(false),
+        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") => Ok(true),
+        Some(_) => Err(Refused::Encoding),
+    }
+}
+
+async fn collect(mut body: Body) -> Result<Vec<u8>, Refused> {
+    let mut collected = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Refused::BrokenOff)?.into_data() else { continue };
+        if collected.len() + data.len() > MAX_BODY_BYTES {
+            return Err(Malformed::TooLarge.into());
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok(collected)
+}
