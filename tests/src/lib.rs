@@ -1,1 +1,3 @@
-//! Under construction.
+//! Proof across crates: the virtual site, and what the tests share.
+
+pub mod night;

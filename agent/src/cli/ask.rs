@@ -1,0 +1,52 @@
+//! Asks the running agent over its local HTTP API.
+
+use super::Failure;
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The agent answers from memory; one that takes longer is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which agent to ask.
+#[derive(Debug, clap::Args)]
+pub struct Whom {
+    /// The agent's configuration, which says where it listens
+    #[arg(long, default_value = "agent.toml")]
+    config: PathBuf,
+    /// The agent's address instead, like http://127.0.0.1:8080
+    #[arg(long, conflicts_with = "config")]
+    url: Option<String>,
+    /// Print JSON for a program instead of a table for a person
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Whom {
+    fn base(&self) -> Result<String, Failure> {
+        match &self.url {
+            Some(url) => Ok(url.trim_end_matches('/').to_owned()),
+            None => Ok(format!("http://{}", vigil_config::load_agent(&self.config)?.http_listen())),
+        }
+    }
+
+    /// The answer to `path`, as text and as a value.
+    pub fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<(String, T), Failure> {
+        let base = self.base()?;
+        let text = super::runtime()?.block_on(fetch(&format!("{base}{path}"))).map_err(|why| {
+            Failure::failed(
+                format!("the agent at {base} does not answer: {why}"),
+                "Is it running? `vigil run --config agent.toml` starts it; --url asks one somewhere else.",
+            )
+        })?;
+        let value = serde_json::from_str(&text).map_err(|e| {
+            Failure::failed(format!("the answer of {base} is not that of an agent: {e}"), "Check the address.")
+        })?;
+        Ok((text, value))
+    }
+}
+
+async fn fetch(url: &str) -> Result<String, reqwest::Error> {
+    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
+    client.get(url).send().await?.error_for_status()?.text().await
+}

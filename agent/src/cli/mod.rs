@@ -1,0 +1,140 @@
+//! The `vigil` command: one file a command.
+
+mod alerts;
+mod ask;
+mod check;
+mod demo;
+mod logs;
+mod noc;
+mod replay;
+mod run;
+mod simulate;
+mod status;
+
+use clap::{Parser, Subcommand};
+use std::fmt;
+
+/// Vigil, the edge agent for guarded sites.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent in the foreground, until SIGTERM; SIGHUP reads the site file again
+    Run(run::Args),
+    /// Show the whole chain on loopback: a night of guards, the agent, and the NOC
+    Demo(demo::Args),
+    /// Run the rules over a recorded night, offline, and print the alerts as NDJSON
+    Replay(replay::Args),
+    /// Publish a scripted night to a broker, or write it as NDJSON
+    Simulate(simulate::Args),
+    /// Validate every file, credential and port without starting
+    Check(check::Args),
+    /// Show what the running agent sees
+    Status(status::Args),
+    /// Show the alerts of the running agent
+    Alerts(alerts::Args),
+    /// Run the receiver of the NOC
+    Noc(noc::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell: bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    Man,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// It tried and failed: exit code 1.
+    Failed {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        mend: String,
+    },
+    /// It was used wrongly, or its configuration is invalid: exit code 2.
+    Invalid {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        mend: String,
+    },
+}
+
+impl Failure {
+    /// A command that tried and failed.
+    pub fn failed(what: impl fmt::Display, mend: impl fmt::Display) -> Self {
+        Self::Failed { what: what.to_string(), mend: mend.to_string() }
+    }
+
+    /// A command that was used wrongly.
+    pub fn invalid(what: impl fmt::Display, mend: impl fmt::Display) -> Self {
+        Self::Invalid { what: what.to_string(), mend: mend.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { what, mend } | Self::Invalid { what, mend } => write!(f, "vigil: {what}\n{mend}"),
+        }
+    }
+}
+
+impl From<vigil_config::Problems> for Failure {
+    fn from(problems: vigil_config::Problems) -> Self {
+        Self::invalid(problems, "Mend the lines above and try again; `vigil check` shows all of them at once.")
+    }
+}
+
+/// Standard output went away: a reader like `head` has had enough.
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(format!("cannot write the output: {error}"), "Give the output a place to go.")
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Run(args) => run::run(&args),
+            Command::Demo(args) => demo::run(&args),
+            Command::Replay(args) => replay::run(&args),
+            Command::Simulate(args) => simulate::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Alerts(args) => alerts::run(&args),
+            Command::Noc(args) => noc::run(&args),
+            Command::Completions { shell } => completions(shell),
+            Command::Man => man(),
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "vigil", &mut script);
+    Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
+}
+
+fn man() -> Result<(), Failure> {
+    let page = clap_mangen::Man::new(<Cli as clap::CommandFactory>::command());
+    Ok(page.render(&mut std::io::stdout())?)
+}
+
+/// A runtime for a command; two workers are what a gateway's cores carry beside the pump's own thread.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    // Two libraries would otherwise each ask for a provider and find none.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| {
+        Failure::failed(format!("cannot start the runtime: {e}"), "Check the limits on threads and memory.")
+    })
+}

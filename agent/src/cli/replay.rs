@@ -1,0 +1,159 @@
+//! `vigil replay`: the rules over a recorded night, offline and as fast as the machine goes.
+
+use super::Failure;
+use crate::sources::decode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use vigil_core::alert::{Alert, AlertId};
+use vigil_core::engine::{Commit, Engine, Record};
+use vigil_core::site::Site;
+use vigil_core::time::Timestamp;
+
+/// A line is at most a payload of 64 KiB with its topic; ten times that is no recording.
+const MAX_LINE_BYTES: u64 = 640 * 1024;
+
+/// `vigil replay`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The site file whose rules apply
+    #[arg(long)]
+    site: PathBuf,
+    /// The recording: one {"received_at", "topic", "payload"} a line, in order of received_at; - is standard input
+    events: PathBuf,
+    /// Print every revision as it comes, instead of the final alerts
+    #[arg(long)]
+    revisions: bool,
+    /// Print the log of closed runs instead of the alerts
+    #[arg(long, conflicts_with = "revisions")]
+    tours: bool,
+    /// Go on until this instant (RFC 3339) after the last line
+    #[arg(long, value_parser = Timestamp::parse)]
+    until: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    received_at: Timestamp,
+    #[serde(borrow)]
+    topic: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let site = Arc::new(vigil_config::load_site(&args.site)?);
+    let out = BufWriter::new(std::io::stdout().lock());
+    let mut replay = Replay { site, engine: None, args, out, alerts: BTreeMap::new(), broken: 0 };
+    if args.events.as_os_str() == "-" {
+        replay.lines(std::io::stdin().lock())?;
+    } else {
+        let file = File::open(&args.events).map_err(|e| {
+            Failure::failed(format!("cannot read {}: {e}", args.events.display()), "Give a recording, or - for standard input.")
+        })?;
+        replay.lines(BufReader::new(file))?;
+    }
+    replay.end()
+}
+
+struct Replay<'a, W> {
+    site: Arc<Site>,
+    engine: Option<Engine>,
+    args: &'a Args,
+    out: W,
+    alerts: BTreeMap<AlertId, Alert>,
+    broken: u64,
+}
+
+impl<W: Write> Replay<'_, W> {
+    fn lines(&mut self, mut input: impl BufRead) -> Result<(), Failure> {
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            let read = std::io::Read::by_ref(&mut input).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
+            match read.map_err(|e| Failure::failed(format!("line {number} cannot be read: {e}"), "Check the recording."))? {
+                0 => return Ok(()),
+                _ if line.trim_ascii().is_empty() => {}
+                _ => self.line(number, &line)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, number: u64, bytes: &[u8]) -> Result<(), Failure> {
+        match serde_json::from_slice::<Line<'_>>(bytes) {
+            Ok(line) => self.message(number, &line),
+            Err(why) => {
+                self.broken += 1;
+                eprint(&format!("line {number}: not a recorded message ({why}); skipped"));
+                Ok(())
+            }
+        }
+    }
+
+    fn message(&mut self, number: u64, line: &Line<'_>) -> Result<(), Failure> {
+        let engine = self.engine.get_or_insert_with(|| Engine::new(Arc::clone(&self.site), line.received_at));
+        let received_at = line.received_at.max(engine.now());
+        let payload = line.payload.get();
+        // A status is plain text on the wire, so a recording holds it as a string.
+        let plain: Option<String> = serde_json::from_str(payload).ok();
+        let bytes = plain.as_deref().unwrap_or(payload).as_bytes();
+        let decoded = decode::message(&self.site, received_at, &line.topic, bytes);
+        for refusal in &decoded.refused {
+            eprint(&format!("line {number}: refused ({}): {}", refusal.reason, refusal.detail));
+        }
+        let mut commits = Vec::with_capacity(decoded.observations.len());
+        for observation in decoded.observations {
+            commits.push(engine.on_observation(observation));
+        }
+        commits.into_iter().try_for_each(|commit| self.take(commit))
+    }
+
+    fn take(&mut self, commit: Commit) -> Result<(), Failure> {
+        for alert in commit.effects.alerts {
+            if self.args.revisions {
+                self.print(&alert)?;
+            }
+            self.alerts.insert(alert.id, alert);
+        }
+        for Record::Run(run) in commit.effects.records {
+            if self.args.tours {
+                self.print(&run)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(), Failure> {
+        if let (Some(engine), Some(until)) = (&mut self.engine, self.args.until) {
+            let commit = engine.on_deadline(until);
+            self.take(commit)?;
+        }
+        if !self.args.revisions && !self.args.tours {
+            let mut last: Vec<Alert> = std::mem::take(&mut self.alerts).into_values().collect();
+            last.sort_by_cached_key(|a| (a.detected_at, a.rule.name(), a.subject.to_string()));
+            last.iter().try_for_each(|alert| self.print(alert))?;
+        }
+        self.out.flush()?;
+        if self.broken > 0 {
+            let what = format!("{} lines of the recording were no messages", self.broken);
+            return Err(Failure::failed(what, "Each line is {\"received_at\", \"topic\", \"payload\"}; the rest was replayed."));
+        }
+        Ok(())
+    }
+
+    fn print<T: serde::Serialize>(&mut self, value: &T) -> Result<(), Failure> {
+        serde_json::to_writer(&mut self.out, value).map_err(std::io::Error::from)?;
+        Ok(self.out.write_all(b"\n")?)
+    }
+}
+
+/// A note to the person at the terminal; if nobody reads standard error, nobody misses it.
+fn eprint(note: &str) {
+    let _unread = writeln!(std::io::stderr(), "{note}");
+}

@@ -1,0 +1,335 @@
+//! A small test language in the words of the trade: a night on a small site, told event by event.
+//!
+//! ```
+//! use vigil_tests::night::{Night, at};
+//! let mut night = Night::on_plant_7(|_| {});
+//! night.check_in(at("20:00"), "G-7");
+//! night.until(at("20:05"));
+//! assert!(night.alerts().is_empty());
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vigil_core::alert::{Alert, AlertId, Rule};
+use vigil_core::engine::{Commit, Engine, Outcome, Record};
+use vigil_core::id::{CheckpointId, ClientId, DeviceId, GuardId, SiteId, Tag, TenantId, TourId};
+use vigil_core::observation::{
+    Attendance, AttendanceAction, Fix, Heartbeat, Kind, Observation, Provider, Scan, TaskState, TaskUpdate,
+};
+use vigil_core::policy::{Policy, PolicyParts};
+use vigil_core::rules::tours::RunRecord;
+use vigil_core::site::{
+    Checkpoint, Device, DeviceKind, FixMode, Geofence, Guard, Position, Site, SiteParts, Tour, TourType,
+};
+use vigil_core::time::{Days, LocalTime, Span, Timestamp};
+
+/// An instant of the night of 10 March 2026 on the site's clock (UTC+05:30); hours before noon are the 11th.
+pub fn at(clock: &str) -> Timestamp {
+    let day = if clock < "12:00" { 11 } else { 10 };
+    let seconds = if clock.len() == 5 { ":00" } else { "" };
+    Timestamp::parse(&format!("2026-03-{day}T{clock}{seconds}+05:30")).expect("a time of day")
+}
+
+/// Minutes.
+pub const fn mins(n: i64) -> Span {
+    Span::from_mins(n)
+}
+
+/// Seconds.
+pub const fn secs(n: i64) -> Span {
+    Span::from_secs(n)
+}
+
+/// An id of any kind.
+pub fn id<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().expect("an id")
+}
+
+/// A tour over all six checkpoints of the plant.
+pub fn tour(name: &str, starts: &[&str], duration: Span) -> Tour {
+    Tour {
+        id: TourId::new(name).expect("an id"),
+        name: format!("Tour {name}"),
+        kind: TourType::Routine,
+        mandatory: true,
+        checkpoints: (0..6).map(|n| id(&format!("cp-{n}"))).collect(),
+        ordered: false,
+        start: starts.iter().map(|s| LocalTime::parse(s).expect("a time of day")).collect(),
+        days: Days::ALL,
+        duration,
+        guard: None,
+        min_dwell: None,
+    }
+}
+
+/// Changes the policy of a site in the making.
+pub fn with_policy(parts: &mut SiteParts, change: impl FnOnce(&mut PolicyParts)) {
+    let mut policy: PolicyParts = (*parts.policy).clone();
+    change(&mut policy);
+    parts.policy = Policy::new(policy).expect("a valid policy");
+}
+
+/// The parts of the plant: two guards with handsets, six checkpoints on a circle, one reader at the gate.
+pub fn plant_7() -> SiteParts {
+    let guard = |name: &str| Guard { id: id(name), name: format!("Guard {name}"), badge: Tag::new(&format!("AA0000F{}", &name[2..])).ok() };
+    let device = |name: &str, kind, guard: Option<&str>, place: Option<&str>| Device {
+        id: id(name),
+        kind,
+        guard: guard.map(id),
+        checkpoint: place.map(id),
+        owntracks: None,
+        topic: None,
+        fixes: FixMode::Periodic,
+    };
+    let place = |n: i32| {
+        let angle = f64::from(n) * std::f64::consts::TAU / 6.0;
+        let (north, east) = (150.0 * angle.cos(), 150.0 * angle.sin());
+        Checkpoint {
+            id: id(&format!("cp-{n}")),
+            name: format!("Checkpoint {n}"),
+            tag: Tag::new(&format!("04AA000{n}")).ok(),
+            position: Some(position(north, east)),
+            sun_key: None,
+        }
+    };
+    SiteParts {
+        id: SiteId::new("plant-7").expect("an id"),
+        name: "Plant 7".into(),
+        tenant: TenantId::new("acme").expect("an id"),
+        client: ClientId::new("north").expect("an id"),
+        timezone: chrono_tz::Asia::Kolkata,
+        geofence: Some(Geofence::Circle { centre: position(0.0, 0.0), radius_m: 300.0 }),
+        guards: vec![guard("G-7"), guard("G-8")],
+        devices: vec![
+            device("hs-7", DeviceKind::Handset, Some("G-7"), None),
+            device("hs-8", DeviceKind::Handset, Some("G-8"), None),
+            device("hs-shared", DeviceKind::Handset, None, None),
+            device("reader-gate", DeviceKind::Reader, None, Some("cp-0")),
+        ],
+        checkpoints: (0..6).map(place).collect(),
+        tours: vec![],
+        shifts: vec![],
+        tasks: vec![],
+        policy: Policy::default(),
+    }
+}
+
+/// So many metres north and east of the plant's middle.
+pub fn position(north_m: f64, east_m: f64) -> Position {
+    let lat = 12.9716 + north_m / 111_195.0;
+    let lon = 77.5946 + east_m / (111_195.0 * 12.9716_f64.to_radians().cos());
+    Position { lat, lon }
+}
+
+/// A night that is going on.
+#[derive(Debug)]
+pub struct Night {
+    /// The engine, to be looked into.
+    pub engine: Engine,
+    alerts: BTreeMap<AlertId, Vec<Alert>>,
+    runs: Vec<RunRecord>,
+    outcomes: Vec<Outcome>,
+    serial: u64,
+}
+
+impl Night {
+    /// A night on the plant, changed to taste; it begins at 19:55.
+    pub fn on_plant_7(change: impl FnOnce(&mut SiteParts)) -> Self {
+        let mut parts = plant_7();
+        change(&mut parts);
+        Self::on(Site::new(parts).expect("a whole site"), at("19:55"))
+    }
+
+    /// A night on any site.
+    pub fn on(site: Site, began: Timestamp) -> Self {
+        let engine = Engine::new(Arc::new(site), began);
+        Self { engine, alerts: BTreeMap::new(), runs: vec![], outcomes: vec![], serial: 0 }
+    }
+
+    fn take(&mut self, commit: Commit) {
+        for alert in commit.effects.alerts {
+            let revisions = self.alerts.entry(alert.id).or_default();
+            assert_eq!(usize::try_from(alert.revision), Ok(revisions.len() + 1), "revisions rise by one: {alert:?}");
+            revisions.push(alert);
+        }
+        for Record::Run(run) in commit.effects.records {
+            self.runs.push(run);
+        }
+        self.outcomes.extend(commit.observation.map(|(_, outcome)| outcome));
+    }
+
+    /// An observation that is received one second after it happened.
+    pub fn observe(&mut self, at: Timestamp, device: &str, kind: Kind) -> Outcome {
+        self.observe_late(at, at + secs(1), device, kind)
+    }
+
+    /// An observation that is received when it is received.
+    pub fn observe_late(&mut self, at: Timestamp, received_at: Timestamp, device: &str, kind: Kind) -> Outcome {
+        self.serial += 1;
+        let event = self.serial.to_string();
+        let observation = Observation::new(id(device), at, received_at, Some(&event), kind);
+        let commit = self.engine.on_observation(observation);
+        self.take(commit);
+        self.outcomes.last().copied().expect("an outcome")
+    }
+
+    /// Time passes.
+    pub fn until(&mut self, now: Timestamp) {
+        let commit = self.engine.on_deadline(now);
+        self.take(commit);
+    }
+
+    /// Power fails and comes back: the engine is rebuilt from its snapshot.
+    pub fn power_cut(&mut self, down_from: Timestamp, up_at: Timestamp) {
+        let snapshot = self.engine.snapshot().expect("a snapshot");
+        self.engine = Engine::restore(Arc::clone(self.engine.site()), &snapshot).expect("restored");
+        let commit = self.engine.on_restart(down_from, up_at);
+        self.take(commit);
+    }
+
+    /// A guard's own handset.
+    pub fn handset(guard: &str) -> String {
+        guard.replace("G-", "hs-")
+    }
+
+    /// A guard comes.
+    pub fn check_in(&mut self, at: Timestamp, guard: &str) {
+        self.attendance(at, guard, AttendanceAction::CheckIn);
+    }
+
+    /// A guard goes.
+    pub fn check_out(&mut self, at: Timestamp, guard: &str) {
+        self.attendance(at, guard, AttendanceAction::CheckOut);
+    }
+
+    /// Any attendance action, on the guard's own handset.
+    pub fn attendance(&mut self, at: Timestamp, guard: &str, action: AttendanceAction) {
+        let attendance = Attendance { action, guard: id(guard), biometric_permille: None };
+        self.observe(at, &Self::handset(guard), Kind::Attendance(attendance));
+    }
+
+    /// A heartbeat of the guard's handset, with what the phone saw.
+    pub fn heartbeat(&mut self, at: Timestamp, guard: &str, interactions: u32, steps: u32) {
+        let heartbeat = Heartbeat { battery_permille: Some(800), interactions, steps, ..Heartbeat::default() };
+        self.observe(at, &Self::handset(guard), Kind::Heartbeat(heartbeat));
+    }
+
+    /// A fix so many metres from the middle of the plant.
+    pub fn fix(at: Timestamp, north_m: f64, east_m: f64) -> Kind {
+        let p = position(north_m, east_m);
+        let _same_for_every_instant = at;
+        Kind::Location(Fix {
+            lat: p.lat,
+            lon: p.lon,
+            accuracy_m: Some(12.0),
+            speed_mps: None,
+            heading_deg: None,
+            provider: Some(Provider::Gps),
+            mock: false,
+            outdated: false,
+        })
+    }
+
+    /// The guard scans a checkpoint with the handset.
+    pub fn scan(&mut self, at: Timestamp, guard: &str, place: &str) -> Outcome {
+        let handset = Self::handset(guard);
+        self.observe(at, &handset, Self::tag_of(place))
+    }
+
+    /// The scan of a checkpoint.
+    pub fn tag_of(place: &str) -> Kind {
+        let tag = Tag::new(&place.replace("cp-", "04AA000")).expect("a tag");
+        Kind::Scan(Scan { tag, guard: None, sun: None })
+    }
+
+    /// A task changes.
+    pub fn task(&mut self, at: Timestamp, guard: &str, task: &str, state: TaskState) {
+        let update = TaskUpdate {
+            task: id(task),
+            state,
+            priority: None,
+            title: None,
+            created_at: None,
+            due_at: None,
+            guard: Some(id(guard)),
+        };
+        self.observe(at, &Self::handset(guard), Kind::Task(update));
+    }
+
+    /// The handset lies still and lives: a heartbeat and a wandering fix every minute of `[from, to)`.
+    pub fn lies_still(&mut self, from: Timestamp, to: Timestamp, guard: &str) {
+        let mut now = from;
+        while now < to {
+            let n = now.millis() / 60_000;
+            let wander = [(0.0, 0.0), (7.0, 3.0), (-5.0, 6.0), (2.0, -8.0)];
+            let (north, east) = wander[usize::try_from(n.rem_euclid(4)).expect("0 to 3")];
+            self.heartbeat(now, guard, 0, 0);
+            self.observe(now, &Self::handset(guard), Self::fix(now, north, east));
+            now = now + mins(1);
+        }
+    }
+
+    /// The guard walks a circle, and the phone knows it.
+    pub fn walks(&mut self, from: Timestamp, to: Timestamp, guard: &str) {
+        let mut now = from;
+        while now < to {
+            let turn = f64::from(i32::try_from((now.millis() / 60_000).rem_euclid(20)).expect("small"));
+            let angle = turn * std::f64::consts::TAU / 20.0;
+            self.heartbeat(now, guard, 1, 60);
+            self.observe(now, &Self::handset(guard), Self::fix(now, 150.0 * angle.cos(), 150.0 * angle.sin()));
+            now = now + mins(1);
+        }
+    }
+
+    /// Every alert, latest revision, by detection.
+    pub fn alerts(&self) -> Vec<&Alert> {
+        let mut last: Vec<&Alert> = self.alerts.values().filter_map(|r| r.last()).collect();
+        last.sort_by_key(|a| (a.detected_at, a.rule, a.subject.clone()));
+        last
+    }
+
+    /// The alerts of one rule.
+    pub fn alerts_of(&self, rule: Rule) -> Vec<&Alert> {
+        self.alerts().into_iter().filter(|a| a.rule == rule).collect()
+    }
+
+    /// The only alert of a rule.
+    pub fn the_alert(&self, rule: Rule) -> &Alert {
+        let found = self.alerts_of(rule);
+        assert_eq!(found.len(), 1, "one {rule} alert, found {found:#?}");
+        found[0]
+    }
+
+    /// Every revision of every alert, in order of id.
+    pub fn revisions(&self) -> Vec<&Alert> {
+        self.alerts.values().flatten().collect()
+    }
+
+    /// Every run record, in order.
+    pub fn runs(&self) -> &[RunRecord] {
+        &self.runs
+    }
+
+    /// What became of each observation.
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+}
+
+/// The ids that tests use most.
+pub fn guard(name: &str) -> GuardId {
+    id(name)
+}
+
+/// A checkpoint's id.
+pub fn checkpoint(name: &str) -> CheckpointId {
+    id(name)
+}
+
+/// A device's id.
+pub fn device(name: &str) -> DeviceId {
+    id(name)
+}
