@@ -1,1 +1,33 @@
-//! Under construction.
+//! What this box is: text in, valid configuration out.
+//!
+//! ```text
+//!  file ──► Sheet (lines, places, problems) ──► Table (keys, one parser each) ──► AgentConfig, Site, NocConfig
+//! ```
+//!
+//! Nothing stops at the first mistake: a reader notes every problem with its file, line, key, what was
+//! found and what is allowed, goes on with a stand-in value, and hands out a configuration only if there
+//! was none. So a configuration that exists is valid, and a person mends a file in one go.
+
+mod agent;
+mod check;
+mod credential;
+mod noc;
+mod problem;
+mod sheet;
+mod site;
+mod table;
+mod url;
+mod value;
+
+pub use agent::mqtt::{Embedded, External, Mode, TlsListener};
+pub use agent::serial::{Protocol, SerialLine};
+pub use agent::uplink::{EventFormat, Uplink};
+pub use agent::{AgentConfig, Store, load_agent, parse_agent};
+pub use check::{Checked, check, check_noc, check_together};
+pub use credential::{Credential, CredentialError, Environment, Secret, credential};
+pub use noc::{Gateway, NocConfig, load_noc, parse_noc};
+pub use problem::{Fault, Problem, Problems};
+pub use sheet::MAX_FILE_BYTES;
+pub use site::{load_site, parse_site};
+pub use url::Url;
+pub use value::{ClientCertificate, ServerCertificate};

@@ -1,0 +1,199 @@
+//! `vigil check`: what a configuration leans on outside its files. Credentials, certificates, ports, folders.
+
+use crate::agent::mqtt::Mode;
+use crate::agent::{AgentConfig, draft as agent_draft};
+use crate::credential::{Credential, Environment, credential};
+use crate::noc::{NocConfig, draft as noc_draft};
+use crate::problem::{Fault, Problem, Problems};
+use crate::sheet::{Sheet, read_file};
+use crate::site::draft as site_draft;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use vigil_core::site::Site;
+
+/// A configuration that would start.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The box.
+    pub agent: AgentConfig,
+    /// The site that it guards.
+    pub site: Site,
+}
+
+/// Validates `agent.toml`, its site file, and all that they name: credentials, password file, certificates,
+/// ports and the data folder. Starts nothing and leaves nothing behind; every problem at once.
+pub fn check(agent_toml: &Path, env: &Environment) -> Result<Checked, Problems> {
+    let (sheet, agent) = agent_draft(agent_toml, &read_file(agent_toml)?);
+    let Some(agent) = agent else {
+        Problems::none_in(sheet.into_problems())?;
+        return Err(Sheet::nothing_in(agent_toml));
+    };
+    Surroundings { sheet: &sheet, base: agent.base(), env }.of_agent(&agent);
+    let mut elsewhere = Vec::new();
+    let site = if sheet.is_in_doubt("agent.site") { None } else { site_of(&agent, env, &mut elsewhere) };
+    let mut problems = sheet.into_problems();
+    problems.append(&mut elsewhere);
+    if let Some(site) = &site
+        && problems.is_empty()
+    {
+        problems.extend(serial_problems(&agent, site));
+    }
+    Problems::none_in(problems)?;
+    site.map(|site| Checked { agent, site }).ok_or_else(|| Sheet::nothing_in(agent_toml))
+}
+
+/// Validates `noc.toml` and all that it names; every problem at once.
+pub fn check_noc(noc_toml: &Path, env: &Environment) -> Result<NocConfig, Problems> {
+    let (sheet, noc) = noc_draft(noc_toml, &read_file(noc_toml)?);
+    if let Some(noc) = &noc {
+        Surroundings { sheet: &sheet, base: noc.base(), env }.of_noc(noc);
+    }
+    Sheet::approve((sheet, noc))
+}
+
+/// Whether the serial lines of the box and the devices of the site fit together.
+pub fn check_together(agent: &AgentConfig, site: &Site) -> Result<(), Problems> {
+    Problems::none_in(serial_problems(agent, site))
+}
+
+fn serial_problems(agent: &AgentConfig, site: &Site) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (i, line) in agent.serial().iter().enumerate() {
+        let kind = line.protocol().device_kind();
+        let allowed = match site.device(line.device().as_str()) {
+            None => format!("the id of a device of site {}", site.id),
+            Some(device) if device.kind != kind => {
+                format!("a device of kind {kind:?}, which speaks {}", line.protocol().name()).to_lowercase()
+            }
+            Some(_) => continue,
+        };
+        let fault = Fault::NotAllowed { found: format!("\"{}\"", line.device()), allowed };
+        let key = format!("serial[{i}].device");
+        problems.push(Problem { file: agent.file().into(), line: line.line(), key, fault });
+    }
+    problems
+}
+
+fn site_of(agent: &AgentConfig, env: &Environment, problems: &mut Vec<Problem>) -> Option<Site> {
+    let text = read_file(agent.site_file()).map_err(|problem| problems.push(problem)).ok()?;
+    let (sheet, site) = site_draft(agent.site_file(), &text);
+    if let Some(site) = &site {
+        let around = Surroundings { sheet: &sheet, base: agent.base(), env };
+        for (i, checkpoint) in site.checkpoints.iter().enumerate() {
+            let name = checkpoint.sun_key.as_deref().and_then(Credential::new);
+            around.credential(&format!("checkpoints[{i}].sun_key"), name.as_ref());
+        }
+    }
+    problems.extend(sheet.into_problems());
+    site
+}
+
+/// What lies around one file. A key that is in doubt already is not looked at again.
+struct Surroundings<'a> {
+    sheet: &'a Sheet,
+    base: &'a Path,
+    env: &'a Environment,
+}
+
+impl Surroundings<'_> {
+    fn of_agent(&self, agent: &AgentConfig) {
+        self.folder("agent.data_dir", agent.data_dir());
+        match agent.mqtt() {
+            Mode::Embedded(broker) => {
+                self.port("mqtt.listen", broker.listen());
+                self.file("mqtt.password_file", broker.password_file());
+                if let Some(tls) = broker.tls() {
+                    self.port("mqtt.tls_listen", tls.listen());
+                    self.file("mqtt.tls_cert", Some(tls.cert()));
+                    self.file("mqtt.tls_key", Some(tls.key()));
+                    self.file("mqtt.client_ca", tls.client_ca());
+                }
+            }
+            Mode::External(broker) => {
+                self.credential("mqtt.credential", broker.credential());
+                self.file("mqtt.ca_file", broker.ca_file());
+                let shown = broker.client_certificate();
+                self.file("mqtt.client_cert", shown.map(|c| c.cert()));
+                self.file("mqtt.client_key", shown.map(|c| c.key()));
+            }
+        }
+        if let Some(uplink) = agent.uplink() {
+            self.credential("uplink.credential", uplink.credential());
+            self.file("uplink.ca_file", uplink.ca_file());
+            self.file("uplink.client_cert", uplink.client_certificate().map(|c| c.cert()));
+            self.file("uplink.client_key", uplink.client_certificate().map(|c| c.key()));
+        }
+        self.port("http.listen", agent.http_listen());
+    }
+
+    fn of_noc(&self, noc: &NocConfig) {
+        self.port("noc.listen", noc.listen());
+        self.port("noc.operator_listen", noc.operator_listen());
+        self.folder("noc.data_dir", noc.data_dir());
+        self.file("noc.tls_cert", noc.tls().map(|c| c.cert()));
+        self.file("noc.tls_key", noc.tls().map(|c| c.key()));
+        for (i, gateway) in noc.gateways().iter().enumerate() {
+            self.credential(&format!("gateways[{i}].credential"), Some(gateway.credential()));
+        }
+    }
+
+    fn credential(&self, key: &str, name: Option<&Credential>) {
+        let Some(name) = name.filter(|_| !self.sheet.is_in_doubt(key)) else { return };
+        if let Err(error) = credential(name, self.base, self.env) {
+            self.sheet.refuse(key, format!("\"{name}\""), format!("a credential that can be read ({error})"));
+        }
+    }
+
+    fn file(&self, key: &str, path: Option<&Path>) {
+        let Some(path) = path.filter(|_| !self.sheet.is_in_doubt(key)) else { return };
+        if let Err(error) = readable(path) {
+            let allowed = format!("a file that this user can read ({error})");
+            self.sheet.refuse(key, path.display().to_string(), allowed);
+        }
+    }
+
+    fn port(&self, key: &str, address: SocketAddr) {
+        // Port 0 is whichever is free; there is nothing to try.
+        if address.port() == 0 || self.sheet.is_in_doubt(key) {
+            return;
+        }
+        if let Err(error) = TcpListener::bind(address) {
+            let allowed = format!("an address that is free ({error}; is another agent running?)");
+            self.sheet.refuse(key, address.to_string(), allowed);
+        }
+    }
+
+    fn folder(&self, key: &str, path: &Path) {
+        if self.sheet.is_in_doubt(key) {
+            return;
+        }
+        if let Err(error) = writable(path) {
+            let allowed = format!("a folder that this user can make and write to ({error})");
+            self.sheet.refuse(key, path.display().to_string(), allowed);
+        }
+    }
+}
+
+fn readable(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    }
+    fs::File::open(path).map(drop)
+}
+
+/// Whether `path` is a folder to write to, or can become one. Tried with a folder that is removed again,
+/// because the folder itself, made by the wrong user, would lock the agent out.
+fn writable(path: &Path) -> io::Result<()> {
+    let absolute = std::path::absolute(path)?;
+    let existing = absolute.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    if !existing.is_dir() {
+        let message = format!("{} is no folder", existing.display());
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
+    }
+    let probe: PathBuf = existing.join(format!(".vigil-check-{}", std::process::id()));
+    fs::create_dir(&probe)?;
+    fs::remove_dir(&probe)
+}
