@@ -153,15 +153,18 @@ impl Heard {
     }
 }
 
+#[derive(Serialize)]
+struct Gateways {
+    now: Timestamp,
+    lost_after_secs: i64,
+    gateways: Vec<Heard>,
+}
+
 async fn gateways(State(console): Here) -> Result<impl IntoResponse, Refused> {
     let rows = console.room.clerk.ask(|ledger| ledger.gateways()).await?;
     let now = (console.room.now)();
-    let gateways: Vec<_> = rows.into_iter().map(|row| Heard::at(now, row)).collect();
-    Ok(Json(json!({
-        "now": now,
-        "lost_after_secs": LOST_AFTER.millis() / 1_000,
-        "gateways": serde_json::value::to_raw_value(&gateways).map_err(LedgerError::from)?,
-    })))
+    let gateways = rows.into_iter().map(|row| Heard::at(now, row)).collect();
+    Ok(Json(Gateways { now, lost_after_secs: LOST_AFTER.millis() / 1_000, gateways }))
 }
 
 #[derive(Serialize)]
@@ -213,4 +216,33 @@ fn changes(
         Some((Ok(event), (feed, seat)))
     });
     hello.chain(following)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(silent_ms: Option<i64>) -> (Option<i64>, bool) {
+        let now = Timestamp::from_millis(1_773_160_000_000);
+        let row = GatewayRow {
+            tenant: "acme".into(),
+            site: "plant-7".into(),
+            gateway: "gw-1".into(),
+            last_heard_at: silent_ms.map(|ms| now - Span::from_millis(ms)),
+            highest_sequence: None,
+            missing: 0,
+            holes: vec![],
+            health: None,
+        };
+        let heard = Heard::at(now, row);
+        (heard.silent_secs, heard.lost)
+    }
+
+    #[test]
+    fn a_gateway_is_lost_after_ninety_seconds_of_silence() {
+        assert_eq!(heard(Some(90_000)), (Some(90), false));
+        assert_eq!(heard(Some(90_001)), (Some(90), true));
+        assert_eq!(heard(None), (None, true));
+        assert_eq!(heard(Some(-5_000)), (Some(0), false), "a clock that was set back");
+    }
 }

@@ -210,13 +210,13 @@ async fn the_stream_tells_of_alerts_and_gateways_and_ends_with_the_receiver() {
     let mut stream = noc.client.get(format!("http://{}/api/stream", noc.operator)).send().await.unwrap();
     let mut heard = String::new();
     while !heard.contains("event: hello") {
-        heard.push_str(&String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap());
+        heard.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
     }
     noc.send(&[alert(1, "a", 1, "CRITICAL")]).await;
     noc.send(&[alert(1, "a", 1, "CRITICAL")]).await;
     while heard.matches("event: gateway").count() < 2 {
         let chunk = tokio::time::timeout(Duration::from_secs(5), stream.chunk()).await.unwrap();
-        heard.push_str(&String::from_utf8(chunk.unwrap().unwrap().to_vec()).unwrap());
+        heard.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
     }
     assert_eq!(heard.matches("event: alert").count(), 1, "a duplicate is no news: {heard}");
     assert!(heard.contains(r#""gateway":"gw-1""#) && heard.contains("no sign of life"), "{heard}");
