@@ -3,6 +3,7 @@
 //! and everything that follows from it are on stable storage.
 
 pub mod decode;
+pub mod mqtt;
 
 use crate::clock::Clock;
 use decode::{Decoded, Reason, Refusal};
