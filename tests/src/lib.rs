@@ -1,3 +1,4 @@
 //! Proof across crates: the virtual site, and what the tests share.
 
 pub mod night;
+pub mod recording;

@@ -74,7 +74,11 @@ pub fn with_policy(parts: &mut SiteParts, change: impl FnOnce(&mut PolicyParts))
 
 /// The parts of the plant: two guards with handsets, six checkpoints on a circle, one reader at the gate.
 pub fn plant_7() -> SiteParts {
-    let guard = |name: &str| Guard { id: id(name), name: format!("Guard {name}"), badge: Tag::new(&format!("AA0000F{}", &name[2..])).ok() };
+    let guard = |name: &str| Guard {
+        id: id(name),
+        name: format!("Guard {name}"),
+        badge: Tag::new(&format!("AA0000F{}", &name[2..])).ok(),
+    };
     let device = |name: &str, kind, guard: Option<&str>, place: Option<&str>| Device {
         id: id(name),
         kind,
@@ -152,7 +156,11 @@ impl Night {
     fn take(&mut self, commit: Commit) {
         for alert in commit.effects.alerts {
             let revisions = self.alerts.entry(alert.id).or_default();
-            assert_eq!(usize::try_from(alert.revision), Ok(revisions.len() + 1), "revisions rise by one: {alert:?}");
+            assert_eq!(
+                usize::try_from(alert.revision),
+                Ok(revisions.len() + 1),
+                "revisions rise by one: {alert:?}"
+            );
             revisions.push(alert);
         }
         for Record::Run(run) in commit.effects.records {
@@ -167,7 +175,13 @@ impl Night {
     }
 
     /// An observation that is received when it is received.
-    pub fn observe_late(&mut self, at: Timestamp, received_at: Timestamp, device: &str, kind: Kind) -> Outcome {
+    pub fn observe_late(
+        &mut self,
+        at: Timestamp,
+        received_at: Timestamp,
+        device: &str,
+        kind: Kind,
+    ) -> Outcome {
         self.serial += 1;
         let event = self.serial.to_string();
         let observation = Observation::new(id(device), at, received_at, Some(&event), kind);
@@ -213,7 +227,8 @@ impl Night {
 
     /// A heartbeat of the guard's handset, with what the phone saw.
     pub fn heartbeat(&mut self, at: Timestamp, guard: &str, interactions: u32, steps: u32) {
-        let heartbeat = Heartbeat { battery_permille: Some(800), interactions, steps, ..Heartbeat::default() };
+        let heartbeat =
+            Heartbeat { battery_permille: Some(800), interactions, steps, ..Heartbeat::default() };
         self.observe(at, &Self::handset(guard), Kind::Heartbeat(heartbeat));
     }
 
@@ -279,7 +294,11 @@ impl Night {
             let turn = f64::from(i32::try_from((now.millis() / 60_000).rem_euclid(20)).expect("small"));
             let angle = turn * std::f64::consts::TAU / 20.0;
             self.heartbeat(now, guard, 1, 60);
-            self.observe(now, &Self::handset(guard), Self::fix(now, 150.0 * angle.cos(), 150.0 * angle.sin()));
+            self.observe(
+                now,
+                &Self::handset(guard),
+                Self::fix(now, 150.0 * angle.cos(), 150.0 * angle.sin()),
+            );
             now = now + mins(1);
         }
     }

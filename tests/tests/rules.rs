@@ -110,7 +110,11 @@ mod inactivity {
     #[test]
     fn an_act_of_the_last_half_hour_proves_that_the_guard_is_awake() {
         let mut night = sleeper("20:02", "22:20");
-        assert_eq!(night.the_alert(Rule::Inactivity).detected_at, at("22:05"), "the walk of 20:01 is out of the window");
+        assert_eq!(
+            night.the_alert(Rule::Inactivity).detected_at,
+            at("22:05"),
+            "the walk of 20:01 is out of the window"
+        );
         let mut awake = sleeper("20:02", "21:50");
         awake.task(at("21:50"), "G-7", "T-1", TaskState::Completed);
         awake.lies_still(at("21:51"), at("22:20"), "G-7");
@@ -295,7 +299,9 @@ mod tours {
     fn an_alert_says_when_it_cannot_be_known() {
         let mut night = Night::on_plant_7(|s| s.tours = vec![tour("a", &["21:00"], mins(40))]);
         night.until(at("21:31"));
-        let Evidence::Run(evidence) = &night.the_alert(Rule::TourMissed).evidence else { panic!("wrong evidence") };
+        let Evidence::Run(evidence) = &night.the_alert(Rule::TourMissed).evidence else {
+            panic!("wrong evidence")
+        };
         assert!(!evidence.observed);
     }
 }
@@ -393,7 +399,8 @@ mod attendance {
 
     fn with_shift() -> Night {
         Night::on_plant_7(|s| {
-            let hours = ShiftHours::Weekly { days: Days::ALL, from: LocalTime::hour(21), to: LocalTime::hour(5) };
+            let hours =
+                ShiftHours::Weekly { days: Days::ALL, from: LocalTime::hour(21), to: LocalTime::hour(5) };
             s.shifts = vec![Shift { id: id("night"), guard: guard("G-7"), hours, breaks: vec![] }];
         })
     }
@@ -426,7 +433,8 @@ mod attendance {
     #[test]
     fn with_the_roster_as_duty_nobody_has_to_check_in() {
         let mut night = Night::on_plant_7(|s| {
-            let hours = ShiftHours::Weekly { days: Days::ALL, from: LocalTime::hour(21), to: LocalTime::hour(5) };
+            let hours =
+                ShiftHours::Weekly { days: Days::ALL, from: LocalTime::hour(21), to: LocalTime::hour(5) };
             s.shifts = vec![Shift { id: id("night"), guard: guard("G-7"), hours, breaks: vec![] }];
             with_policy(s, |p| p.attendance.mode = DutyMode::Roster);
         });
