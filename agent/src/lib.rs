@@ -1,7 +1,12 @@
 //! The daemon: sources, pump, store, pages and commands around the pure core.
 
+pub mod announcer;
+pub mod cli;
 pub mod clock;
 pub mod http;
 pub mod pump;
+pub mod run;
+pub mod setup;
+pub mod simulate;
 pub mod sources;
 pub mod store;

@@ -46,7 +46,8 @@ impl Whom {
     }
 }
 
-async fn fetch(url: &str) -> Result<String, reqwest::Error> {
+/// The text at a local address.
+pub async fn fetch(url: &str) -> Result<String, reqwest::Error> {
     let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
     client.get(url).send().await?.error_for_status()?.text().await
 }

@@ -260,9 +260,8 @@ impl Fault {
     fn is_large_packet(&self) -> bool {
         use rumqttc::Error::PayloadSizeLimitExceeded;
         let Self::Connection(error) = self else { return false };
-        let deserialization = |state: &StateError| {
-            matches!(state, StateError::Deserialization(PayloadSizeLimitExceeded(_)))
-        };
+        let deserialization =
+            |state: &StateError| matches!(state, StateError::Deserialization(PayloadSizeLimitExceeded(_)));
         matches!(error.as_ref(), ConnectionError::MqttState(state) if deserialization(state))
     }
 }

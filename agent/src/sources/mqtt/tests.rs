@@ -382,7 +382,8 @@ async fn tls_with_a_private_ca_and_a_client_certificate() {
 fn only_prompts_of_this_site_are_its_own() {
     let site = SiteId::new("plant-7").unwrap();
     assert!(is_prompt(&site, "vigil/v1/plant-7/hs-1/prompt"));
-    for other in ["vigil/v1/plant-7/prompt", "vigil/v1/plant-8/hs-1/prompt", "vigil/v1/plant-7/hs-1/prompt/x"] {
+    for other in ["vigil/v1/plant-7/prompt", "vigil/v1/plant-8/hs-1/prompt", "vigil/v1/plant-7/hs-1/prompt/x"]
+    {
         assert!(!is_prompt(&site, other), "{other}");
     }
 }

@@ -1,0 +1,112 @@
+//! Tells people and machines on site: every alert revision on MQTT, and the gateway's health, retained.
+//!
+//! An announcement waits in the store until the broker has taken it: a siren hears of an alert that was raised a
+//! moment before the power failed.
+
+use crate::clock::Clock;
+use crate::pump::{PumpHandle, Stopping};
+use crate::run::told_to_stop;
+use crate::sources::voice::Voice;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use vigil_cloud_sync::UplinkState;
+use vigil_core::id::{GatewayId, SiteId};
+
+/// Announcements taken from the store at once: more than a storm of thirty handsets makes.
+const AT_ONCE: usize = 100;
+/// A broker that refused, or is not there, is asked again after this.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The store is looked into even if nobody rang.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What the announcer needs.
+pub struct Announcer {
+    /// The store.
+    pub pump: PumpHandle,
+    /// The broker.
+    pub voice: Voice,
+    /// Rung when there is something to announce.
+    pub wake: Arc<Notify>,
+    /// Whose topics.
+    pub site: SiteId,
+    /// Which gateway.
+    pub gateway: GatewayId,
+    /// How the uplink is.
+    pub uplink: Option<watch::Receiver<UplinkState>>,
+    /// The agent's clock.
+    pub clock: Clock,
+    /// How often the gateway says that it lives.
+    pub heartbeat: Duration,
+    /// True when the agent stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Announcer {
+    /// Runs until the agent stops.
+    pub async fn run(self) -> Result<(), Stopping> {
+        tokio::select! {
+            () = told_to_stop(self.stopping.clone()) => Ok(()),
+            ended = self.announce() => ended,
+            ended = self.report_health() => ended,
+        }
+    }
+
+    async fn announce(&self) -> Result<(), Stopping> {
+        let topic = format!("vigil/v1/{}/alerts", self.site);
+        loop {
+            let waiting = self.pump.next_announcements(AT_ONCE).await?;
+            let mut taken = Vec::with_capacity(waiting.len());
+            let all = waiting.len();
+            for (number, announcement) in waiting {
+                if let Err(why) = self.voice.publish(&topic, announcement.payload.into_bytes(), false).await {
+                    tracing::debug!(%why, "an alert could not be announced on site yet");
+                    break;
+                }
+                taken.push(number);
+            }
+            let stuck = taken.len() < all;
+            if !taken.is_empty() {
+                self.pump.announced(taken).await?;
+            }
+            if stuck {
+                tokio::time::sleep(PAUSE).await;
+            } else if all == 0 {
+                // Both ends mean the same: look again.
+                let _rung_or_not = tokio::time::timeout(LOOK, self.wake.notified()).await;
+            }
+        }
+    }
+
+    async fn report_health(&self) -> Result<(), Stopping> {
+        let topic = format!("vigil/v1/{}/gateway", self.site);
+        loop {
+            let health = self.health().await?;
+            if let Err(why) = self.voice.publish(&topic, health.clone().into_bytes(), true).await {
+                tracing::debug!(%why, "the gateway's health could not be announced on site");
+            }
+            if self.uplink.is_some() {
+                self.pump.health(health).await?;
+            }
+            tokio::time::sleep(self.heartbeat).await;
+        }
+    }
+
+    async fn health(&self) -> Result<String, Stopping> {
+        let stock = self.pump.stock().await?;
+        let uplink = self.uplink.as_ref().and_then(|u| u.borrow().reachable);
+        let health = json!({
+            "gateway": self.gateway,
+            "at": self.clock.now(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "uplink_reached": uplink,
+            "outbox_waiting": stock.outbox.iter().sum::<usize>(),
+            "outbox_dead": stock.marks.dead,
+            "store_bytes": stock.bytes,
+            "records_set_aside": stock.marks.set_aside,
+            "refused_inputs": stock.marks.refused.values().sum::<u64>(),
+        });
+        Ok(health.to_string())
+    }
+}

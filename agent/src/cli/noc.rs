@@ -1,0 +1,60 @@
+//! `vigil noc`: the receiver of the NOC.
+
+use super::{Failure, logs};
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use vigil_config::{Environment, Gateway, NocConfig};
+use vigil_noc::{GatewayAccess, TlsFiles};
+
+/// `vigil noc`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The receiver's configuration
+    #[arg(long, default_value = "noc.toml")]
+    config: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    logs::set_up("info");
+    let config = vigil_config::load_noc(&args.config)?;
+    let ready = receiver(&config, &Environment::of_process())?;
+    super::runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())
+            .map_err(|why| Failure::failed(format!("cannot listen for signals: {why}"), "Check the system's limits."))?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        };
+        vigil_noc::run(ready, shutdown)
+            .await
+            .map_err(|why| Failure::failed(why, "Mend noc.toml or what it names, and start the receiver again."))
+    })
+}
+
+fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocConfig, Failure> {
+    Ok(vigil_noc::NocConfig {
+        events_listen: config.listen(),
+        operator_listen: config.operator_listen(),
+        data_dir: config.data_dir().to_owned(),
+        tls: config.tls().map(|tls| TlsFiles { cert: tls.cert().to_owned(), key: tls.key().to_owned() }),
+        gateways: config.gateways().iter().map(|g| access(config, g, env)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn access(config: &NocConfig, gateway: &Gateway, env: &Environment) -> Result<GatewayAccess, Failure> {
+    let name = gateway.credential();
+    let secret = vigil_config::credential(name, config.base(), env)
+        .map_err(|why| Failure::invalid(why, format!("gateway {} needs it to send.", gateway.id())))?;
+    let token = secret.expose_text().ok_or_else(|| {
+        Failure::invalid(format!("the credential {} is not text", name.as_str()), "A token is one line of printable characters.")
+    })?;
+    Ok(GatewayAccess {
+        gateway: gateway.id().clone(),
+        tenant: gateway.tenant().clone(),
+        site: gateway.site().clone(),
+        token_sha256: vigil_noc::token_sha256(token),
+    })
+}

@@ -1,0 +1,91 @@
+//! `vigil run`: the agent in the foreground.
+
+use super::{Failure, logs};
+use crate::clock::Clock;
+use crate::run::{Agent, RunError, Switch};
+use crate::setup::setup;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use vigil_config::Environment;
+
+/// `vigil run`
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The agent's configuration
+    #[arg(long, default_value = "agent.toml")]
+    config: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    logs::set_up("info");
+    let env = Environment::of_process();
+    let config = vigil_config::load_agent(&args.config)?;
+    let site = Arc::new(vigil_config::load_site(config.site_file())?);
+    vigil_config::check_together(&config, &site)?;
+    let site_file = config.site_file().to_owned();
+    let setup = setup(&config, site, &env).map_err(|why| {
+        Failure::invalid(why, "`vigil check` shows every problem of the configuration at once.")
+    })?;
+    super::runtime()?.block_on(async {
+        let agent = Agent::start(setup, Clock::wall()).await.map_err(|why| not_started(&why))?;
+        announce(&agent);
+        let (switch, reload) = (agent.switch(), signal(SignalKind::hangup()).map_err(no_signals)?);
+        let terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let reloading = tokio::spawn(reload_on_hangup(reload, switch, site_file));
+        let ended = agent.run(stop(terminate)).await;
+        reloading.abort();
+        ended.map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
+    })?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn not_started(why: &RunError) -> Failure {
+    let mend = match why {
+        RunError::Broker(_) | RunError::Page(_) => "Is another agent or broker using the address? Choose another in agent.toml.",
+        RunError::Store(_) => "Is another agent running on this data_dir? It must be a folder that only this agent writes.",
+        _ => "`vigil check` shows every problem of the configuration at once.",
+    };
+    Failure::failed(why, mend)
+}
+
+fn no_signals(why: std::io::Error) -> Failure {
+    Failure::failed(format!("cannot listen for signals: {why}"), "The system refused; check its limits.")
+}
+
+fn announce(agent: &Agent) {
+    let revived = agent.revived();
+    let down_secs = revived.down.map(|d| d.millis() / 1_000);
+    match agent.mqtt_addr() {
+        Some(mqtt) => tracing::info!(%mqtt, page = %format!("http://{}", agent.http_addr()), replayed = revived.replayed, down_secs, "running"),
+        None => tracing::info!(page = %format!("http://{}", agent.http_addr()), replayed = revived.replayed, down_secs, "running"),
+    }
+}
+
+/// SIGTERM from systemd, or Ctrl-C from a person.
+async fn stop(mut terminate: tokio::signal::unix::Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("told to stop");
+}
+
+/// SIGHUP reads the site file again; one that is invalid changes nothing.
+async fn reload_on_hangup(mut hangup: tokio::signal::unix::Signal, switch: Switch, file: PathBuf) {
+    while hangup.recv().await.is_some() {
+        reload(&switch, &file).await;
+    }
+}
+
+async fn reload(switch: &Switch, file: &Path) {
+    match vigil_config::load_site(file) {
+        Err(problems) => tracing::error!(%problems, "the site file is invalid; the old one stays in force"),
+        Ok(site) => match switch.to(Arc::new(site)).await {
+            Ok(()) => tracing::info!(file = %file.display(), "the site file was read again"),
+            Err(why) => tracing::error!(%why, "the site file was not switched"),
+        },
+    }
+}

@@ -1,0 +1,299 @@
+//! Every channel and task of the daemon, on one screen.
+//!
+//! ```text
+//!  source ──Inbound──► pump (own thread: engine + store) ──► outbox ──► courier ──► NOC
+//!    ▲                   ▲  │                           └──► announcer ──► source (MQTT)
+//!    └───── receipts ────┼──┘
+//!                        └── questions: page, health
+//! ```
+//!
+//! Every task's end is known: a task that ends before the agent is told to stop is an error, and stops it.
+
+use crate::announcer;
+use crate::clock::Clock;
+use crate::http::{self, Desk, SourceState};
+use crate::pump::{self, Pump, PumpError, PumpHandle, Revived, Wakes};
+use crate::setup::{Setup, SourceSetup};
+use crate::sources::voice::Voice;
+use crate::sources::{Intake, broker, mqtt};
+use crate::store::{Store, StoreError};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use vigil_cloud_sync::{Cadence, Closed, Courier, Outbox, Pace, Uplink, UplinkState};
+use vigil_core::site::Site;
+use vigil_noc::Server;
+
+/// A stop drains and flushes within five seconds (contract 1); the pages and the broker get two of them.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// Why the agent stopped, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The pump failed: nothing that it held was acknowledged.
+    #[error(transparent)]
+    Pump(#[from] PumpError),
+    /// The page cannot be served.
+    #[error(transparent)]
+    Page(#[from] vigil_noc::ServeError),
+    /// The broker cannot start, or failed.
+    #[error(transparent)]
+    Broker(#[from] broker::BrokerError),
+    /// The uplink cannot be set up.
+    #[error(transparent)]
+    Uplink(#[from] vigil_cloud_sync::UplinkError),
+    /// A task ended before it was told to.
+    #[error("the {0} ended by itself")]
+    Ended(&'static str),
+    /// The pump did not finish in time.
+    #[error("the store did not finish within {} s", DRAIN.as_secs())]
+    Stuck,
+    /// The operating system gave no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// An agent that listens and has taken up where it stood, and serves from [`Agent::run`] on.
+pub struct Agent {
+    pump: PumpHandle,
+    pump_end: tokio::sync::oneshot::Receiver<Result<(), PumpError>>,
+    stop: watch::Sender<bool>,
+    site: watch::Sender<Arc<Site>>,
+    tasks: JoinSet<Result<(), RunError>>,
+    mqtt_addr: Option<SocketAddr>,
+    http_addr: SocketAddr,
+    revived: Revived,
+}
+
+impl Agent {
+    /// Opens the store, rebuilds the engine, listens.
+    pub async fn start(setup: Setup, clock: Clock) -> Result<Self, RunError> {
+        let (stop, stopping) = watch::channel(false);
+        let (site, site_seen) = watch::channel(Arc::clone(&setup.site));
+        let (queue, inbound) = mpsc::channel(pump::QUEUE);
+        let wakes = Wakes::default();
+        let store = Store::open(&setup.data_dir.join("db"))?;
+        report_damage(&store);
+        let (pump, handle, revived) =
+            Pump::revive(store, Arc::clone(&setup.site), clock.clone(), setup.retention, inbound, wakes.clone())?;
+        let intake = Intake::new(site_seen.clone(), queue, clock.clone());
+        let mut tasks = JoinSet::new();
+        let (voice, source, mqtt_addr) = source(&mut tasks, setup.source, intake, site_seen, &stopping).await?;
+        let uplink = setup.uplink.map(|config| courier(&mut tasks, config, &handle, &wakes, &clock, &stopping)).transpose()?;
+        let desk = Desk {
+            gateway: setup.gateway.clone(),
+            pump: handle.clone(),
+            uplink: uplink.clone(),
+            source: source.clone(),
+            clock: clock.clone(),
+            stopping: stopping.clone(),
+        };
+        let http_addr = page(&mut tasks, setup.http_listen, desk, &stopping).await?;
+        let announcer = announcer::Announcer {
+            pump: handle.clone(),
+            voice,
+            wake: wakes.announcer,
+            site: setup.site.id.clone(),
+            gateway: setup.gateway,
+            uplink,
+            clock,
+            heartbeat: setup.heartbeat,
+            stopping: stopping.clone(),
+        };
+        tasks.spawn(async move { announcer.run().await.map_err(|_| RunError::Ended("pump")) });
+        let pump_end = on_own_thread(pump, stopping)?;
+        Ok(Self { pump: handle, pump_end, stop, site, tasks, mqtt_addr, http_addr, revived })
+    }
+
+    /// Where the embedded broker listens.
+    pub const fn mqtt_addr(&self) -> Option<SocketAddr> {
+        self.mqtt_addr
+    }
+    /// Where the page is.
+    pub const fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+    /// What the start found in the store.
+    pub const fn revived(&self) -> Revived {
+        self.revived
+    }
+    /// The way to ask the pump.
+    pub fn pump(&self) -> PumpHandle {
+        self.pump.clone()
+    }
+    /// The way to switch to another site file.
+    pub fn switch(&self) -> Switch {
+        Switch { pump: self.pump.clone(), site: self.site.clone() }
+    }
+
+    /// Runs until `shutdown`; then what is queued is stored and acknowledged, and everything ends.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let early = tokio::select! {
+            () = shutdown => None,
+            ended = &mut self.pump_end => Some(pump_result(ended).and(Err(RunError::Ended("pump")))),
+            Some(ended) = self.tasks.join_next() => Some(ended.unwrap_or(Err(RunError::Ended("task"))).and(Err(RunError::Ended("task")))),
+        };
+        self.stop.send_replace(true);
+        let drained = match early {
+            Some(Err(RunError::Pump(why))) => return Err(RunError::Pump(why)),
+            _ => match tokio::time::timeout(DRAIN, self.pump_end).await {
+                Ok(ended) => pump_result(ended),
+                Err(_) => Err(RunError::Stuck),
+            },
+        };
+        self.tasks.shutdown().await;
+        early.unwrap_or(Ok(())).and(drained)
+    }
+}
+
+/// Switches the running agent to another site file.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    pump: PumpHandle,
+    site: watch::Sender<Arc<Site>>,
+}
+
+impl Switch {
+    /// From now on, `site` counts: for the engine first, then for what comes in.
+    pub async fn to(&self, site: Arc<Site>) -> Result<(), pump::Stopping> {
+        self.pump.site(Arc::clone(&site)).await?;
+        self.site.send_replace(site);
+        Ok(())
+    }
+}
+
+fn report_damage(store: &Store) {
+    if let Some(kept) = store.damaged() {
+        tracing::error!(kept_as = %kept.display(), "the store was damaged and is set aside; this agent begins anew");
+    }
+}
+
+fn pump_result(
+    ended: Result<Result<(), PumpError>, tokio::sync::oneshot::error::RecvError>,
+) -> Result<(), RunError> {
+    Ok(ended.map_err(|_| RunError::Ended("pump"))??)
+}
+
+/// One OS thread owns the store: nothing that the runtime does can hold up a commit.
+fn on_own_thread(
+    pump: Pump,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<tokio::sync::oneshot::Receiver<Result<(), PumpError>>, RunError> {
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::Builder::new().name("pump".into()).spawn(move || {
+        // Whoever waited for the end is gone only when the whole agent is.
+        let _unheard = end.send(pump.run(&runtime, &mut stopping));
+    })?;
+    Ok(ended)
+}
+
+/// Resolves when the agent is told to stop, or is gone.
+pub(crate) async fn told_to_stop(mut stopping: watch::Receiver<bool>) {
+    let _gone = stopping.wait_for(|stop| *stop).await;
+}
+
+type Source = (Voice, watch::Receiver<SourceState>, Option<SocketAddr>);
+
+async fn source(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    setup: SourceSetup,
+    intake: Intake,
+    site: watch::Receiver<Arc<Site>>,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Source, RunError> {
+    let stop = told_to_stop(stopping.clone());
+    match setup {
+        SourceSetup::Embedded(config) => {
+            let broker = broker::Broker::bind(config, intake, site).await?;
+            let (voice, addr) = (Voice::Embedded(broker.handle()), broker.local_addr());
+            let state = SourceState { mode: "embedded", address: addr.to_string(), connected: true, last_error: None };
+            tasks.spawn(async move { Ok(broker.run(stop).await?) });
+            Ok((voice, watch::channel(state).1, Some(addr)))
+        }
+        SourceSetup::External(config) => {
+            let address = format!("{}:{}", config.host, config.port);
+            let client = mqtt::ExternalBroker::new(config, intake);
+            let voice = Voice::External(client.handle());
+            let state = follow(tasks, client.handle().state(), address);
+            tasks.spawn(async move { client.run(stop).await.map_err(|_| RunError::Ended("pump")) });
+            Ok((voice, state, None))
+        }
+    }
+}
+
+/// The state of the line, in the words of the status page.
+fn follow(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    mut line: watch::Receiver<mqtt::LineState>,
+    address: String,
+) -> watch::Receiver<SourceState> {
+    let (told, seen) = watch::channel(SourceState { mode: "external", address, connected: false, last_error: None });
+    tasks.spawn(async move {
+        loop {
+            let now = line.borrow_and_update().clone();
+            told.send_modify(|s| (s.connected, s.last_error) = (now.connected, now.last_error));
+            if line.changed().await.is_err() {
+                // The line itself has ended, and its own task says why.
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    seen
+}
+
+/// The store's outbox, as the courier sees it.
+struct StoredOutbox(PumpHandle);
+
+impl Outbox for StoredOutbox {
+    async fn next_batch(&self, limit: usize) -> Result<Vec<vigil_cloud_sync::Event>, Closed> {
+        self.0.next_events(limit).await.map_err(|_| Closed)
+    }
+    async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Closed> {
+        self.0.settle(stored, dead).await.map_err(|_| Closed)
+    }
+}
+
+fn courier(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    config: vigil_cloud_sync::UplinkConfig,
+    pump: &PumpHandle,
+    wakes: &Wakes,
+    clock: &Clock,
+    stopping: &watch::Receiver<bool>,
+) -> Result<watch::Receiver<UplinkState>, RunError> {
+    let (state, seen) = watch::channel(UplinkState::default());
+    let clock = clock.clone();
+    let courier = Courier {
+        uplink: Uplink::new(config)?,
+        outbox: Arc::new(StoredOutbox(pump.clone())),
+        wake: Arc::clone(&wakes.uplink),
+        state,
+        cadence: Cadence::seeded(Pace::default()),
+        now: Arc::new(move || clock.now()),
+    };
+    let stop = told_to_stop(stopping.clone());
+    tasks.spawn(async move { vigil_cloud_sync::run(courier, stop).await.map_err(|_| RunError::Ended("pump")) });
+    Ok(seen)
+}
+
+async fn page(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    listen: SocketAddr,
+    desk: Desk,
+    stopping: &watch::Receiver<bool>,
+) -> Result<SocketAddr, RunError> {
+    let server = Server::bind(listen, None).await?;
+    let addr = server.local_addr();
+    let stop = told_to_stop(stopping.clone());
+    tasks.spawn(async move {
+        server.serve(http::router(desk), stop).await;
+        Ok(())
+    });
+    Ok(addr)
+}

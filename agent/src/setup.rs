@@ -1,0 +1,157 @@
+//! From the configuration to what the daemon is made of: every file and credential is read here, before anything
+//! is opened.
+
+use crate::sources::{broker, mqtt};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use vigil_cloud_sync::{Origin, Token, UplinkConfig};
+use vigil_config::{
+    AgentConfig, ClientCertificate, Credential, CredentialError, Embedded, Environment, EventFormat, External, Mode,
+    Uplink,
+};
+use vigil_core::id::GatewayId;
+use vigil_core::site::Site;
+use vigil_core::time::Span;
+
+/// What the daemon is made of.
+pub struct Setup {
+    /// Which gateway this is.
+    pub gateway: GatewayId,
+    /// The site.
+    pub site: Arc<Site>,
+    /// Where the store is.
+    pub data_dir: PathBuf,
+    /// How messages come in.
+    pub source: SourceSetup,
+    /// The way to the NOC, if there is one.
+    pub uplink: Option<UplinkConfig>,
+    /// How often the gateway says that it lives.
+    pub heartbeat: Duration,
+    /// Where the page listens.
+    pub http_listen: std::net::SocketAddr,
+    /// How long raw observations are kept.
+    pub retention: Span,
+}
+
+/// How messages come in.
+pub enum SourceSetup {
+    /// Through the broker inside.
+    Embedded(broker::BrokerConfig),
+    /// From a broker outside.
+    External(mqtt::ExternalConfig),
+}
+
+/// Something that the configuration names cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// A credential that is a password or a token has to be text.
+    #[error("the credential {0} is not UTF-8 text")]
+    NotText(String),
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] mqtt::tls::TlsError),
+    /// The password file is wrong.
+    #[error(transparent)]
+    Passwords(#[from] broker::PasswordError),
+    /// This version does not do that yet.
+    #[error("{0} is not supported by this version")]
+    NotYet(&'static str),
+}
+
+/// Reads everything that `config` names.
+pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result<Setup, SetupError> {
+    if !config.serial().is_empty() {
+        return Err(SetupError::NotYet("[[serial]]"));
+    }
+    let source = match config.mqtt() {
+        Mode::Embedded(embedded) => SourceSetup::Embedded(self::embedded(embedded)?),
+        Mode::External(external) => SourceSetup::External(self::external(config, external, &site, env)?),
+    };
+    let uplink = config.uplink().map(|uplink| self::uplink(config, uplink, &site, env)).transpose()?;
+    let heartbeat = config.uplink().map_or(Span::from_secs(30), Uplink::heartbeat).to_std();
+    Ok(Setup {
+        gateway: config.gateway().clone(),
+        data_dir: config.data_dir().to_owned(),
+        source,
+        uplink,
+        heartbeat,
+        http_listen: config.http_listen(),
+        retention: config.store().retention(),
+        site,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
+    fs::read(path).map_err(|source| SetupError::File { path: path.to_owned(), source })
+}
+
+fn secret(config: &AgentConfig, name: &Credential, env: &Environment) -> Result<String, SetupError> {
+    let secret = vigil_config::credential(name, config.base(), env)?;
+    let text = secret.expose_text().ok_or_else(|| SetupError::NotText(name.as_str().to_owned()))?;
+    Ok(text.to_owned())
+}
+
+fn embedded(embedded: &Embedded) -> Result<broker::BrokerConfig, SetupError> {
+    let passwords = embedded.password_file().map(broker::Passwords::load).transpose()?;
+    let tls = embedded.tls().map(|tls| broker::TlsSetup {
+        listen: tls.listen(),
+        cert: tls.cert().to_owned(),
+        key: tls.key().to_owned(),
+        client_ca: tls.client_ca().map(Path::to_owned),
+    });
+    Ok(broker::BrokerConfig { listen: embedded.listen(), tls, passwords, allow_anonymous: embedded.allow_anonymous() })
+}
+
+fn external(
+    config: &AgentConfig,
+    external: &External,
+    site: &Site,
+    env: &Environment,
+) -> Result<mqtt::ExternalConfig, SetupError> {
+    let ca = external.ca_file().map(read).transpose()?;
+    let identity = external.client_certificate().map(identity).transpose()?;
+    let pair = identity.as_ref().map(|(cert, key)| (cert.as_slice(), key.as_slice()));
+    let tls = external.url().is_secure().then(|| mqtt::tls::client(ca.as_deref(), pair)).transpose()?;
+    Ok(mqtt::ExternalConfig {
+        host: external.url().host().to_owned(),
+        port: external.url().port(),
+        tls,
+        username: external.username().map(str::to_owned),
+        password: external.credential().map(|name| secret(config, name, env)).transpose()?,
+        client_id: config.gateway().clone(),
+        site: site.id.clone(),
+    })
+}
+
+fn identity(certificate: &ClientCertificate) -> Result<(Vec<u8>, Vec<u8>), SetupError> {
+    Ok((read(certificate.cert())?, read(certificate.key())?))
+}
+
+fn uplink(config: &AgentConfig, uplink: &Uplink, site: &Site, env: &Environment) -> Result<UplinkConfig, SetupError> {
+    if uplink.format() == EventFormat::Alertmanager {
+        return Err(SetupError::NotYet("uplink.format = \"alertmanager\""));
+    }
+    let origin = Origin { tenant: site.tenant.clone(), site: site.id.clone(), gateway: config.gateway().clone() };
+    let token = uplink.credential().map(|name| secret(config, name, env)).transpose()?.unwrap_or_default();
+    let mut ready = UplinkConfig::new(&uplink.url().to_string(), origin, Token::new(&token));
+    ready.ca_pem = uplink.ca_file().map(read).transpose()?;
+    ready.client_identity_pem = uplink
+        .client_certificate()
+        .map(identity)
+        .transpose()?
+        .map(|(cert, key)| [cert, b"\n".to_vec(), key].concat());
+    Ok(ready)
+}

@@ -1,0 +1,38 @@
+//! The agent's own voice on MQTT: the embedded broker's, or the external one's.
+
+use super::{broker, mqtt};
+use std::fmt;
+
+/// Where the agent publishes.
+#[derive(Debug, Clone)]
+pub enum Voice {
+    /// The broker inside.
+    Embedded(broker::BrokerHandle),
+    /// The broker outside.
+    External(mqtt::MqttHandle),
+}
+
+/// The broker did not take it; it is to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken(String);
+
+impl fmt::Display for NotTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Voice {
+    /// Publishes with QoS 1; resolves when the broker has it.
+    pub async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> Result<(), NotTaken> {
+        match self {
+            Self::Embedded(handle) => {
+                handle.publish(topic, payload, retain);
+                Ok(())
+            }
+            Self::External(handle) => {
+                handle.publish(topic, payload, retain).await.map_err(|e| NotTaken(e.to_string()))
+            }
+        }
+    }
+}
