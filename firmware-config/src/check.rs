@@ -1,12 +1,13 @@
 //! `vigil check`: what a configuration leans on outside its files. Credentials, certificates, ports, folders.
 
-use crate::agent::mqtt::Mode;
+use crate::agent::mqtt::{Embedded, External, Mode};
 use crate::agent::{AgentConfig, draft as agent_draft};
 use crate::credential::{Credential, Environment, credential};
 use crate::noc::{NocConfig, draft as noc_draft};
 use crate::problem::{Fault, Problem, Problems};
 use crate::sheet::{Sheet, read_file};
 use crate::site::draft as site_draft;
+use crate::value::ClientCertificate;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -33,14 +34,11 @@ pub fn check(agent_toml: &Path, env: &Environment) -> Result<Checked, Problems> 
     Surroundings { sheet: &sheet, base: agent.base(), env }.of_agent(&agent);
     let mut elsewhere = Vec::new();
     let site = if sheet.is_in_doubt("agent.site") { None } else { site_of(&agent, env, &mut elsewhere) };
-    let mut problems = sheet.into_problems();
-    problems.append(&mut elsewhere);
-    if let Some(site) = &site
-        && problems.is_empty()
-    {
-        problems.extend(serial_problems(&agent, site));
+    if let Some(site) = site.as_ref().filter(|_| !sheet.is_in_doubt("serial")) {
+        elsewhere.extend(serial_problems(&agent, site));
     }
-    Problems::none_in(problems)?;
+    elsewhere.extend(sheet.into_problems());
+    Problems::none_in(elsewhere)?;
     site.map(|site| Checked { agent, site }).ok_or_else(|| Sheet::nothing_in(agent_toml))
 }
 
@@ -101,31 +99,37 @@ impl Surroundings<'_> {
     fn of_agent(&self, agent: &AgentConfig) {
         self.folder("agent.data_dir", agent.data_dir());
         match agent.mqtt() {
-            Mode::Embedded(broker) => {
-                self.port("mqtt.listen", broker.listen());
-                self.file("mqtt.password_file", broker.password_file());
-                if let Some(tls) = broker.tls() {
-                    self.port("mqtt.tls_listen", tls.listen());
-                    self.file("mqtt.tls_cert", Some(tls.cert()));
-                    self.file("mqtt.tls_key", Some(tls.key()));
-                    self.file("mqtt.client_ca", tls.client_ca());
-                }
-            }
-            Mode::External(broker) => {
-                self.credential("mqtt.credential", broker.credential());
-                self.file("mqtt.ca_file", broker.ca_file());
-                let shown = broker.client_certificate();
-                self.file("mqtt.client_cert", shown.map(|c| c.cert()));
-                self.file("mqtt.client_key", shown.map(|c| c.key()));
-            }
+            Mode::Embedded(broker) => self.of_embedded(broker),
+            Mode::External(broker) => self.of_external(broker),
         }
         if let Some(uplink) = agent.uplink() {
             self.credential("uplink.credential", uplink.credential());
             self.file("uplink.ca_file", uplink.ca_file());
-            self.file("uplink.client_cert", uplink.client_certificate().map(|c| c.cert()));
-            self.file("uplink.client_key", uplink.client_certificate().map(|c| c.key()));
+            self.client_certificate("uplink", uplink.client_certificate());
         }
         self.port("http.listen", agent.http_listen());
+    }
+
+    fn of_embedded(&self, broker: &Embedded) {
+        self.port("mqtt.listen", broker.listen());
+        self.file("mqtt.password_file", broker.password_file());
+        if let Some(tls) = broker.tls() {
+            self.port("mqtt.tls_listen", tls.listen());
+            self.file("mqtt.tls_cert", Some(tls.cert()));
+            self.file("mqtt.tls_key", Some(tls.key()));
+            self.file("mqtt.client_ca", tls.client_ca());
+        }
+    }
+
+    fn of_external(&self, broker: &External) {
+        self.credential("mqtt.credential", broker.credential());
+        self.file("mqtt.ca_file", broker.ca_file());
+        self.client_certificate("mqtt", broker.client_certificate());
+    }
+
+    fn client_certificate(&self, table: &str, shown: Option<&ClientCertificate>) {
+        self.file(&format!("{table}.client_cert"), shown.map(ClientCertificate::cert));
+        self.file(&format!("{table}.client_key"), shown.map(ClientCertificate::key));
     }
 
     fn of_noc(&self, noc: &NocConfig) {

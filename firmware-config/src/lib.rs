@@ -11,6 +11,8 @@
 mod agent;
 mod check;
 mod credential;
+#[cfg(test)]
+mod examples;
 mod noc;
 mod problem;
 mod sheet;

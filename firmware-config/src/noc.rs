@@ -122,6 +122,10 @@ fn shape(file: &Path, root: &mut Table<'_>) -> NocConfig {
 
 fn tls(noc: &mut Table<'_>, listen: SocketAddr, base: &Path) -> Option<ServerCertificate> {
     let tls = noc.optional("tls", flag).unwrap_or(true);
+    if noc.is_in_doubt("tls") {
+        noc.overlook(&["tls_cert", "tls_key"]);
+        return None;
+    }
     if tls {
         let cert = noc.required("tls_cert", path_in(base), PathBuf::new());
         let key = noc.required("tls_key", path_in(base), PathBuf::new());

@@ -251,10 +251,11 @@ fn written(value: &DeValue<'_>) -> Option<String> {
 
 /// A value for a message: as it was written, or by its kind.
 pub(crate) fn shown(value: &DeValue<'_>) -> String {
-    written(value).unwrap_or_else(|| match value {
-        DeValue::Array(list) => format!("a list of {}", list.len()),
-        _ => format!("a {}", value.type_str()),
-    })
+    let kind = || match value.as_array() {
+        Some(list) => format!("a list of {}", list.len()),
+        None => format!("a {}", value.type_str()),
+    };
+    written(value).unwrap_or_else(kind)
 }
 
 #[cfg(test)]

@@ -103,6 +103,18 @@ impl<'d> Table<'d> {
         }
     }
 
+    /// Whether `key` is written, but a problem is noted at it: then nothing should be said that hangs on it.
+    pub(crate) fn is_in_doubt(&self, key: &str) -> bool {
+        self.has(key) && self.sheet.is_in_doubt(&self.path_of(key))
+    }
+
+    /// Lets `keys` stand as they are.
+    pub(crate) fn overlook(&self, keys: &[&'static str]) {
+        for key in keys {
+            self.sheet.know(&self.path, key);
+        }
+    }
+
     fn array(&mut self, key: &'static str, allowed: &str) -> Option<&'d DeArray<'d>> {
         let value = self.take(key)?;
         if value.as_array().is_none() {
@@ -117,9 +129,23 @@ impl<'d> Table<'d> {
         key: &'static str,
         parse: impl Fn(&DeValue<'_>) -> Read<T>,
     ) -> Option<Vec<T>> {
+        Some(self.elements(key, parse)?.into_iter().flatten().collect())
+    }
+
+    /// The ids in the list at `key`, each at its place: see [`STAND_IN_ID`].
+    pub(crate) fn ids<K: FromStr>(&mut self, key: &'static str) -> Vec<K> {
+        let ids = self.elements(key, crate::value::id).unwrap_or_default();
+        ids.into_iter().filter_map(|id| id.or_else(|| K::from_str(STAND_IN_ID).ok())).collect()
+    }
+
+    fn elements<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&DeValue<'_>) -> Read<T>,
+    ) -> Option<Vec<Option<T>>> {
         let array = self.array(key, "a list in [ ]")?;
         let path = self.path_of(key);
-        let elements = array.iter().enumerate().filter_map(|(i, element)| {
+        let elements = array.iter().enumerate().map(|(i, element)| {
             let path = format!("{path}[{i}]");
             self.sheet.place(&path, element.span().start, element.get_ref());
             self.parsed(&path, element.get_ref(), &parse)

@@ -78,12 +78,9 @@ where
 }
 
 fn finite(value: &DeValue<'_>) -> Option<f64> {
-    let number = match value {
-        DeValue::Integer(n) if n.radix() == 10 => n.as_str().parse().ok(),
-        DeValue::Float(n) => n.as_str().parse().ok(),
-        _ => None,
-    };
-    number.filter(|n: &f64| n.is_finite())
+    let whole = value.as_integer().filter(|n| n.radix() == 10).map(|n| n.as_str());
+    let digits = whole.or_else(|| value.as_float().map(|n| n.as_str()));
+    digits.and_then(|d| d.parse().ok()).filter(|n: &f64| n.is_finite())
 }
 
 /// A number, whole or not.
@@ -129,11 +126,8 @@ fn bytes_of(text: &str) -> Option<u64> {
 
 /// An instant, as text or as TOML writes it.
 pub(crate) fn instant(value: &DeValue<'_>) -> Read<Timestamp> {
-    let parsed = match value {
-        DeValue::String(text) => Timestamp::parse(text).ok(),
-        DeValue::Datetime(t) => Timestamp::parse(&t.to_string()).ok(),
-        _ => None,
-    };
+    let bare = value.as_datetime().map(ToString::to_string);
+    let parsed = value.as_str().or(bare.as_deref()).and_then(|t| Timestamp::parse(t).ok());
     parsed.ok_or_else(|| "an instant with its offset, like \"2026-03-10T20:00:00+05:30\"".into())
 }
 

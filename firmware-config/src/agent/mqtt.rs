@@ -4,7 +4,7 @@ use crate::credential::Credential;
 use crate::table::Table;
 use crate::url::{MQTT, Url, broker};
 use crate::value::{ClientCertificate, address, credential, flag, one_of, path_in, text};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// How the devices' messages come in.
@@ -26,6 +26,14 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// A broker that any port does for.
+    const STAND_IN: Self = Self {
+        listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        tls: None,
+        password_file: None,
+        allow_anonymous: false,
+    };
+
     /// Where it listens without TLS; port 0 picks one.
     pub fn listen(&self) -> SocketAddr {
         self.listen
@@ -109,15 +117,25 @@ const TLS_KEYS: [&str; 4] = ["tls_listen", "tls_cert", "tls_key", "client_ca"];
 const LISTENER_KEYS: [&str; 3] = ["listen", "password_file", "allow_anonymous"];
 const EXTERNAL_KEYS: [&str; 6] = ["url", "username", "credential", "ca_file", "client_cert", "client_key"];
 
+const EXTERNAL: &str = "nothing here with mode = \"external\"";
+const EMBEDDED: &str = "nothing here unless mode = \"external\"";
+
 pub(crate) fn read(mut table: Table<'_>, base: &Path) -> Mode {
-    let external =
-        table.optional("mode", one_of(&[("embedded", false), ("external", true)])).unwrap_or(false);
-    let mode = if external {
-        forbid(&mut table, &LISTENER_KEYS, "nothing here with mode = \"external\"");
-        forbid(&mut table, &TLS_KEYS, "nothing here with mode = \"external\"");
+    let external = table.optional("mode", one_of(&[("embedded", false), ("external", true)]));
+    if table.is_in_doubt("mode") {
+        // Which keys belong here is not known; whatever is read now is never handed out.
+        for keys in [&LISTENER_KEYS[..], &TLS_KEYS, &EXTERNAL_KEYS] {
+            table.overlook(keys);
+        }
+        table.finish();
+        return Mode::Embedded(Embedded::STAND_IN);
+    }
+    let mode = if external == Some(true) {
+        forbid(&mut table, &LISTENER_KEYS, EXTERNAL);
+        forbid(&mut table, &TLS_KEYS, EXTERNAL);
         Mode::External(read_external(&mut table, base))
     } else {
-        forbid(&mut table, &EXTERNAL_KEYS, "nothing here unless mode = \"external\"");
+        forbid(&mut table, &EXTERNAL_KEYS, EMBEDDED);
         Mode::Embedded(read_embedded(&mut table, base))
     };
     table.finish();
@@ -139,7 +157,8 @@ fn read_embedded(table: &mut Table<'_>, base: &Path) -> Embedded {
         password_file: table.optional("password_file", path_in(base)),
         allow_anonymous: table.optional("allow_anonymous", flag).unwrap_or(false),
     };
-    if !table.has("password_file") && !embedded.allow_anonymous {
+    let anybody = embedded.allow_anonymous || table.is_in_doubt("allow_anonymous");
+    if !table.has("password_file") && !anybody {
         table.missing("password_file", "a file made by mosquitto_passwd, or allow_anonymous = true");
     }
     embedded
@@ -217,6 +236,17 @@ mod tests {
                 "agent.toml:6: mqtt.allow_anonymous: found true, allowed: nothing here with mode = \"external\"",
             ]
         );
+    }
+
+    #[test]
+    fn what_hangs_on_a_key_in_doubt_is_not_held_against_it() {
+        let found = problems("[agent]\ngateway = \"g\"\n[mqtt]\nmode = \"extern\"\nurl = \"mqtts://b\"");
+        assert_eq!(
+            found,
+            ["agent.toml:4: mqtt.mode: found \"extern\", allowed: \"embedded\" or \"external\""]
+        );
+        let found = problems("[agent]\ngateway = \"g\"\n[mqtt]\nallow_anonymous = \"yes\"");
+        assert_eq!(found, ["agent.toml:4: mqtt.allow_anonymous: found \"yes\", allowed: true or false"]);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) fn read(mut table: Table<'_>, base: &Path) -> Uplink {
         heartbeat: table.optional("heartbeat", heartbeat).unwrap_or(Span::from_secs(30)),
     };
     let proves_itself = table.has("credential") || table.has("client_cert");
-    if !proves_itself && uplink.format == EventFormat::CloudEvents {
+    if !proves_itself && !table.is_in_doubt("format") && uplink.format == EventFormat::CloudEvents {
         table.missing(
             "credential",
             "the name of the credential with the token, or client_cert and client_key",

@@ -24,7 +24,7 @@ pub(super) fn tour(table: &mut Table<'_>) -> Option<Tour> {
         kind: table.optional("type", one_of(&TYPES)).unwrap_or(TourType::Routine),
         // A tour that nobody marked is one that must happen: silence about it would be the worse mistake.
         mandatory: table.optional("mandatory", flag).unwrap_or(true),
-        checkpoints: table.list("checkpoints", crate::value::id).unwrap_or_default(),
+        checkpoints: table.ids("checkpoints"),
         ordered: table.optional("ordered", flag).unwrap_or(false),
         start: table.list("start", local_time).unwrap_or_default(),
         days: days(table),
@@ -112,6 +112,21 @@ mod tests {
         let tour = &site.tours[0];
         assert!(tour.mandatory && !tour.ordered);
         assert_eq!((tour.days, tour.kind), (Days::ALL, TourType::Routine));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_read_moves_no_other() {
+        let found = problems(
+            "[[tours]]\nid = \"t\"\ncheckpoints = [\n\"a b\",\n\"gate\"]\nstart = [\"22:00\"]\nduration = \"40m\"\n",
+        );
+        assert_eq!(
+            found,
+            [
+                "site.toml:10: tours[0].checkpoints[0]: found \"a b\", allowed: an id of 1 to 64 characters of A-Z a-z \
+             0-9 . _ -",
+                "site.toml:11: tours[0].checkpoints[1]: found \"gate\", allowed: the id of a checkpoint",
+            ]
+        );
     }
 
     #[test]
