@@ -105,7 +105,7 @@ fn secret(config: &AgentConfig, name: &Credential, env: &Environment) -> Result<
 }
 
 fn embedded(embedded: &Embedded) -> Result<broker::BrokerConfig, SetupError> {
-    let passwords = embedded.password_file().map(broker::Passwords::load).transpose()?;
+    let passwords = embedded.password_file().map(broker::Passwords::read).transpose()?;
     let tls = embedded.tls().map(|tls| broker::TlsSetup {
         listen: tls.listen(),
         cert: tls.cert().to_owned(),

@@ -75,7 +75,7 @@ impl<W: Write> Replay<'_, W> {
         let mut line = Vec::new();
         for number in 1_u64.. {
             line.clear();
-            let read = std::io::Read::by_ref(&mut input).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
+            let read = std::io::Read::take(&mut input, MAX_LINE_BYTES).read_until(b'\n', &mut line);
             match read.map_err(|e| Failure::failed(format!("line {number} cannot be read: {e}"), "Check the recording."))? {
                 0 => return Ok(()),
                 _ if line.trim_ascii().is_empty() => {}
