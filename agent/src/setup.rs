@@ -105,14 +105,20 @@ fn secret(config: &AgentConfig, name: &Credential, env: &Environment) -> Result<
 }
 
 fn embedded(embedded: &Embedded) -> Result<broker::BrokerConfig, SetupError> {
-    let passwords = embedded.password_file().map(broker::Passwords::read).transpose()?;
-    let tls = embedded.tls().map(|tls| broker::TlsSetup {
-        listen: tls.listen(),
+    // The broker reads it again when it starts; a wrong line is to be found by `vigil check` as well.
+    embedded.password_file().map(broker::Passwords::read).transpose()?;
+    let files = |tls: &vigil_config::TlsListener| broker::TlsFiles {
         cert: tls.cert().to_owned(),
         key: tls.key().to_owned(),
         client_ca: tls.client_ca().map(Path::to_owned),
-    });
-    Ok(broker::BrokerConfig { listen: embedded.listen(), tls, passwords, allow_anonymous: embedded.allow_anonymous() })
+    };
+    Ok(broker::BrokerConfig {
+        listen: embedded.listen(),
+        tls: embedded.tls().map(|tls| (tls.listen(), files(tls))),
+        password_file: embedded.password_file().map(Path::to_owned),
+        allow_anonymous: embedded.allow_anonymous(),
+        limits: broker::Limits::default(),
+    })
 }
 
 fn external(

@@ -162,9 +162,9 @@ fn certificates() -> Result<Certificates, rcgen::Error> {
 
 async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock) -> Result<Agent, Failure> {
     let lines: Result<Vec<String>, _> =
-        site.devices.iter().map(|d| broker::line(d.id.as_str(), &password_of(d.id.as_str()))).collect();
+        site.devices.iter().map(|d| broker::password_line(d.id.as_str(), &password_of(d.id.as_str()))).collect();
     let file = folder.join("mqtt.passwd");
-    let passwords = broker::Passwords::parse(&file, &lines.map_err(broken)?.join("\n")).map_err(broken)?;
+    std::fs::write(&file, lines.map_err(broken)?.join("\n")).map_err(broken)?;
     let origin = Origin { tenant: site.tenant.clone(), site: site.id.clone(), gateway: gateway()? };
     let mut uplink = UplinkConfig::new(&format!("https://{events}/v1"), origin, Token::new(DEMO_TOKEN));
     uplink.ca_pem = Some(std::fs::read(folder.join("ca.pem")).map_err(broken)?);
@@ -175,8 +175,9 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
         source: SourceSetup::Embedded(broker::BrokerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
-            passwords: Some(passwords.clone()),
+            password_file: Some(file.clone()),
             allow_anonymous: false,
+            limits: broker::Limits::default(),
         }),
         uplink: Some(uplink.clone()),
         heartbeat: Duration::from_secs(5),

@@ -27,8 +27,7 @@ impl Voice {
     pub async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> Result<(), NotTaken> {
         match self {
             Self::Embedded(handle) => {
-                handle.publish(topic, payload, retain);
-                Ok(())
+                handle.publish(topic, payload, retain).map_err(|e| NotTaken(e.to_string()))
             }
             Self::External(handle) => {
                 handle.publish(topic, payload, retain).await.map_err(|e| NotTaken(e.to_string()))
