@@ -15,4 +15,4 @@ pub use ndjson::write_ndjson;
 pub use night::{Message, Night, Origin};
 pub use publish::{Counts, Pace, Password, Target, publish};
 pub use scenario::{Behaviour, Scenario, ScriptedGuard, ScriptedTour};
-pub use site::{InvalidScenario, site_toml};
+pub use site::site_toml;
