@@ -173,4 +173,6 @@ fn is_prompt(site: &SiteId, topic: &str) -> bool {
 }
 
 #[cfg(test)]
+pub(crate) mod mosquitto;
+#[cfg(test)]
 mod tests;

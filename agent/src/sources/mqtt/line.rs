@@ -88,26 +88,33 @@ impl MqttHandle {
     }
 
     /// Acknowledges a delivery, unless its connection is gone: then it comes again by itself.
-    pub(super) fn acknowledge(&self, delivery: &Delivery) {
+    pub(crate) fn acknowledge(&self, delivery: &Delivery) {
         self.desk.acknowledge(delivery);
     }
 
+    /// Ends the connection in good order: the broker does not publish the last will.
+    pub(crate) fn say_goodbye(&self) {
+        if self.desk.papers().up {
+            hand_over(self.desk.client.try_disconnect());
+        }
+    }
+
     /// Asks for every message that `filter` matches.
-    pub(super) fn subscribe(&self, filter: &str) {
+    pub(crate) fn subscribe(&self, filter: &str) {
         self.desk.subscribe(filter);
     }
 }
 
 /// One message from the broker, with the number of the connection on which it came.
 #[derive(Debug)]
-pub(super) struct Delivery {
-    pub(super) publish: Publish,
+pub(crate) struct Delivery {
+    pub(crate) publish: Publish,
     connection: u64,
 }
 
 /// What the driver has to tell.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// A connection is up.
     Connected {
         /// Whether the broker remembers this client and its subscriptions.
@@ -219,7 +226,7 @@ fn hand_over(handed: Result<(), rumqttc::ClientError>) {
 }
 
 /// Polls the event loop. Never drop its future in mid-poll but to close the line for good.
-pub(super) struct Driver {
+pub(crate) struct Driver {
     eventloop: EventLoop,
     desk: Arc<Desk>,
     state: watch::Sender<LineState>,
@@ -228,7 +235,7 @@ pub(super) struct Driver {
 }
 
 /// A line with these options; those that make it reliable are set here.
-pub(super) fn open(mut options: MqttOptions) -> (MqttHandle, Driver) {
+pub(crate) fn open(mut options: MqttOptions) -> (MqttHandle, Driver) {
     options
         .set_keep_alive(KEEP_ALIVE)
         .set_inflight(PACKET_IDS)
@@ -268,7 +275,7 @@ impl Fault {
 
 impl Driver {
     /// What happens next on the line. Reconnects by itself; ends only when it is dropped.
-    pub(super) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Heard {
         loop {
             let heard = match self.eventloop.poll().await {
                 Ok(Event::Incoming(packet)) => self.on_packet(packet),
