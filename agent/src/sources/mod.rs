@@ -2,6 +2,7 @@
 //! pump through one bounded queue, and acknowledges to its sender when the receipt says that the event
 //! and everything that follows from it are on stable storage.
 
+pub mod broker;
 pub mod decode;
 pub mod mqtt;
 
