@@ -32,14 +32,17 @@ mod ingress;
 mod limits;
 mod listener;
 mod passwords;
+mod reader;
 mod retained;
 mod session;
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other packet fails the test")]
 mod tests;
 mod tls;
 mod topics;
 mod will;
 mod wire;
+mod writer;
 
 pub use limits::{Counts, Limits};
 pub use passwords::{Flaw, PasswordError, Passwords, Problem, line as password_line};
