@@ -45,6 +45,16 @@ pub enum PumpError {
     /// The engine cannot be stored.
     #[error(transparent)]
     Snapshot(#[from] BadSnapshot),
+    /// The store was made for another site.
+    #[error(
+        "the store is that of site {stored}, and the configuration is of {configured}: give it a data_dir of its own"
+    )]
+    OtherSite {
+        /// Whose store it is.
+        stored: vigil_core::id::SiteId,
+        /// Whose site file it is.
+        configured: vigil_core::id::SiteId,
+    },
 }
 
 /// The agent is stopping: the pump answers no more.
@@ -207,6 +217,9 @@ impl Pump {
         let now = clock.now();
         let judged_until = store.marks().judged_until;
         let past = store.past()?;
+        if let Some((stored, _)) = past.snapshot.as_ref().filter(|(stored, _)| stored.id != site.id) {
+            return Err(PumpError::OtherSite { stored: stored.id.clone(), configured: site.id.clone() });
+        }
         let replayed = past.inputs.len();
         let known = past.snapshot.is_some() || replayed > 0;
         let mut engine = rebuild(past, &site, judged_until, now);
@@ -479,3 +492,6 @@ fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError> {
 fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|e| StoreError::Record(crate::store::records::Unwritable::json(&e)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use vigil_cloud_sync::{Cadence, Closed, Courier, Outbox, Pace, Uplink, UplinkState};
+use vigil_core::id::SiteId;
 use vigil_core::site::Site;
 use vigil_noc::Server;
 
@@ -64,6 +65,7 @@ pub struct Agent {
     pump_end: tokio::sync::oneshot::Receiver<Result<(), PumpError>>,
     stop: watch::Sender<bool>,
     site: watch::Sender<Arc<Site>>,
+    broker: Option<broker::BrokerHandle>,
     tasks: JoinSet<Result<(), RunError>>,
     mqtt_addr: Option<SocketAddr>,
     http_addr: SocketAddr,
@@ -79,21 +81,32 @@ impl Agent {
         let wakes = Wakes::default();
         let store = Store::open(&setup.data_dir.join("db"))?;
         report_damage(&store);
-        let (pump, handle, revived) =
-            Pump::revive(store, Arc::clone(&setup.site), clock.clone(), setup.retention, inbound, wakes.clone())?;
+        let (pump, handle, revived) = Pump::revive(
+            store,
+            Arc::clone(&setup.site),
+            clock.clone(),
+            setup.retention,
+            inbound,
+            wakes.clone(),
+        )?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
         let mut tasks = JoinSet::new();
-        let (voice, source, mqtt_addr) = source(&mut tasks, setup.source, intake, site_seen, &stopping).await?;
-        let uplink = setup.uplink.map(|config| courier(&mut tasks, config, &handle, &wakes, &clock, &stopping)).transpose()?;
+        let (voice, source, mqtt_addr) =
+            source(&mut tasks, setup.source, intake, site_seen, &stopping).await?;
+        let uplink = setup
+            .uplink
+            .map(|config| courier(&mut tasks, config, &handle, &wakes, &clock, &stopping))
+            .transpose()?;
         let desk = Desk {
             gateway: setup.gateway.clone(),
             pump: handle.clone(),
             uplink: uplink.clone(),
             source: source.clone(),
-            clock: clock.clone(),
+            broker: voice.broker().cloned(),
             stopping: stopping.clone(),
         };
         let http_addr = page(&mut tasks, setup.http_listen, desk, &stopping).await?;
+        let broker = voice.broker().cloned();
         let announcer = announcer::Announcer {
             pump: handle.clone(),
             voice,
@@ -107,7 +120,7 @@ impl Agent {
         };
         tasks.spawn(async move { announcer.run().await.map_err(|_| RunError::Ended("pump")) });
         let pump_end = on_own_thread(pump, stopping)?;
-        Ok(Self { pump: handle, pump_end, stop, site, tasks, mqtt_addr, http_addr, revived })
+        Ok(Self { pump: handle, pump_end, stop, site, broker, tasks, mqtt_addr, http_addr, revived })
     }
 
     /// Where the embedded broker listens.
@@ -126,9 +139,9 @@ impl Agent {
     pub fn pump(&self) -> PumpHandle {
         self.pump.clone()
     }
-    /// The way to switch to another site file.
+    /// The way to switch to another site file, and to other passwords.
     pub fn switch(&self) -> Switch {
-        Switch { pump: self.pump.clone(), site: self.site.clone() }
+        Switch { pump: self.pump.clone(), site: self.site.clone(), broker: self.broker.clone() }
     }
 
     /// Runs until `shutdown`; then what is queued is stored and acknowledged, and everything ends.
@@ -151,19 +164,46 @@ impl Agent {
     }
 }
 
+/// Why another site file was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotSwitched {
+    /// It is of another site.
+    #[error("it is of site {found}, and this agent guards {here}; another site needs an agent of its own")]
+    OtherSite {
+        /// The site that is guarded.
+        here: SiteId,
+        /// The site of the file.
+        found: SiteId,
+    },
+    /// The agent is stopping.
+    #[error(transparent)]
+    Stopping(#[from] pump::Stopping),
+}
+
 /// Switches the running agent to another site file.
 #[derive(Debug, Clone)]
 pub struct Switch {
     pump: PumpHandle,
     site: watch::Sender<Arc<Site>>,
+    broker: Option<broker::BrokerHandle>,
 }
 
 impl Switch {
-    /// From now on, `site` counts: for the engine first, then for what comes in.
-    pub async fn to(&self, site: Arc<Site>) -> Result<(), pump::Stopping> {
+    /// From now on, `site` counts: for the engine first, then for what comes in. Only the same site, changed:
+    /// another one has its own topics, alerts and store.
+    pub async fn to(&self, site: Arc<Site>) -> Result<(), NotSwitched> {
+        let here = self.site.borrow().id.clone();
+        if here != site.id {
+            return Err(NotSwitched::OtherSite { here, found: site.id.clone() });
+        }
         self.pump.site(Arc::clone(&site)).await?;
         self.site.send_replace(site);
         Ok(())
+    }
+
+    /// Reads the password file of the broker inside again; those who are connected stay.
+    pub fn reload_passwords(&self) -> Result<(), broker::PasswordError> {
+        self.broker.as_ref().map_or(Ok(()), broker::BrokerHandle::reload_passwords)
     }
 }
 
@@ -212,7 +252,12 @@ async fn source(
         SourceSetup::Embedded(config) => {
             let broker = broker::Broker::bind(config, intake, site).await?;
             let (voice, addr) = (Voice::Embedded(broker.handle()), broker.local_addr());
-            let state = SourceState { mode: "embedded", address: addr.to_string(), connected: true, last_error: None };
+            let state = SourceState {
+                mode: "embedded",
+                address: addr.to_string(),
+                connected: true,
+                last_error: None,
+            };
             tasks.spawn(async move { Ok(broker.run(stop).await?) });
             Ok((voice, watch::channel(state).1, Some(addr)))
         }
@@ -233,7 +278,8 @@ fn follow(
     mut line: watch::Receiver<mqtt::LineState>,
     address: String,
 ) -> watch::Receiver<SourceState> {
-    let (told, seen) = watch::channel(SourceState { mode: "external", address, connected: false, last_error: None });
+    let (told, seen) =
+        watch::channel(SourceState { mode: "external", address, connected: false, last_error: None });
     tasks.spawn(async move {
         loop {
             let now = line.borrow_and_update().clone();
@@ -278,7 +324,9 @@ fn courier(
         now: Arc::new(move || clock.now()),
     };
     let stop = told_to_stop(stopping.clone());
-    tasks.spawn(async move { vigil_cloud_sync::run(courier, stop).await.map_err(|_| RunError::Ended("pump")) });
+    tasks.spawn(
+        async move { vigil_cloud_sync::run(courier, stop).await.map_err(|_| RunError::Ended("pump")) },
+    );
     Ok(seen)
 }
 

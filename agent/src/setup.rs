@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use vigil_cloud_sync::{Origin, Token, UplinkConfig};
 use vigil_config::{
-    AgentConfig, ClientCertificate, Credential, CredentialError, Embedded, Environment, EventFormat, External, Mode,
-    Uplink,
+    AgentConfig, ClientCertificate, Credential, CredentialError, Embedded, Environment, EventFormat,
+    External, Mode, Uplink,
 };
 use vigil_core::id::GatewayId;
 use vigil_core::site::Site;
@@ -146,11 +146,17 @@ fn identity(certificate: &ClientCertificate) -> Result<(Vec<u8>, Vec<u8>), Setup
     Ok((read(certificate.cert())?, read(certificate.key())?))
 }
 
-fn uplink(config: &AgentConfig, uplink: &Uplink, site: &Site, env: &Environment) -> Result<UplinkConfig, SetupError> {
+fn uplink(
+    config: &AgentConfig,
+    uplink: &Uplink,
+    site: &Site,
+    env: &Environment,
+) -> Result<UplinkConfig, SetupError> {
     if uplink.format() == EventFormat::Alertmanager {
         return Err(SetupError::NotYet("uplink.format = \"alertmanager\""));
     }
-    let origin = Origin { tenant: site.tenant.clone(), site: site.id.clone(), gateway: config.gateway().clone() };
+    let origin =
+        Origin { tenant: site.tenant.clone(), site: site.id.clone(), gateway: config.gateway().clone() };
     let token = uplink.credential().map(|name| secret(config, name, env)).transpose()?.unwrap_or_default();
     let mut ready = UplinkConfig::new(&uplink.url().to_string(), origin, Token::new(&token));
     ready.ca_pem = uplink.ca_file().map(read).transpose()?;

@@ -40,7 +40,10 @@ pub fn vector(name: &str) -> Recording {
     Recording {
         began: observations.first().expect("a line").received_at,
         until: Timestamp::parse(until.trim()).expect("an instant"),
-        expected: text("expected.ndjson").lines().map(|l| serde_json::from_str(l).expect("an alert")).collect(),
+        expected: text("expected.ndjson")
+            .lines()
+            .map(|l| serde_json::from_str(l).expect("an alert"))
+            .collect(),
         observations,
         site,
     }
@@ -48,9 +51,11 @@ pub fn vector(name: &str) -> Recording {
 
 fn decoded(site: &Site, line: &str) -> Vec<Observation> {
     let value: Value = serde_json::from_str(line).expect("a recorded message");
-    let received_at = Timestamp::parse(value["received_at"].as_str().expect("received_at")).expect("an instant");
+    let received_at =
+        Timestamp::parse(value["received_at"].as_str().expect("received_at")).expect("an instant");
     let payload = value["payload"].to_string();
-    let found = decode::message(site, received_at, value["topic"].as_str().expect("topic"), payload.as_bytes());
+    let found =
+        decode::message(site, received_at, value["topic"].as_str().expect("topic"), payload.as_bytes());
     assert_eq!(found.refused, [], "a vector holds nothing to refuse");
     found.observations
 }

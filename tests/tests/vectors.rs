@@ -20,7 +20,7 @@ struct Seen(BTreeMap<String, Alert>, Vec<String>);
 impl Seen {
     fn take(&mut self, commit: Commit) {
         for alert in commit.effects.alerts {
-            self.1.push(serde_json::to_string(&alert).unwrap());
+            self.1.push(serde_json::to_string(&alert).expect("an alert is JSON"));
             self.0.insert(alert.id.to_string(), alert);
         }
     }
@@ -30,8 +30,12 @@ impl Seen {
         let mut last: Vec<&Alert> = self.0.values().filter(|a| FIXED.contains(&a.rule.name())).collect();
         last.sort_by_key(|a| (a.detected_at, a.rule.name(), a.subject.to_string()));
         let cut = |alert: &Alert| {
-            let whole = serde_json::to_value(alert).unwrap();
-            FIELDS.iter().map(|f| ((*f).to_owned(), whole[*f].clone())).collect::<serde_json::Map<_, _>>().into()
+            let whole = serde_json::to_value(alert).expect("an alert is JSON");
+            FIELDS
+                .iter()
+                .map(|f| ((*f).to_owned(), whole[*f].clone()))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         last.into_iter().map(cut).collect()
     }

@@ -40,7 +40,10 @@ impl Whom {
             )
         })?;
         let value = serde_json::from_str(&text).map_err(|e| {
-            Failure::failed(format!("the answer of {base} is not that of an agent: {e}"), "Check the address.")
+            Failure::failed(
+                format!("the answer of {base} is not that of an agent: {e}"),
+                "Check the address.",
+            )
         })?;
         Ok((text, value))
     }

@@ -42,15 +42,19 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    logs::set_up("warn");
-    let folder = tempfile::tempdir()
-        .map_err(|e| Failure::failed(format!("cannot make a folder for the demo: {e}"), "Is the disk full?"))?;
+    logs::set_up("warn,vigil_agent::sources::mqtt::line=error");
+    let folder = tempfile::tempdir().map_err(|e| {
+        Failure::failed(format!("cannot make a folder for the demo: {e}"), "Is the disk full?")
+    })?;
     super::runtime()?.block_on(show(args, folder.path()))
 }
 
 /// Anything that goes wrong in a demo is told in one sentence.
 fn broken(why: impl Display) -> Failure {
-    Failure::failed(format!("the demo cannot go on: {why}"), "Try again; `vigil demo --help` shows what can be chosen.")
+    Failure::failed(
+        format!("the demo cannot go on: {why}"),
+        "Try again; `vigil demo --help` shows what can be chosen.",
+    )
 }
 
 async fn show(args: &Args, folder: &Path) -> Result<(), Failure> {
@@ -161,8 +165,11 @@ fn certificates() -> Result<Certificates, rcgen::Error> {
 }
 
 async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock) -> Result<Agent, Failure> {
-    let lines: Result<Vec<String>, _> =
-        site.devices.iter().map(|d| broker::password_line(d.id.as_str(), &password_of(d.id.as_str()))).collect();
+    let lines: Result<Vec<String>, _> = site
+        .devices
+        .iter()
+        .map(|d| broker::password_line(d.id.as_str(), &password_of(d.id.as_str())))
+        .collect();
     let file = folder.join("mqtt.passwd");
     std::fs::write(&file, lines.map_err(broken)?.join("\n")).map_err(broken)?;
     let origin = Origin { tenant: site.tenant.clone(), site: site.id.clone(), gateway: gateway()? };
@@ -205,7 +212,12 @@ impl Screen {
 
     async fn refresh(&mut self, clock: &Clock, site: &Site) {
         let received: Value = self.get(self.noc, "/api/alerts?limit=500").await;
-        for row in received.as_array().or_else(|| received.get("alerts").and_then(Value::as_array)).into_iter().flatten() {
+        for row in received
+            .as_array()
+            .or_else(|| received.get("alerts").and_then(Value::as_array))
+            .into_iter()
+            .flatten()
+        {
             if let Some(alert) = row.get("alert") {
                 self.on_alert(alert.clone(), site);
             }
@@ -243,7 +255,8 @@ impl Screen {
             Some(old) if changed(old) => "revised",
             Some(_) => return,
         };
-        let at = vigil_core::time::Timestamp::parse(&text("updated_at")).map(|t| t.local_clock(site.timezone));
+        let at =
+            vigil_core::time::Timestamp::parse(&text("updated_at")).map(|t| t.local_clock(site.timezone));
         let state = if alert.get("cleared_at").is_some_and(Value::is_string) { " [cleared]" } else { "" };
         let escalated = if alert.get("escalated") == Some(&Value::Bool(true)) { " [escalated]" } else { "" };
         self.clear_line();
@@ -261,7 +274,8 @@ impl Screen {
         loop {
             self.refresh(clock, site).await;
             let status = self.get(self.gateway, "/api/status").await;
-            let waits = |lane: &str| status.pointer(&format!("/outbox/{lane}")).and_then(Value::as_u64) != Some(0);
+            let waits =
+                |lane: &str| status.pointer(&format!("/outbox/{lane}")).and_then(Value::as_u64) != Some(0);
             let more = ["critical", "alerts", "tours"].into_iter().any(waits);
             if !more || tokio::time::Instant::now() > patience {
                 return;

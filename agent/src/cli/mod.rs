@@ -90,7 +90,10 @@ impl fmt::Display for Failure {
 
 impl From<vigil_config::Problems> for Failure {
     fn from(problems: vigil_config::Problems) -> Self {
-        Self::invalid(problems, "Mend the lines above and try again; `vigil check` shows all of them at once.")
+        Self::invalid(
+            problems,
+            "Mend the lines above and try again; `vigil check` shows all of them at once.",
+        )
     }
 }
 

@@ -20,17 +20,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let config = vigil_config::load_noc(&args.config)?;
     let ready = receiver(&config, &Environment::of_process())?;
     super::runtime()?.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())
-            .map_err(|why| Failure::failed(format!("cannot listen for signals: {why}"), "Check the system's limits."))?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(|why| {
+            Failure::failed(format!("cannot listen for signals: {why}"), "Check the system's limits.")
+        })?;
         let shutdown = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = tokio::signal::ctrl_c() => {}
             }
         };
-        vigil_noc::run(ready, shutdown)
-            .await
-            .map_err(|why| Failure::failed(why, "Mend noc.toml or what it names, and start the receiver again."))
+        vigil_noc::run(ready, shutdown).await.map_err(|why| {
+            Failure::failed(why, "Mend noc.toml or what it names, and start the receiver again.")
+        })
     })
 }
 
@@ -49,7 +50,10 @@ fn access(config: &NocConfig, gateway: &Gateway, env: &Environment) -> Result<Ga
     let secret = vigil_config::credential(name, config.base(), env)
         .map_err(|why| Failure::invalid(why, format!("gateway {} needs it to send.", gateway.id())))?;
     let token = secret.expose_text().ok_or_else(|| {
-        Failure::invalid(format!("the credential {} is not text", name.as_str()), "A token is one line of printable characters.")
+        Failure::invalid(
+            format!("the credential {} is not text", name.as_str()),
+            "A token is one line of printable characters.",
+        )
     })?;
     Ok(GatewayAccess {
         gateway: gateway.id().clone(),

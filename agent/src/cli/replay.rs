@@ -54,7 +54,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         replay.lines(std::io::stdin().lock())?;
     } else {
         let file = File::open(&args.events).map_err(|e| {
-            Failure::failed(format!("cannot read {}: {e}", args.events.display()), "Give a recording, or - for standard input.")
+            Failure::failed(
+                format!("cannot read {}: {e}", args.events.display()),
+                "Give a recording, or - for standard input.",
+            )
         })?;
         replay.lines(BufReader::new(file))?;
     }
@@ -76,7 +79,9 @@ impl<W: Write> Replay<'_, W> {
         for number in 1_u64.. {
             line.clear();
             let read = std::io::Read::take(&mut input, MAX_LINE_BYTES).read_until(b'\n', &mut line);
-            match read.map_err(|e| Failure::failed(format!("line {number} cannot be read: {e}"), "Check the recording."))? {
+            match read.map_err(|e| {
+                Failure::failed(format!("line {number} cannot be read: {e}"), "Check the recording.")
+            })? {
                 0 => return Ok(()),
                 _ if line.trim_ascii().is_empty() => {}
                 _ => self.line(number, &line)?,
@@ -142,7 +147,10 @@ impl<W: Write> Replay<'_, W> {
         self.out.flush()?;
         if self.broken > 0 {
             let what = format!("{} lines of the recording were no messages", self.broken);
-            return Err(Failure::failed(what, "Each line is {\"received_at\", \"topic\", \"payload\"}; the rest was replayed."));
+            return Err(Failure::failed(
+                what,
+                "Each line is {\"received_at\", \"topic\", \"payload\"}; the rest was replayed.",
+            ));
         }
         Ok(())
     }

@@ -36,7 +36,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let reloading = tokio::spawn(reload_on_hangup(reload, switch, site_file));
         let ended = agent.run(stop(terminate)).await;
         reloading.abort();
-        ended.map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
+        ended.map_err(|why| {
+            Failure::failed(why, "Nothing that was not stored was acknowledged; start it again.")
+        })
     })?;
     tracing::info!("stopped");
     Ok(())
@@ -44,9 +46,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn not_started(why: &RunError) -> Failure {
     let mend = match why {
-        RunError::Broker(_) | RunError::Page(_) => "Is another agent or broker using the address? Choose another in agent.toml.",
-        RunError::Store(_) => "Is another agent running on this data_dir? It must be a folder that only this agent writes.",
-        _ => "`vigil check` shows every problem of the configuration at once.",
+        RunError::Broker(_) | RunError::Page(_) => {
+            "Is another agent or broker using the address? Choose another in agent.toml."
+        }
+        RunError::Store(_) => {
+            "Is another agent running on this data_dir? It must be a folder that only this agent writes."
+        }
+        RunError::Uplink(_) => "Mend [uplink] in agent.toml; `vigil check` shows every problem at once.",
+        RunError::Pump(_) | RunError::Ended(_) | RunError::Stuck | RunError::Thread(_) => {
+            "Nothing was acknowledged; start it again, and look at the disk and the limits of the system."
+        }
     };
     Failure::failed(why, mend)
 }
@@ -59,8 +68,12 @@ fn announce(agent: &Agent) {
     let revived = agent.revived();
     let down_secs = revived.down.map(|d| d.millis() / 1_000);
     match agent.mqtt_addr() {
-        Some(mqtt) => tracing::info!(%mqtt, page = %format!("http://{}", agent.http_addr()), replayed = revived.replayed, down_secs, "running"),
-        None => tracing::info!(page = %format!("http://{}", agent.http_addr()), replayed = revived.replayed, down_secs, "running"),
+        Some(mqtt) => {
+            tracing::info!(%mqtt, page = %format!("http://{}", agent.http_addr()), replayed = revived.replayed, down_secs, "running")
+        }
+        None => {
+            tracing::info!(page = %format!("http://{}", agent.http_addr()), replayed = revived.replayed, down_secs, "running")
+        }
     }
 }
 
@@ -73,7 +86,7 @@ async fn stop(mut terminate: tokio::signal::unix::Signal) {
     tracing::info!("told to stop");
 }
 
-/// SIGHUP reads the site file again; one that is invalid changes nothing.
+/// SIGHUP reads the site file and the passwords again; what is invalid changes nothing.
 async fn reload_on_hangup(mut hangup: tokio::signal::unix::Signal, switch: Switch, file: PathBuf) {
     while hangup.recv().await.is_some() {
         reload(&switch, &file).await;
@@ -81,6 +94,9 @@ async fn reload_on_hangup(mut hangup: tokio::signal::unix::Signal, switch: Switc
 }
 
 async fn reload(switch: &Switch, file: &Path) {
+    if let Err(why) = switch.reload_passwords() {
+        tracing::error!(%why, "the password file cannot be used; the old one stays in force");
+    }
     match vigil_config::load_site(file) {
         Err(problems) => tracing::error!(%problems, "the site file is invalid; the old one stays in force"),
         Ok(site) => match switch.to(Arc::new(site)).await {

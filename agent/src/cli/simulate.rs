@@ -59,7 +59,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         (Some(path), _) => record(path, Night::of(&scenario)),
         (None, Some(broker)) => send(args, broker, &scenario),
         (None, None) if args.site_out.is_some() => Ok(()),
-        (None, None) => Err(Failure::invalid("there is nowhere to put the night", "Give --broker HOST:PORT or --out FILE.")),
+        (None, None) => Err(Failure::invalid(
+            "there is nowhere to put the night",
+            "Give --broker HOST:PORT or --out FILE.",
+        )),
     }
 }
 
@@ -76,7 +79,10 @@ fn scenario(args: &Args) -> Scenario {
 }
 
 fn not_written(path: &std::path::Path, e: &std::io::Error) -> Failure {
-    Failure::failed(format!("cannot write {}: {e}", path.display()), "Give a file in a folder that you may write.")
+    Failure::failed(
+        format!("cannot write {}: {e}", path.display()),
+        "Give a file in a folder that you may write.",
+    )
 }
 
 fn record(path: &std::path::Path, night: Night) -> Result<(), Failure> {
@@ -108,14 +114,23 @@ fn send(args: &Args, broker: &str, scenario: &Scenario) -> Result<(), Failure> {
 }
 
 fn target(args: &Args, broker: &str) -> Result<Target, Failure> {
-    let wrong = || Failure::invalid(format!("{broker:?} is no address of a broker"), "Give host:port, like 127.0.0.1:1883.");
+    let wrong = || {
+        Failure::invalid(
+            format!("{broker:?} is no address of a broker"),
+            "Give host:port, like 127.0.0.1:1883.",
+        )
+    };
     let (host, port) = broker.rsplit_once(':').ok_or_else(wrong)?;
     let tls = match &args.ca_file {
         None => None,
         Some(path) => {
-            let pem = fs::read(path)
-                .map_err(|e| Failure::failed(format!("cannot read {}: {e}", path.display()), "Give a PEM file."))?;
-            Some(tls::client(Some(&pem), None).map_err(|e| Failure::invalid(e, "Give the authority's certificate as PEM."))?)
+            let pem = fs::read(path).map_err(|e| {
+                Failure::failed(format!("cannot read {}: {e}", path.display()), "Give a PEM file.")
+            })?;
+            Some(
+                tls::client(Some(&pem), None)
+                    .map_err(|e| Failure::invalid(e, "Give the authority's certificate as PEM."))?,
+            )
         }
     };
     let password = args.password.clone();

@@ -71,9 +71,8 @@ fn print_status(out: &mut StdoutLock<'_>, s: &Value) -> std::io::Result<()> {
         _ => "not tried yet",
     };
     writeln!(out, "messages: {} at {}", plain(s, "/source/mode"), plain(s, "/source/address"))?;
-    let waiting = ["critical", "alerts", "tours", "reports", "health"].map(|lane| {
-        format!("{lane} {}", plain(s, &format!("/outbox/{lane}")))
-    });
+    let waiting = ["critical", "alerts", "tours", "reports", "health"]
+        .map(|lane| format!("{lane} {}", plain(s, &format!("/outbox/{lane}"))));
     writeln!(out, "NOC: {uplink}; waiting: {}; rejected {}", waiting.join(", "), plain(s, "/outbox/dead"))?;
     writeln!(out, "stored: {}; refused: {}\n", counts(s, "outcomes"), counts(s, "refused"))?;
     print_guards(out, s)?;
@@ -88,7 +87,8 @@ fn counts(s: &Value, key: &str) -> String {
 }
 
 fn print_guards(out: &mut StdoutLock<'_>, s: &Value) -> std::io::Result<()> {
-    let mut shown = table(&["guard", "is", "phone", "movement", "tasks", "tours", "score", "last sign of life"]);
+    let mut shown =
+        table(&["guard", "is", "phone", "movement", "tasks", "tours", "score", "last sign of life"]);
     for g in entries(s, "guards") {
         let signal = |name: &str| plain(g, &format!("/window/signals/{name}/state"));
         let last = format!("{} {}", plain(g, "/last_activity"), plain(g, "/last_activity_at"));

@@ -17,6 +17,7 @@ pub fn text(status: &Status) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("vigil");
     inputs(&mut registry, status);
     outbox(&mut registry, status);
+    broker(&mut registry, status);
     site(&mut registry, status);
     let mut text = String::new();
     encode(&mut text, &registry)?;
@@ -76,6 +77,29 @@ fn outbox(registry: &mut Registry, status: &Status) {
             "Events that the NOC took",
             ConstCounter::new(uplink.delivered),
         );
+    }
+}
+
+fn broker(registry: &mut Registry, status: &Status) {
+    let Some(counts) = status.broker else { return };
+    registry.register(
+        "broker_connected",
+        "Clients that are connected",
+        ConstGauge::new(total(counts.connected)),
+    );
+    let totals = [
+        ("broker_accepted", "Sockets accepted", counts.accepted),
+        ("broker_turned_away", "Sockets closed at once for want of room", counts.turned_away),
+        ("broker_refused_connects", "Connections refused", counts.refused_connects),
+        ("broker_published", "Messages that clients published", counts.published),
+        ("broker_acknowledged", "Messages acknowledged to their publisher", counts.acknowledged),
+        ("broker_refused_publishes", "Messages refused before they were looked at", counts.refused_publishes),
+        ("broker_delivered", "Messages written to subscribers", counts.delivered),
+        ("broker_dropped", "Messages that a subscriber lost", counts.dropped),
+        ("broker_wills", "Last wills published", counts.wills),
+    ];
+    for (name, help, n) in totals {
+        registry.register(name, help, ConstCounter::new(n));
     }
 }
 

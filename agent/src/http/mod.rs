@@ -5,8 +5,8 @@ mod status;
 
 pub use status::{SourceState, Status};
 
-use crate::clock::Clock;
 use crate::pump::{PumpHandle, Stopping};
+use crate::sources::broker::BrokerHandle;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -43,8 +43,8 @@ pub struct Desk {
     pub uplink: Option<watch::Receiver<UplinkState>>,
     /// How the source of messages is.
     pub source: watch::Receiver<SourceState>,
-    /// The agent's clock.
-    pub clock: Clock,
+    /// The broker inside, if messages come in through it.
+    pub broker: Option<BrokerHandle>,
     /// True when the agent stops: open streams end.
     pub stopping: watch::Receiver<bool>,
 }

@@ -2,6 +2,7 @@
 
 use super::Desk;
 use crate::pump::{Stock, Stopping};
+use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
 use crate::store::Lane;
 use serde::Serialize;
@@ -53,6 +54,8 @@ pub struct Status {
     pub view: View,
     /// How messages come in.
     pub source: SourceState,
+    /// What the broker inside has counted since the start; `null` with a broker outside.
+    pub broker: Option<Counts>,
     /// How the uplink is; `null` if none is configured.
     pub uplink: Option<UplinkState>,
     /// What waits.
@@ -81,6 +84,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             view,
             source,
+            broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,
             outbox: outbox(&stock),
             refused: stock.marks.refused,

@@ -142,7 +142,9 @@ async fn take(
 ) -> Result<(), Stopped> {
     while let Some(mut delivery) = queue.recv().await {
         let payload = std::mem::take(&mut delivery.publish.payload);
-        let receipt = match is_prompt(site, &delivery.publish.topic) {
+        let no_input =
+            is_prompt(site, &delivery.publish.topic) || is_old_greeting(delivery.publish.retain, &payload);
+        let receipt = match no_input {
             true => None,
             false => Some(intake.submit(&delivery.publish.topic, &payload).await?),
         };
@@ -170,6 +172,12 @@ fn is_prompt(site: &SiteId, topic: &str) -> bool {
         && levels.next().is_some()
         && levels.next() == Some("prompt")
         && levels.next().is_none()
+}
+
+/// A retained `online` says that a device greeted the broker once, not that it was heard now; taken as a message
+/// it would end a silence whenever the agent subscribes again. A retained `offline` is news.
+fn is_old_greeting(retained: bool, payload: &[u8]) -> bool {
+    retained && payload.trim_ascii() == b"online"
 }
 
 #[cfg(test)]

@@ -23,6 +23,14 @@ impl fmt::Display for NotTaken {
 }
 
 impl Voice {
+    /// The broker inside, if that is where the agent publishes.
+    pub const fn broker(&self) -> Option<&broker::BrokerHandle> {
+        match self {
+            Self::Embedded(handle) => Some(handle),
+            Self::External(_) => None,
+        }
+    }
+
     /// Publishes with QoS 1; resolves when the broker has it.
     pub async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> Result<(), NotTaken> {
         match self {

@@ -600,3 +600,6 @@ fn stage_refusals(writes: &mut Writes, marks: &mut Marks, refusals: &[Refusal]) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ pub(super) struct Counters {
 }
 
 /// The counters at one instant, for `/metrics`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
     /// Clients that are connected now.
     pub connected: u64,

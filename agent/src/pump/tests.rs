@@ -1,0 +1,133 @@
+//! The pump, killed at random points: it takes up where it stood, and no sender was told too early.
+
+use super::*;
+use crate::sources::decode;
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use vigil_core::observation::Observation;
+
+struct Recording {
+    site: Arc<Site>,
+    observations: Vec<Observation>,
+    until: Timestamp,
+}
+
+fn recording(name: &str) -> Recording {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/vectors").join(name);
+    let site = Arc::new(vigil_config::load_site(&folder.join("site.toml")).unwrap());
+    let lines = std::fs::read_to_string(folder.join("events.ndjson")).unwrap();
+    let about = std::fs::read_to_string(folder.join("about.txt")).unwrap();
+    let until = about.lines().find_map(|l| l.strip_prefix("until ")).unwrap();
+    Recording {
+        observations: lines.lines().flat_map(|line| observations(&site, line)).collect(),
+        until: Timestamp::parse(until).unwrap(),
+        site,
+    }
+}
+
+fn observations(site: &Site, line: &str) -> Vec<Observation> {
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let received_at = Timestamp::parse(line["received_at"].as_str().unwrap()).unwrap();
+    let payload = line["payload"].to_string();
+    decode::message(site, received_at, line["topic"].as_str().unwrap(), payload.as_bytes()).observations
+}
+
+/// A pump on the store in `folder`, whose clock stands at `now`.
+fn revive(folder: &Path, site: &Arc<Site>, now: Timestamp) -> Pump {
+    let store = Store::open(folder).unwrap();
+    let (_queue, inbound) = mpsc::channel(1);
+    let clock = Clock::scaled(now, 1);
+    let (pump, _, _) =
+        Pump::revive(store, Arc::clone(site), clock, Span::from_hours(72), inbound, Wakes::default())
+            .unwrap();
+    pump
+}
+
+fn delivery(observations: &[Observation]) -> (Inbound, oneshot::Receiver<()>) {
+    let (receipt, stored) = oneshot::channel();
+    (Inbound { observations: observations.to_vec(), refused: vec![], receipt }, stored)
+}
+
+/// Feeds a night in deliveries of `width`, killed without a word after each delivery in `kills`.
+fn night(recording: &Recording, width: usize, kills: &[usize]) -> (Vec<Alert>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    for (n, chunk) in recording.observations.chunks(width).enumerate() {
+        let (inbound, mut stored) = delivery(chunk);
+        pump.take_in(vec![inbound]).unwrap();
+        assert_eq!(stored.try_recv(), Ok(()), "the receipt comes with the commit");
+        if kills.contains(&n) {
+            let now = pump.engine.now();
+            drop(pump);
+            pump = revive(dir.path(), &recording.site, now);
+        }
+    }
+    pump.clock = Clock::scaled(recording.until, 1);
+    pump.judge(true).unwrap();
+    let events = pump.store.next_events(10_000).unwrap();
+    let mut sent: Vec<String> = events.into_iter().map(|e| format!("{} {}", e.id, e.data)).collect();
+    sent.sort();
+    (pump.store.alerts().unwrap(), sent)
+}
+
+#[test]
+fn every_input_is_in_the_journal_with_what_became_of_it() {
+    let recording = recording("dead_phone");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    let (inbound, _stored) = delivery(&recording.observations[..100]);
+    let (again, _stored_again) = delivery(&recording.observations[..1]);
+    pump.take_in(vec![inbound, again]).unwrap();
+    let journal = pump.store.inputs_from(0).unwrap();
+    assert_eq!(journal.len(), 101);
+    assert!(matches!(&journal[100], Input::Observation(_, vigil_core::engine::Outcome::Duplicate)));
+}
+
+#[test]
+fn an_alert_is_stored_sent_and_announced_in_one_commit() {
+    let recording = recording("tours");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    let (inbound, _stored) = delivery(&recording.observations);
+    pump.take_in(vec![inbound]).unwrap();
+    let stored: u32 = pump.store.alerts().unwrap().iter().map(|a| a.revision).sum();
+    let events = pump.store.next_events(10_000).unwrap();
+    let alerts = events.iter().filter(|e| e.kind == vigil_cloud_sync::EventKind::Alert).count();
+    let announced = pump.store.next_announcements(10_000).unwrap().len();
+    assert!(stored > 0);
+    assert_eq!((alerts, announced), (stored as usize, stored as usize));
+}
+
+#[test]
+fn a_long_absence_is_a_blind_interval_and_raises_nothing_by_itself() {
+    let recording = recording("dead_phone");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    let (inbound, _stored) = delivery(&recording.observations[..50]);
+    pump.take_in(vec![inbound]).unwrap();
+    let last = pump.engine.now();
+    drop(pump);
+    let back = last + Span::from_hours(3);
+    let mut pump = revive(dir.path(), &recording.site, back);
+    pump.clock = Clock::scaled(back + Span::from_mins(1), 1);
+    pump.judge(true).unwrap();
+    assert_eq!(pump.store.alerts().unwrap(), []);
+    assert_eq!(pump.engine.view(back).blind_secs, 3 * 3_600);
+    let journal = pump.store.inputs_from(0).unwrap();
+    assert!(journal.contains(&Input::Down { from: last, until: back }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn killed_at_any_points_it_comes_to_the_same(
+        name in prop::sample::select(vec!["sleeper", "dead_phone", "tours"]),
+        width in 1_usize..60,
+        kills in prop::collection::vec(0_usize..60, 1..6),
+    ) {
+        let recording = recording(name);
+        let disturbed = night(&recording, width, &kills);
+        prop_assert_eq!(disturbed, night(&recording, 200, &[]));
+    }
+}

@@ -1,0 +1,244 @@
+//! What was committed is there; what was not, is not; and no number is given twice.
+
+use super::*;
+use proptest::prelude::*;
+use vigil_core::id::DeviceId;
+use vigil_core::observation::Kind as Said;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + secs * 1_000)
+}
+
+fn input(secs: i64) -> Input {
+    let device = DeviceId::new("hs-1").unwrap();
+    let observation = Observation::new(device, at(secs), at(secs), None, Said::Activity("unlock".into()));
+    Input::Observation(observation, Outcome::Applied)
+}
+
+fn event(kind: Lane, id: &str) -> StoredEvent {
+    StoredEvent { id: id.into(), kind, subject: "guard:G-1".into(), time: at(0), data: "{}".into() }
+}
+
+fn inputs(secs: impl IntoIterator<Item = i64>) -> Draft {
+    Draft { inputs: secs.into_iter().map(input).collect(), ..Draft::default() }
+}
+
+fn a_site() -> Site {
+    vigil_config::parse_site(
+        Path::new("site.toml"),
+        b"[site]\nid = \"s\"\nname = \"S\"\ntenant = \"t\"\nclient = \"c\"\ntimezone = \"UTC\"\n",
+    )
+    .unwrap()
+}
+
+fn ids(store: &Store) -> Vec<(u64, String)> {
+    store.next_events(100).unwrap().into_iter().map(|e| (e.sequence, e.id)).collect()
+}
+
+#[test]
+fn the_most_urgent_event_goes_first_and_each_lane_keeps_its_order() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let lanes = [Lane::Tour, Lane::Alert, Lane::Critical, Lane::Alert, Lane::Critical];
+    for (n, lane) in lanes.into_iter().enumerate() {
+        store.commit(Draft { events: vec![event(lane, &n.to_string())], ..Draft::default() }).unwrap();
+    }
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    let order: Vec<String> = ids(&store).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(order, ["2", "4", "1", "3", "0"]);
+    assert_eq!((store.waiting(), store.depth(Lane::Critical)), (5, 2));
+}
+
+#[test]
+fn a_sequence_is_never_used_twice() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..Draft::default() }).unwrap();
+    store.commit(Draft { delivered: vec![1], ..Draft::default() }).unwrap();
+    drop(store);
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "b")], ..Draft::default() }).unwrap();
+    assert_eq!(ids(&store), [(2, "b".to_owned())]);
+}
+
+#[test]
+fn a_rejected_event_is_laid_aside_with_its_reason() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let events = vec![event(Lane::Alert, "good"), event(Lane::Alert, "poison")];
+    store.commit(Draft { events, ..Draft::default() }).unwrap();
+    store
+        .commit(Draft { dead: vec![(2, "no such site".into())], judged_until: at(9), ..Draft::default() })
+        .unwrap();
+    assert_eq!(ids(&store), [(1, "good".to_owned())]);
+    let letters = store.dead_letters().unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].0, letters[0].1.reason.as_str(), letters[0].1.at), (2, "no such site", at(9)));
+    assert_eq!(letters[0].1.event, event(Lane::Alert, "poison"));
+    assert_eq!(store.marks().dead, 1);
+}
+
+#[test]
+fn settling_what_is_not_there_changes_nothing() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..Draft::default() }).unwrap();
+    store.commit(Draft { delivered: vec![7], dead: vec![(8, "?".into())], ..Draft::default() }).unwrap();
+    assert_eq!(ids(&store), [(1, "a".to_owned())]);
+}
+
+#[test]
+fn the_last_thousand_refusals_are_kept_and_all_are_counted() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    for n in 0..11_i64 {
+        let one =
+            |m: i64| Refusal::new(at(n * 100 + m), Reason::NotJson, "t", format!("{}", n * 100 + m), b"x");
+        store.commit(Draft { refusals: (0..100).map(one).collect(), ..Draft::default() }).unwrap();
+    }
+    let kept = store.refusals().unwrap();
+    assert_eq!(kept.len(), 1_000);
+    assert_eq!((kept[0].detail.as_str(), kept[999].detail.as_str()), ("1099", "100"));
+    assert_eq!(store.marks().refused[&Reason::NotJson], 1_100);
+}
+
+#[test]
+fn the_past_is_the_snapshot_and_what_came_behind_it() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(inputs(0..10)).unwrap();
+    let snapshot = (a_site(), vec![7; 100_000]);
+    store.commit(Draft { snapshot: Some(snapshot.clone()), ..inputs(10..12) }).unwrap();
+    store.commit(inputs(12..15)).unwrap();
+    drop(store);
+    let mut store = Store::open(dir.path()).unwrap();
+    let past = store.past().unwrap();
+    assert_eq!(past.snapshot.as_ref(), Some(&snapshot));
+    assert_eq!(past.inputs, (12..15).map(input).collect::<Vec<_>>());
+    // A smaller snapshot leaves nothing of the larger one behind.
+    store.commit(Draft { snapshot: Some((a_site(), vec![8; 10])), ..Draft::default() }).unwrap();
+    let past = store.past().unwrap();
+    assert_eq!((past.snapshot.unwrap().1, past.inputs), (vec![8; 10], vec![]));
+    assert_eq!(store.disk.scan(&Kind::Snapshot.prefix()).count(), 1);
+}
+
+#[test]
+fn old_inputs_go_but_never_those_that_the_snapshot_needs() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(inputs([0])).unwrap();
+    store.commit(Draft { snapshot: Some((a_site(), vec![])), ..inputs([1]) }).unwrap();
+    store.commit(inputs([2])).unwrap();
+    assert!(!store.expire(at(1_000_000), Span::from_hours(1)).unwrap());
+    assert_eq!(store.inputs_from(0).unwrap(), [input(2)]);
+    store.expire(at(0), Span::from_hours(1)).unwrap();
+    assert_eq!(store.inputs_from(0).unwrap(), [input(2)]);
+}
+
+#[test]
+fn one_unreadable_record_is_set_aside_and_blocks_nothing() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(inputs(0..3)).unwrap();
+    store.commit(inputs(3..6)).unwrap();
+    let mut writes = Writes::default();
+    writes.put(keys::numbered(Kind::Journal, 0), b"garbage".to_vec());
+    store.disk.commit(writes).unwrap();
+    assert_eq!(store.inputs_from(0).unwrap(), (3..6).map(input).collect::<Vec<_>>());
+    assert_eq!(store.marks().set_aside, 1);
+    assert_eq!(store.disk.scan(&Kind::SetAside.prefix()).count(), 1);
+    assert_eq!(Store::open(dir.path()).map(|_| ()).unwrap_err().to_string().contains("in use"), true);
+}
+
+#[test]
+fn unreadable_marks_are_rebuilt_and_no_number_is_given_again() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let events = vec![event(Lane::Alert, "a"), event(Lane::Alert, "b")];
+    store.commit(Draft { events, ..inputs(0..3) }).unwrap();
+    let mut writes = Writes::default();
+    writes.put(keys::meta("marks"), b"garbage".to_vec());
+    store.disk.commit(writes).unwrap();
+    drop(store);
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "c")], ..inputs([9]) }).unwrap();
+    let sequences: Vec<u64> = ids(&store).into_iter().map(|(s, _)| s).collect();
+    assert_eq!(sequences[..2], [1, 2]);
+    assert!(sequences[2] > 2);
+    assert_eq!(store.inputs_from(0).unwrap().len(), 4);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Inputs(u8),
+    Event(u8),
+    DeliverFirst,
+    KillFirst,
+    Snapshot,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_u8..5).prop_map(Step::Inputs),
+        4 => (0_u8..5).prop_map(Step::Event),
+        2 => Just(Step::DeliverFirst),
+        1 => Just(Step::KillFirst),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Against a model that is a few vectors.
+    #[test]
+    fn any_steps_leave_what_they_should(steps in prop::collection::vec(step(), 1..30)) {
+        let dir = folder();
+        let mut store = Store::open(dir.path()).unwrap();
+        let (mut waiting, mut dead, mut behind) = (Vec::<(u8, u64)>::new(), 0, 0_i64);
+        let (mut next, mut clock) = (1, 0_i64);
+        for step in steps {
+            let mut draft = Draft::default();
+            match step {
+                Step::Inputs(n) => {
+                    draft.inputs = (0..i64::from(n)).map(|i| input(clock + i)).collect();
+                    clock += i64::from(n);
+                    behind += i64::from(n);
+                }
+                Step::Event(lane) => {
+                    draft.events = vec![event(Lane::ALL[usize::from(lane)], &next.to_string())];
+                    waiting.push((lane, next));
+                    waiting.sort_unstable();
+                    next += 1;
+                }
+                Step::DeliverFirst if !waiting.is_empty() => draft.delivered = vec![waiting.remove(0).1],
+                Step::KillFirst if !waiting.is_empty() => {
+                    draft.dead = vec![(waiting.remove(0).1, "no".into())];
+                    dead += 1;
+                }
+                Step::Snapshot => {
+                    draft.snapshot = Some((a_site(), vec![1; 40_000]));
+                    behind = 0;
+                }
+                Step::Reopen => {
+                    drop(store);
+                    store = Store::open(dir.path()).unwrap();
+                }
+                Step::DeliverFirst | Step::KillFirst => {}
+            }
+            store.commit(draft).unwrap();
+        }
+        let sequences: Vec<u64> = store.next_events(1_000).unwrap().iter().map(|e| e.sequence).collect();
+        prop_assert_eq!(sequences, waiting.iter().map(|(_, s)| *s).collect::<Vec<_>>());
+        prop_assert_eq!(store.dead_letters().unwrap().len(), dead);
+        let expected: Vec<Input> = (clock - behind..clock).map(input).collect();
+        prop_assert_eq!(store.past().unwrap().inputs, expected);
+    }
+}
