@@ -394,55 +394,64 @@ impl Store {
 
     /// Every readable record of a kind, in order; the others are set aside, counted, and logged.
     fn read_all<T: DeserializeOwned>(&mut self, kind: Kind) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+        self.read_some(kind, usize::MAX)
+    }
+
+    /// The same for the first `limit` of them: an unreadable one never stands in the way of the next.
+    fn read_some<T: DeserializeOwned>(
+        &mut self,
+        kind: Kind,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
         let mut found = Vec::new();
-        let mut aside = Writes::default();
-        let mut marks = self.marks.clone();
+        let mut unreadable = Vec::new();
         for record in self.disk.scan(&kind.prefix()) {
+            if found.len() == limit {
+                break;
+            }
             let (key, bytes) = record?;
             match decode(&bytes) {
                 Ok(value) => found.push((key, value)),
                 Err(why) => {
                     tracing::error!(?kind, %why, "a record cannot be read and is set aside");
-                    aside.put(keys::set_aside(&key), bytes);
-                    aside.remove(key);
-                    marks.set_aside += 1;
+                    unreadable.push((key, bytes));
                 }
             }
         }
-        if !aside.is_empty() {
-            aside.put(keys::meta("marks"), encode(&marks)?);
-            self.disk.commit(aside)?;
-            self.marks = marks;
-        }
+        self.set_aside(unreadable)?;
         Ok(found)
     }
 
-    /// The most urgent events that wait, in the order in which they are to be sent.
-    pub fn next_events(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let mut events = Vec::new();
-        for record in self.disk.scan(&Kind::Outbox.prefix()).take(limit) {
-            let (key, bytes) = record?;
-            let Some(sequence) = keys::number_of(&key) else { continue };
-            match decode::<StoredEvent>(&bytes) {
-                Ok(event) => events.push(outgoing(sequence, event)),
-                Err(why) => {
-                    tracing::error!(sequence, %why, "an outbox event cannot be read; it stays where it is")
-                }
-            }
+    fn set_aside(&mut self, unreadable: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), StoreError> {
+        if unreadable.is_empty() {
+            return Ok(());
         }
-        Ok(events)
+        let mut writes = Writes::default();
+        let mut marks = self.marks.clone();
+        for (key, bytes) in unreadable {
+            marks.set_aside += 1;
+            if key.first() == Some(&(Kind::Outbox as u8)) {
+                keys::number_of(&key).map(|sequence| self.waiting.remove(&sequence));
+            }
+            writes.put(keys::set_aside(&key), bytes);
+            writes.remove(key);
+        }
+        writes.put(keys::meta("marks"), encode(&marks)?);
+        self.disk.commit(writes)?;
+        self.marks = marks;
+        Ok(())
+    }
+
+    /// The most urgent events that wait, in the order in which they are to be sent.
+    pub fn next_events(&mut self, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let waiting = self.read_some::<StoredEvent>(Kind::Outbox, limit)?;
+        Ok(waiting.into_iter().filter_map(|(key, e)| keys::number_of(&key).map(|n| outgoing(n, e))).collect())
     }
 
     /// Announcements that the broker has not taken yet, in order.
-    pub fn next_announcements(&self, limit: usize) -> Result<Vec<(u64, Announcement)>, StoreError> {
-        let mut waiting = Vec::new();
-        for record in self.disk.scan(&Kind::Local.prefix()).take(limit) {
-            let (key, bytes) = record?;
-            if let (Some(number), Ok(announcement)) = (keys::number_of(&key), decode(&bytes)) {
-                waiting.push((number, announcement));
-            }
-        }
-        Ok(waiting)
+    pub fn next_announcements(&mut self, limit: usize) -> Result<Vec<(u64, Announcement)>, StoreError> {
+        let waiting = self.read_some::<Announcement>(Kind::Local, limit)?;
+        Ok(waiting.into_iter().filter_map(|(key, a)| keys::number_of(&key).map(|n| (n, a))).collect())
     }
 
     /// Every stored alert, latest revision, newest first.

@@ -35,7 +35,7 @@ fn a_site() -> Site {
     .unwrap()
 }
 
-fn ids(store: &Store) -> Vec<(u64, String)> {
+fn ids(store: &mut Store) -> Vec<(u64, String)> {
     store.next_events(100).unwrap().into_iter().map(|e| (e.sequence, e.id)).collect()
 }
 
@@ -48,8 +48,8 @@ fn the_most_urgent_event_goes_first_and_each_lane_keeps_its_order() {
         store.commit(Draft { events: vec![event(lane, &n.to_string())], ..Draft::default() }).unwrap();
     }
     drop(store);
-    let store = Store::open(dir.path()).unwrap();
-    let order: Vec<String> = ids(&store).into_iter().map(|(_, id)| id).collect();
+    let mut store = Store::open(dir.path()).unwrap();
+    let order: Vec<String> = ids(&mut store).into_iter().map(|(_, id)| id).collect();
     assert_eq!(order, ["2", "4", "1", "3", "0"]);
     assert_eq!((store.waiting(), store.depth(Lane::Critical)), (5, 2));
 }
@@ -63,7 +63,7 @@ fn a_sequence_is_never_used_twice() {
     drop(store);
     let mut store = Store::open(dir.path()).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "b")], ..Draft::default() }).unwrap();
-    assert_eq!(ids(&store), [(2, "b".to_owned())]);
+    assert_eq!(ids(&mut store), [(2, "b".to_owned())]);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_rejected_event_is_laid_aside_with_its_reason() {
     store
         .commit(Draft { dead: vec![(2, "no such site".into())], judged_until: at(9), ..Draft::default() })
         .unwrap();
-    assert_eq!(ids(&store), [(1, "good".to_owned())]);
+    assert_eq!(ids(&mut store), [(1, "good".to_owned())]);
     let letters = store.dead_letters().unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].0, letters[0].1.reason.as_str(), letters[0].1.at), (2, "no such site", at(9)));
@@ -89,7 +89,7 @@ fn settling_what_is_not_there_changes_nothing() {
     let mut store = Store::open(dir.path()).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..Draft::default() }).unwrap();
     store.commit(Draft { delivered: vec![7], dead: vec![(8, "?".into())], ..Draft::default() }).unwrap();
-    assert_eq!(ids(&store), [(1, "a".to_owned())]);
+    assert_eq!(ids(&mut store), [(1, "a".to_owned())]);
 }
 
 #[test]
@@ -156,6 +156,19 @@ fn one_unreadable_record_is_set_aside_and_blocks_nothing() {
 }
 
 #[test]
+fn an_unreadable_event_does_not_hold_up_the_others() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let events = vec![event(Lane::Critical, "a"), event(Lane::Critical, "b")];
+    store.commit(Draft { events, ..Draft::default() }).unwrap();
+    let mut writes = Writes::default();
+    writes.put(keys::outbox(Lane::Critical as u8, 1), b"garbage".to_vec());
+    store.disk.commit(writes).unwrap();
+    assert_eq!(store.next_events(1).unwrap()[0].id, "b");
+    assert_eq!((store.waiting(), store.marks().set_aside), (1, 1));
+}
+
+#[test]
 fn unreadable_marks_are_rebuilt_and_no_number_is_given_again() {
     let dir = folder();
     let mut store = Store::open(dir.path()).unwrap();
@@ -167,7 +180,7 @@ fn unreadable_marks_are_rebuilt_and_no_number_is_given_again() {
     drop(store);
     let mut store = Store::open(dir.path()).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "c")], ..inputs([9]) }).unwrap();
-    let sequences: Vec<u64> = ids(&store).into_iter().map(|(s, _)| s).collect();
+    let sequences: Vec<u64> = ids(&mut store).into_iter().map(|(s, _)| s).collect();
     assert_eq!(sequences[..2], [1, 2]);
     assert!(sequences[2] > 2);
     assert_eq!(store.inputs_from(0).unwrap().len(), 4);
