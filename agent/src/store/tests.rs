@@ -152,7 +152,7 @@ fn one_unreadable_record_is_set_aside_and_blocks_nothing() {
     assert_eq!(store.inputs_from(0).unwrap(), (3..6).map(input).collect::<Vec<_>>());
     assert_eq!(store.marks().set_aside, 1);
     assert_eq!(store.disk.scan(&Kind::SetAside.prefix()).count(), 1);
-    assert_eq!(Store::open(dir.path()).map(|_| ()).unwrap_err().to_string().contains("in use"), true);
+    assert!(Store::open(dir.path()).map(|_| ()).unwrap_err().to_string().contains("in use"));
 }
 
 #[test]
