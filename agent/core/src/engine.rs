@@ -291,7 +291,7 @@ impl Engine {
     fn apply(&mut self, observation: &Observation) -> Outcome {
         let site = Arc::clone(&self.site);
         let Some(device) = site.device(observation.device.as_str()) else { return Outcome::UnknownDevice };
-        if !self.instrument(&device.id).is_new(observation.identity) {
+        if !self.instrument(&device.id).recent.is_new(observation.identity) {
             return Outcome::Duplicate;
         }
         // What has been received cannot lie in the future: a clock that is ahead must never mute a device.

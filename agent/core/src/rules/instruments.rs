@@ -38,19 +38,38 @@ pub struct Instrument {
     /// Whether it is silent now, and the alert that says so, if none muted it.
     pub(crate) silent: bool,
     pub(crate) silence: Option<AlertId>,
-    recent: VecDeque<Identity>,
+    pub(crate) recent: Recent,
+}
+
+/// The latest identities of one device: in order for forgetting, sorted for finding. Only the order is stored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "VecDeque<Identity>", into = "VecDeque<Identity>")]
+pub(crate) struct Recent {
+    order: VecDeque<Identity>,
     known: BTreeSet<Identity>,
 }
 
-impl Instrument {
+impl From<VecDeque<Identity>> for Recent {
+    fn from(order: VecDeque<Identity>) -> Self {
+        Self { known: order.iter().copied().collect(), order }
+    }
+}
+
+impl From<Recent> for VecDeque<Identity> {
+    fn from(recent: Recent) -> Self {
+        recent.order
+    }
+}
+
+impl Recent {
     /// Whether an event is new; remembers it.
     pub(crate) fn is_new(&mut self, identity: Identity) -> bool {
         if !self.known.insert(identity) {
             return false;
         }
-        self.recent.push_back(identity);
-        if self.recent.len() > REMEMBERED
-            && let Some(oldest) = self.recent.pop_front()
+        self.order.push_back(identity);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
         }
