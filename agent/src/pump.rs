@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::{Alert, Severity};
 use vigil_core::engine::{BadSnapshot, Commit, Effects, Engine, Record};
@@ -176,7 +177,7 @@ pub struct Pump {
     engine: Engine,
     store: Store,
     clock: Clock,
-    retention: Span,
+    terms: Terms,
     inbound: mpsc::Receiver<Inbound>,
     requests: mpsc::Receiver<Request>,
     wakes: Wakes,
@@ -185,6 +186,17 @@ pub struct Pump {
     snapshot_input: u64,
     snapshot_at: Timestamp,
     expire_at: Timestamp,
+    /// When the store is next told that the agent lives, unless a commit tells it before.
+    alive_at: Instant,
+}
+
+/// What the configuration says of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long raw observations are kept.
+    pub retention: Span,
+    /// Whether there is a NOC to send to; without one, nothing waits for it.
+    pub has_uplink: bool,
 }
 
 /// What a start found.
@@ -211,7 +223,7 @@ impl Pump {
         mut store: Store,
         site: Arc<Site>,
         clock: Clock,
-        retention: Span,
+        terms: Terms,
         inbound: mpsc::Receiver<Inbound>,
         wakes: Wakes,
     ) -> Result<(Self, PumpHandle, Revived), PumpError> {
@@ -241,7 +253,7 @@ impl Pump {
             snapshot_input: store.marks().next_input,
             store,
             clock,
-            retention,
+            terms,
             inbound,
             requests,
             wakes,
@@ -249,6 +261,7 @@ impl Pump {
             commits: 0,
             snapshot_at: now,
             expire_at: now,
+            alive_at: Instant::now() + ALIVE_EVERY,
         };
         pump.add_snapshot(&mut draft)?;
         pump.commit(draft)?;
@@ -282,7 +295,7 @@ impl Pump {
                 if n == 0 { Work::Alive } else { Work::Inbound(deliveries) }
             }
             () = tokio::time::sleep(due) => Work::Due,
-            () = tokio::time::sleep(ALIVE_EVERY) => Work::Alive,
+            () = tokio::time::sleep_until(self.alive_at) => Work::Alive,
         }
     }
 
@@ -313,7 +326,11 @@ impl Pump {
         let now = self.clock.now();
         let mut draft = Draft { judged_until: now, ..Draft::default() };
         absorb(&mut draft, self.engine.on_deadline(now))?;
-        if now >= self.expire_at && !self.store.expire(now, self.retention)? {
+        if alive {
+            // Whatever the wall clock does, the pump must not spin.
+            self.alive_at = Instant::now() + ALIVE_EVERY;
+        }
+        if now >= self.expire_at && !self.store.expire(now, self.terms.retention)? {
             self.expire_at = now + EXPIRE_EVERY;
         }
         if draft.is_empty() && !alive { Ok(()) } else { self.finish(draft) }
@@ -335,9 +352,16 @@ impl Pump {
         Ok(())
     }
 
-    fn commit(&mut self, draft: Draft) -> Result<(), PumpError> {
+    fn commit(&mut self, mut draft: Draft) -> Result<(), PumpError> {
+        if !self.terms.has_uplink {
+            draft.events.clear();
+        }
         let (events, announcements) = (!draft.events.is_empty(), !draft.announcements.is_empty());
+        let tells_the_time = draft.judged_until > self.store.marks().judged_until;
         self.store.commit(draft)?;
+        if tells_the_time {
+            self.alive_at = Instant::now() + ALIVE_EVERY;
+        }
         self.commits += 1;
         if events {
             self.wakes.uplink.notify_one();

@@ -12,7 +12,7 @@
 use crate::announcer;
 use crate::clock::Clock;
 use crate::http::{self, Desk, SourceState};
-use crate::pump::{self, Pump, PumpError, PumpHandle, Revived, Wakes};
+use crate::pump::{self, Pump, PumpError, PumpHandle, Revived, Terms, Wakes};
 use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt};
@@ -27,8 +27,10 @@ use vigil_core::id::SiteId;
 use vigil_core::site::Site;
 use vigil_noc::Server;
 
-/// A stop drains and flushes within five seconds (contract 1); the pages and the broker get two of them.
-const DRAIN: Duration = Duration::from_secs(4);
+/// A stop drains and flushes within five seconds (contract 1): so long for the store,
+const DRAIN: Duration = Duration::from_secs(3);
+/// and so long for the last acknowledgements and the open pages.
+const FAREWELL: Duration = Duration::from_millis(1_500);
 
 /// Why the agent stopped, or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +83,9 @@ impl Agent {
         let wakes = Wakes::default();
         let store = Store::open(&setup.data_dir.join("db"))?;
         report_damage(&store);
-        let (pump, handle, revived) = Pump::revive(
-            store,
-            Arc::clone(&setup.site),
-            clock.clone(),
-            setup.retention,
-            inbound,
-            wakes.clone(),
-        )?;
+        let terms = Terms { retention: setup.retention, has_uplink: setup.uplink.is_some() };
+        let (pump, handle, revived) =
+            Pump::revive(store, Arc::clone(&setup.site), clock.clone(), terms, inbound, wakes.clone())?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
         let mut tasks = JoinSet::new();
         let (voice, source, mqtt_addr) =
@@ -159,6 +156,11 @@ impl Agent {
                 Err(_) => Err(RunError::Stuck),
             },
         };
+        // Receipts of the last commit are still on their way to the devices.
+        let farewell = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            tracing::warn!("connections that did not end in time are cut; their devices send again");
+        }
         self.tasks.shutdown().await;
         early.unwrap_or(Ok(())).and(drained)
     }
@@ -265,7 +267,7 @@ async fn source(
             let address = format!("{}:{}", config.host, config.port);
             let client = mqtt::ExternalBroker::new(config, intake);
             let voice = Voice::External(client.handle());
-            let state = follow(tasks, client.handle().state(), address);
+            let state = follow(tasks, client.handle().state(), address, told_to_stop(stopping.clone()));
             tasks.spawn(async move { client.run(stop).await.map_err(|_| RunError::Ended("pump")) });
             Ok((voice, state, None))
         }
@@ -277,10 +279,11 @@ fn follow(
     tasks: &mut JoinSet<Result<(), RunError>>,
     mut line: watch::Receiver<mqtt::LineState>,
     address: String,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> watch::Receiver<SourceState> {
     let (told, seen) =
         watch::channel(SourceState { mode: "external", address, connected: false, last_error: None });
-    tasks.spawn(async move {
+    let following = async move {
         loop {
             let now = line.borrow_and_update().clone();
             told.send_modify(|s| (s.connected, s.last_error) = (now.connected, now.last_error));
@@ -288,6 +291,12 @@ fn follow(
                 // The line itself has ended, and its own task says why.
                 std::future::pending::<()>().await;
             }
+        }
+    };
+    tasks.spawn(async move {
+        tokio::select! {
+            () = stop => Ok(()),
+            () = following => Ok(()),
         }
     });
     seen

@@ -14,7 +14,8 @@ use vigil_core::alert::{Alert, AlertId, Rule};
 use vigil_core::engine::{Commit, Engine, Outcome, Record};
 use vigil_core::id::{CheckpointId, ClientId, DeviceId, GuardId, SiteId, Tag, TenantId, TourId};
 use vigil_core::observation::{
-    Attendance, AttendanceAction, Fix, Heartbeat, Kind, Observation, Provider, Scan, TaskState, TaskUpdate,
+    Attendance, AttendanceAction, Fix, Heartbeat, Kind, Observation, Priority, Provider, Scan, TaskState,
+    TaskUpdate,
 };
 use vigil_core::policy::{Policy, PolicyParts};
 use vigil_core::rules::tours::RunRecord;
@@ -258,6 +259,20 @@ impl Night {
     pub fn tag_of(place: &str) -> Kind {
         let tag = Tag::new(&place.replace("cp-", "04AA000")).expect("a tag");
         Kind::Scan(Scan { tag, guard: None, sun: None })
+    }
+
+    /// A task of a priority is created.
+    pub fn create_task(&mut self, at: Timestamp, guard: &str, task: &str, priority: Priority) {
+        let update = TaskUpdate {
+            task: id(task),
+            state: TaskState::Created,
+            priority: Some(priority),
+            title: Some(format!("check {task}")),
+            created_at: Some(at),
+            due_at: None,
+            guard: Some(id(guard)),
+        };
+        self.observe(at, &Self::handset(guard), Kind::Task(update));
     }
 
     /// A task changes.

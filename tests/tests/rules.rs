@@ -306,6 +306,147 @@ mod tours {
     }
 }
 
+mod tasks {
+    use super::*;
+    use vigil_core::observation::{Priority, TaskUpdate};
+
+    fn overdue(night: &Night) -> Vec<(Timestamp, Severity, bool)> {
+        let revisions = night.revisions().into_iter().filter(|a| a.rule == Rule::TaskOverdue);
+        revisions.map(|a| (a.updated_at, a.severity, a.escalated)).collect()
+    }
+
+    #[test]
+    fn each_step_comes_strictly_after_its_share_of_the_time() {
+        use Severity::{Critical, High, Low, Medium};
+        type Steps = Vec<(&'static str, Severity, bool)>;
+        let table: [(Priority, Steps); 4] = [
+            (
+                Priority::Critical,
+                vec![("20:15", High, false), ("20:22:30", Critical, false), ("20:30", Critical, true)],
+            ),
+            (Priority::High, vec![("20:30", Medium, false), ("21:00", High, false)]),
+            (Priority::Medium, vec![("21:00", Low, false), ("23:00", Medium, false)]),
+            (Priority::Low, vec![("22:00", Low, false)]),
+        ];
+        for (priority, steps) in table {
+            let mut night = Night::on_plant_7(|_| {});
+            night.create_task(at("20:00"), "G-7", "T-1", priority);
+            night.until(at("04:00"));
+            let expected: Vec<_> = steps.iter().map(|(t, s, e)| (at(t).just_after(), *s, *e)).collect();
+            assert_eq!(overdue(&night), expected, "{priority:?}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_judged_when_it_settled_and_not_before() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::High);
+        night.until(at("20:30") + secs(5));
+        assert_eq!(overdue(&night), []);
+        night.until(at("20:30") + secs(6));
+        assert_eq!(overdue(&night).len(), 1);
+    }
+
+    #[test]
+    fn a_completion_at_the_deadline_exactly_is_in_time() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::High);
+        night.task(at("20:30"), "G-7", "T-1", TaskState::Completed);
+        night.until(at("22:00"));
+        assert_eq!(overdue(&night), []);
+    }
+
+    #[test]
+    fn a_late_completion_clears_and_resolves_and_says_how_late() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::Low);
+        night.until(at("22:10"));
+        night.task(at("22:11"), "G-7", "T-1", TaskState::Completed);
+        let alert = night.the_alert(Rule::TaskOverdue);
+        assert_eq!((alert.status, alert.cleared_at), (Status::Resolved, Some(at("22:11"))));
+        assert_eq!(alert.history.last().unwrap().note.as_deref(), Some("completed 11 min late"));
+    }
+
+    #[test]
+    fn a_completion_that_was_held_back_withdraws() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::High);
+        night.until(at("20:40"));
+        let update = TaskUpdate {
+            task: id("T-1"),
+            state: TaskState::Completed,
+            priority: None,
+            title: None,
+            created_at: None,
+            due_at: None,
+            guard: None,
+        };
+        night.observe_late(at("20:29"), at("20:41"), "hs-7", Kind::Task(update));
+        let alert = night.the_alert(Rule::TaskOverdue);
+        assert_eq!((alert.status, alert.cleared_at), (Status::FalsePositive, Some(at("20:41"))));
+    }
+
+    #[test]
+    fn a_whole_task_in_one_backlog_raises_nothing() {
+        let mut night = Night::on_plant_7(|_| {});
+        let received = at("23:00");
+        let update = |state, created_at| TaskUpdate {
+            task: id("T-1"),
+            state,
+            priority: Some(Priority::High),
+            title: None,
+            created_at,
+            due_at: None,
+            guard: Some(guard("G-7")),
+        };
+        night.observe_late(
+            at("20:00"),
+            received,
+            "hs-7",
+            Kind::Task(update(TaskState::Created, Some(at("20:00")))),
+        );
+        night.observe_late(at("20:10"), received, "hs-7", Kind::Task(update(TaskState::Completed, None)));
+        night.until(at("23:30"));
+        assert!(night.alerts().is_empty(), "{:?}", night.alerts());
+    }
+
+    #[test]
+    fn a_critical_task_warns_at_eighty_percent_and_the_breach_supersedes_it() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::Critical);
+        night.until(at("20:12") + secs(5));
+        assert_eq!(night.the_alert(Rule::TaskAtRisk).detected_at, at("20:12"));
+        night.until(at("20:16"));
+        let warning = night.the_alert(Rule::TaskAtRisk);
+        assert_eq!(warning.status, Status::Resolved);
+        assert_eq!(warning.history.last().unwrap().note.as_deref(), Some("superseded by the breach"));
+    }
+
+    #[test]
+    fn another_deadline_ends_what_was_raised_for_the_old_one() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::High);
+        night.until(at("20:40"));
+        night.create_task(at("20:41"), "G-7", "T-1", Priority::Low);
+        assert_eq!(night.the_alert(Rule::TaskOverdue).status, Status::Resolved);
+        night.until(at("22:42"));
+        assert_eq!(night.alerts_of(Rule::TaskOverdue).len(), 2);
+    }
+
+    #[test]
+    fn an_open_overdue_task_speaks_against_a_still_guard() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        night.create_task(at("20:01"), "G-7", "T-1", Priority::High);
+        night.lies_still(at("20:02"), at("22:06"), "G-7");
+        night.until(at("22:06"));
+        let Evidence::Inactivity(evidence) = &night.the_alert(Rule::Inactivity).evidence else {
+            panic!("wrong")
+        };
+        assert_eq!(evidence.signals.tasks.state, SignalState::Inactive);
+    }
+}
+
 mod instruments {
     use super::*;
 

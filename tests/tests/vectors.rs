@@ -77,10 +77,20 @@ fn tours() {
     assert_to_the_letter("tours");
 }
 
+#[test]
+fn tasks() {
+    assert_to_the_letter("tasks");
+}
+
+#[test]
+fn classic() {
+    assert_to_the_letter("classic");
+}
+
 /// A live agent is woken by the clock, not only by messages: it must come to the same, revision for revision.
 #[test]
 fn a_live_run_comes_to_the_same_as_a_replay() {
-    for name in ["sleeper", "dead_phone", "tours"] {
+    for name in ["sleeper", "dead_phone", "tours", "tasks", "classic"] {
         let recording = vector(name);
         let mut ticks = Seen::default();
         let mut engine = Engine::new(Arc::clone(&recording.site), recording.began);
@@ -102,7 +112,7 @@ proptest! {
 
     #[test]
     fn a_restart_at_any_points_changes_nothing(
-        name in prop::sample::select(vec!["sleeper", "dead_phone", "tours"]),
+        name in prop::sample::select(vec!["sleeper", "dead_phone", "tours", "tasks", "classic"]),
         cuts in prop::collection::btree_set(0_usize..1_100, 1..6),
     ) {
         let recording = vector(name);

@@ -164,6 +164,7 @@ impl Engine {
             (Rule::TourMissed | Rule::TourPartial, Subject::Run(tour, _)) => {
                 self.site.tour(tour).is_some_and(|t| t.mandatory)
             }
+            (Rule::TaskOverdue, Subject::Task(task)) => self.state.tasks.is_critical(task),
             _ => false,
         };
         let waiting = alert.status == Status::Detected && alert.cleared_at.is_none() && !alert.escalated;

@@ -1,7 +1,8 @@
 //! Why the engine wakes: every deadline is a variant with its reason.
 
 use crate::alert::AlertId;
-use crate::id::{DeviceId, GuardId, ShiftId, TourId};
+use crate::id::{DeviceId, GuardId, ShiftId, TaskId, TourId};
+use crate::rules::tasks::Step;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
 
@@ -22,6 +23,8 @@ pub enum Deadline {
     RunStartBy(Timestamp, TourId),
     /// A run should be done.
     RunCloseBy(Timestamp, TourId),
+    /// So much of a task's time has passed.
+    TaskStep(TaskId, Step),
     /// A cycle is over: every guard on duty is evaluated at this multiple of it.
     Evaluate(Timestamp),
     /// Nobody has answered an alert that must be answered.

@@ -240,6 +240,7 @@ impl Engine {
             .arm(self.state.next_evaluation + self.settle(), Deadline::Evaluate(self.state.next_evaluation));
         self.agenda.arm(self.state.next_hour, Deadline::Plan);
         self.arm_runs();
+        self.arm_tasks();
         self.arm_roster();
         let devices: Vec<DeviceId> = self.state.devices.keys().cloned().collect();
         devices.iter().for_each(|d| self.arm_silence(d));
@@ -266,6 +267,7 @@ impl Engine {
             Deadline::DeviceSilent(device) => self.on_silence(&device),
             Deadline::RunStartBy(scheduled_at, tour) => self.on_start_by(scheduled_at, &tour),
             Deadline::RunCloseBy(scheduled_at, tour) => self.on_close_by(scheduled_at, &tour),
+            Deadline::TaskStep(task, step) => self.on_task_step(&task, step),
             Deadline::Evaluate(at) => self.on_evaluate(at),
             Deadline::Escalate(alert) => self.on_escalate(alert),
             Deadline::Forget => self.on_forget(),

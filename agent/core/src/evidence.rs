@@ -1,6 +1,7 @@
 //! What an alert rests on. On the edges each kind is a plain object; in the store it keeps its tag.
 
 use crate::id::{CheckpointId, DeviceId, GuardId, ShiftId};
+use crate::observation::Priority;
 use crate::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -19,6 +20,8 @@ pub enum Evidence {
     Break(BreakEvidence),
     /// Section 7.
     Safety(SafetyEvidence),
+    /// Section 5.
+    Task(TaskEvidence),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -29,6 +32,7 @@ enum Stored {
     Absence(AbsenceEvidence),
     Break(BreakEvidence),
     Safety(SafetyEvidence),
+    Task(TaskEvidence),
 }
 
 impl Serialize for Evidence {
@@ -41,6 +45,7 @@ impl Serialize for Evidence {
                 Self::Absence(e) => e.serialize(serializer),
                 Self::Break(e) => e.serialize(serializer),
                 Self::Safety(e) => e.serialize(serializer),
+                Self::Task(e) => e.serialize(serializer),
             };
         }
         match self.clone() {
@@ -50,6 +55,7 @@ impl Serialize for Evidence {
             Self::Absence(e) => Stored::Absence(e),
             Self::Break(e) => Stored::Break(e),
             Self::Safety(e) => Stored::Safety(e),
+            Self::Task(e) => Stored::Task(e),
         }
         .serialize(serializer)
     }
@@ -65,6 +71,7 @@ impl<'de> Deserialize<'de> for Evidence {
             Stored::Absence(e) => Self::Absence(e),
             Stored::Break(e) => Self::Break(e),
             Stored::Safety(e) => Self::Safety(e),
+            Stored::Task(e) => Self::Task(e),
         })
     }
 }
@@ -210,4 +217,17 @@ pub struct SafetyEvidence {
     pub note: Option<String>,
     /// Where the handset was last seen.
     pub last_position: Option<LastPosition>,
+}
+
+/// Which task was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEvidence {
+    /// How soon it had to be done.
+    pub priority: Priority,
+    /// What was to be done.
+    pub title: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Its deadline.
+    pub deadline: Timestamp,
 }

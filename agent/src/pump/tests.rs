@@ -37,9 +37,9 @@ fn revive(folder: &Path, site: &Arc<Site>, now: Timestamp) -> Pump {
     let store = Store::open(folder).unwrap();
     let (_queue, inbound) = mpsc::channel(1);
     let clock = Clock::scaled(now, 1);
+    let terms = Terms { retention: Span::from_hours(72), has_uplink: true };
     let (pump, _, _) =
-        Pump::revive(store, Arc::clone(site), clock, Span::from_hours(72), inbound, Wakes::default())
-            .unwrap();
+        Pump::revive(store, Arc::clone(site), clock, terms, inbound, Wakes::default()).unwrap();
     pump
 }
 
@@ -99,6 +99,34 @@ fn an_alert_is_stored_sent_and_announced_in_one_commit() {
 }
 
 #[test]
+fn without_a_noc_nothing_waits_for_it() {
+    let recording = recording("tours");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    pump.terms.has_uplink = false;
+    let (inbound, _stored) = delivery(&recording.observations);
+    pump.take_in(vec![inbound]).unwrap();
+    assert_eq!(pump.store.waiting(), 0);
+    assert!(!pump.store.alerts().unwrap().is_empty());
+}
+
+#[test]
+fn being_asked_does_not_put_off_the_sign_of_life() {
+    let recording = recording("tours");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    let due = pump.alive_at;
+    let (reply, _answer) = oneshot::channel();
+    pump.answer(Request::Stock(reply)).unwrap();
+    pump.judge(false).unwrap();
+    assert_eq!(pump.alive_at, due, "questions and empty wake-ups tell the store nothing");
+    let before = pump.store.marks().judged_until;
+    std::thread::sleep(Duration::from_millis(5));
+    pump.judge(true).unwrap();
+    assert!(pump.alive_at > due && pump.store.marks().judged_until > before);
+}
+
+#[test]
 fn a_long_absence_is_a_blind_interval_and_raises_nothing_by_itself() {
     let recording = recording("dead_phone");
     let dir = tempfile::tempdir().unwrap();
@@ -122,7 +150,7 @@ proptest! {
 
     #[test]
     fn killed_at_any_points_it_comes_to_the_same(
-        name in prop::sample::select(vec!["sleeper", "dead_phone", "tours"]),
+        name in prop::sample::select(vec!["sleeper", "dead_phone", "tours", "tasks"]),
         width in 1_usize..60,
         kills in prop::collection::vec(0_usize..60, 1..6),
     ) {

@@ -79,7 +79,10 @@ impl Engine {
             self.state.roster.occurrences.iter().find(|o| o.starts_at == starts_at && o.shift == *shift);
         let Some(o) = found.cloned() else { return };
         let absent_at = self.absent_at(&o);
-        if !self.was_on_duty(&o.guard, o.starts_at, absent_at) {
+        // A check-in that only the agent's own absence can have missed is no absence of the guard.
+        let blind = self.state.blind.within(o.starts_at, absent_at);
+        let unknown = 4 * blind.millis() > absent_at.since(o.starts_at).millis();
+        if !unknown && !self.was_on_duty(&o.guard, o.starts_at, absent_at) {
             let name = self.site.guard(&o.guard).map_or(o.guard.as_str(), |g| g.name.as_str());
             let clock = o.starts_at.local_clock(self.site.timezone);
             let finding = Finding {

@@ -1,6 +1,10 @@
 //! Section 5: tasks, their deadlines, and what they prove.
 
+use crate::alert::{AlertId, Rule, Severity, Subject};
+use crate::book::Finding;
+use crate::deadline::Deadline;
 use crate::engine::Engine;
+use crate::evidence::{Evidence, TaskEvidence};
 use crate::id::{GuardId, TaskId};
 use crate::observation::{Priority, TaskState, TaskUpdate};
 use crate::policy::Tasks;
@@ -34,6 +38,54 @@ pub struct Task {
     pub deadline: Timestamp,
     /// When it was completed or cancelled.
     pub closed_at: Option<Timestamp>,
+    /// When the agent learnt of it: nothing is judged before that has settled, so that the completion that came
+    /// with the same backlog is there too.
+    pub(crate) known_at: Timestamp,
+}
+
+/// What can be found wrong with an open task, by the share of its time that has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// A critical task at 80 % of its time.
+    AtRisk,
+    /// Open strictly after the deadline.
+    Breach,
+    /// Open for so much longer that it weighs more.
+    Worse,
+}
+
+impl Step {
+    const ALL: [Self; 3] = [Self::AtRisk, Self::Breach, Self::Worse];
+}
+
+/// At which share of the time (in thousandths) a step comes, and how bad it is. `None`: this priority has no such step.
+fn weight(policy: &Tasks, priority: Priority, step: Step) -> Option<(i64, Severity)> {
+    match (step, priority) {
+        (Step::AtRisk, Priority::Critical) => Some((800, Severity::Low)),
+        (Step::Breach, Priority::Critical) => Some((1_000, Severity::High)),
+        (Step::Breach, Priority::High) => Some((1_000, Severity::Medium)),
+        (Step::Breach, Priority::Medium | Priority::Low) => Some((1_000, Severity::Low)),
+        (Step::Worse, Priority::Critical) => Some((1_500, policy.critical_overdue_severity)),
+        (Step::Worse, Priority::High) => Some((2_000, Severity::High)),
+        (Step::Worse, Priority::Medium) => Some((3_000, Severity::Medium)),
+        (Step::AtRisk, Priority::High | Priority::Medium | Priority::Low) | (Step::Worse, Priority::Low) => {
+            None
+        }
+    }
+}
+
+impl Task {
+    /// The instant of a step: strictly after its share of the time, but for the warning, which comes at it.
+    fn step_at(&self, policy: &Tasks, step: Step) -> Option<Timestamp> {
+        let (share, _) = weight(policy, self.priority, step)?;
+        let whole = self.deadline.since(self.created_at).millis().max(0);
+        let reached = self.created_at + Span::from_millis(whole.saturating_mul(share) / 1_000);
+        Some(if step == Step::AtRisk { reached } else { reached.just_after() })
+    }
+
+    fn is_open_at(&self, at: Timestamp) -> bool {
+        self.closed_at.is_none_or(|closed| closed >= at)
+    }
 }
 
 impl TaskLog {
@@ -49,6 +101,10 @@ impl TaskLog {
                 && t.deadline < at
                 && t.closed_at.is_none_or(|c| c >= at)
         })
+    }
+
+    pub(crate) fn is_critical(&self, id: &TaskId) -> bool {
+        self.tasks.get(id).is_some_and(|t| t.priority == Priority::Critical)
     }
 
     pub(crate) fn forget_before(&mut self, instant: Timestamp) {
@@ -90,8 +146,97 @@ impl Engine {
                 created_at: task.created_at,
                 deadline,
                 closed_at: None,
+                known_at: self.state.now,
             };
             self.state.tasks.tasks.entry(task.id.clone()).or_insert(known);
+        }
+    }
+
+    /// Arms what can be found wrong with every open task.
+    pub(crate) fn arm_tasks(&mut self) {
+        let open = self.state.tasks.tasks.iter().filter(|(_, t)| t.closed_at.is_none());
+        let ids: Vec<TaskId> = open.map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| self.arm_task(id));
+    }
+
+    fn arm_task(&mut self, id: &TaskId) {
+        let Some(task) = self.state.tasks.tasks.get(id) else { return };
+        let policy = &self.site.policy;
+        for step in Step::ALL {
+            let Some(at) = task.step_at(&policy.tasks, step) else { continue };
+            let judged_at = at.max(task.known_at) + policy.settle.0;
+            // What fell due before the agent began to watch is not judged.
+            if judged_at > self.state.now && at >= self.state.began {
+                self.agenda.arm(judged_at, Deadline::TaskStep(id.clone(), step));
+            }
+        }
+    }
+
+    /// So much of a task's time has passed.
+    pub(crate) fn on_task_step(&mut self, id: &TaskId, step: Step) {
+        let policy = self.site.policy.tasks.clone();
+        let Some(task) = self.state.tasks.tasks.get(id).cloned() else { return };
+        let (Some(at), Some((_, severity))) =
+            (task.step_at(&policy, step), weight(&policy, task.priority, step))
+        else {
+            return;
+        };
+        if !task.is_open_at(at) || self.state.now < at {
+            return;
+        }
+        match step {
+            Step::AtRisk => self.raise_task(Rule::TaskAtRisk, severity, id, &task, at),
+            Step::Breach => {
+                self.end_warning(id, &task, "superseded by the breach", at);
+                self.raise_task(Rule::TaskOverdue, severity, id, &task, at);
+            }
+            Step::Worse => {
+                let alert = self.task_alert(Rule::TaskOverdue, id, &task);
+                alert.into_iter().for_each(|alert| self.worsen(alert, severity, at));
+            }
+        }
+    }
+
+    fn worsen(&mut self, alert: AlertId, severity: Severity, at: Timestamp) {
+        self.revise(alert, at, |a| {
+            let worse = severity > a.severity && !a.status.is_final();
+            a.severity = a.severity.max(severity);
+            worse
+        });
+    }
+
+    fn raise_task(&mut self, rule: Rule, severity: Severity, id: &TaskId, task: &Task, at: Timestamp) {
+        let name = if task.title.is_empty() { id.as_str() } else { task.title.as_str() };
+        let clock = task.deadline.local_clock(self.site.timezone);
+        let tense = if rule == Rule::TaskAtRisk { "is" } else { "was" };
+        let summary = format!("task {name} is still open; it {tense} due at {clock}");
+        let evidence = TaskEvidence {
+            priority: task.priority,
+            title: task.title.clone(),
+            created_at: task.created_at,
+            deadline: task.deadline,
+        };
+        let finding = Finding {
+            rule,
+            severity,
+            subject: Subject::Task(id.clone()),
+            guard: task.guard.clone(),
+            detected_at: at,
+            summary,
+            evidence: Evidence::Task(evidence),
+        };
+        self.raise(finding, at);
+    }
+
+    fn task_alert(&self, rule: Rule, id: &TaskId, task: &Task) -> Option<AlertId> {
+        let step = if rule == Rule::TaskAtRisk { Step::AtRisk } else { Step::Breach };
+        let at = task.step_at(&self.site.policy.tasks, step)?;
+        Some(AlertId::of(&self.site.id, rule, &Subject::Task(id.clone()), at))
+    }
+
+    fn end_warning(&mut self, id: &TaskId, task: &Task, note: &str, at: Timestamp) {
+        if let Some(warning) = self.task_alert(Rule::TaskAtRisk, id, task) {
+            self.clear_and_resolve(warning, at, note, self.state.now);
         }
     }
 
@@ -115,6 +260,8 @@ impl Engine {
         let priority = update.priority.unwrap_or(Priority::Medium);
         let created_at = update.created_at.unwrap_or(at);
         let deadline = update.due_at.unwrap_or_else(|| created_at + sla(&self.site.policy.tasks, priority));
+        let now = self.state.now;
+        self.end_rescheduled(&update.task, deadline);
         let log = &mut self.state.tasks;
         log.make_room();
         // A completion that overtook the creation stays.
@@ -126,16 +273,48 @@ impl Engine {
             created_at,
             deadline,
             closed_at,
+            known_at: now,
         };
         log.tasks.insert(update.task.clone(), task);
+        self.arm_task(&update.task);
+    }
+
+    /// A task that is given another deadline is not overdue by the old one any more.
+    fn end_rescheduled(&mut self, id: &TaskId, deadline: Timestamp) {
+        let Some(known) = self.state.tasks.tasks.get(id).filter(|t| t.deadline != deadline).cloned() else {
+            return;
+        };
+        let now = self.state.now;
+        self.end_warning(id, &known, "rescheduled", now);
+        if let Some(alert) = self.task_alert(Rule::TaskOverdue, id, &known) {
+            self.clear_and_resolve(alert, now, "rescheduled", now);
+        }
     }
 
     fn close_task(&mut self, at: Timestamp, update: &TaskUpdate) {
         if !self.state.tasks.tasks.contains_key(&update.task) {
             self.create_task(at, update);
         }
-        if let Some(task) = self.state.tasks.tasks.get_mut(&update.task) {
-            task.closed_at = Some(task.closed_at.map_or(at, |c| c.min(at)));
+        let Some(task) = self.state.tasks.tasks.get_mut(&update.task) else { return };
+        task.closed_at = Some(task.closed_at.map_or(at, |c| c.min(at)));
+        let (task, done) = (task.clone(), update.state == TaskState::Completed);
+        self.end_alerts(&update.task, &task, done);
+    }
+
+    /// What was raised for a task ends with it, or never should have been.
+    fn end_alerts(&mut self, id: &TaskId, task: &Task, done: bool) {
+        let (Some(closed_at), now) = (task.closed_at, self.state.now) else { return };
+        let verb = if done { "completed" } else { "cancelled" };
+        let late_by = closed_at.since(task.deadline).mins_up();
+        for (rule, note) in
+            [(Rule::TaskAtRisk, verb.to_owned()), (Rule::TaskOverdue, format!("{verb} {late_by} min late"))]
+        {
+            let Some(alert) = self.task_alert(rule, id, task) else { continue };
+            match self.state.book.get(alert).map(|a| a.detected_at) {
+                Some(detected_at) if closed_at < detected_at => self.withdraw(alert, now),
+                Some(_) => self.clear_and_resolve(alert, closed_at, &note, now),
+                None => {}
+            }
         }
     }
 }
