@@ -1,3 +1,5 @@
+//! A scripted night, told by what its messages say.
+
 use super::*;
 use crate::sources::decode::{self, Decoded};
 use std::collections::BTreeMap;

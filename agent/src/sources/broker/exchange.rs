@@ -15,8 +15,9 @@ use rmqtt_codec::v5::{DisconnectReasonCode, RetainHandling, SubscribeAckReason};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 /// Whose session: client ids are each user's own, so that nobody can take or block another's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

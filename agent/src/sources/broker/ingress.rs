@@ -11,8 +11,8 @@ use bytes::Bytes;
 use rmqtt_codec::types::Publish;
 use rmqtt_codec::v5::{PublishAckReason, PublishProperties};
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use vigil_core::site::Site;
 
 /// Where everything that clients publish goes through.

@@ -5,7 +5,7 @@ use super::session::Message;
 use super::topics::matches;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Retained messages, bounded in number and bytes. One more topic than there is room for is refused; a topic that is
 /// already there can always be replaced by a message that is no larger.

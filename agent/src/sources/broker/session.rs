@@ -8,7 +8,8 @@ use rmqtt_codec::v5::PublishProperties;
 use std::collections::{BTreeSet, VecDeque};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A message as it was published.
 #[derive(Debug, Clone)]

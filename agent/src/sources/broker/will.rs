@@ -1,7 +1,8 @@
 //! Last wills: what is published for a client that went without a word.
 
 use super::session::Message;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A last will that may be published.
 #[derive(Debug, Clone)]

@@ -10,7 +10,8 @@ use rmqtt_codec::v5::{
 use rmqtt_codec::version::ProtocolVersion;
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
 use std::num::NonZeroU16;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The version that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::PublishAckReason;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio::time::timeout;
 
 /// A publish whose receipt is awaited.

@@ -1,3 +1,5 @@
+//! What each kind of message is understood as, and why others are refused.
+
 use super::*;
 use proptest::prelude::*;
 use vigil_core::id::{ClientId, DeviceId, SiteId, Tag, TaskId, TenantId};

@@ -10,8 +10,9 @@ use rumqttc::{
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::time::Instant;
 
 /// How many publishes wait for their PUBACK at a time: mosquitto takes 20 to 200 at once, more only ties up memory.
 const WINDOW: usize = 64;
