@@ -15,7 +15,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use vigil_noc::serve::tls_config;
@@ -45,6 +45,7 @@ struct Ledger {
     known: BTreeSet<String>,
     events: Vec<Value>,
     duplicates: usize,
+    requests: Vec<(Option<Turn>, Instant)>,
 }
 
 type Shared = Arc<Mutex<Ledger>>;
@@ -132,6 +133,11 @@ impl FaultyNoc {
         open(&self.ledger).events.clone()
     }
 
+    /// How and when every request so far was answered; those outside the plan were taken.
+    pub fn requests(&self) -> Vec<(Option<Turn>, Instant)> {
+        open(&self.ledger).requests.clone()
+    }
+
     /// How many events came that were there already.
     pub fn duplicates(&self) -> usize {
         open(&self.ledger).duplicates
@@ -167,7 +173,9 @@ impl Ledger {
 async fn receive(State(ledger): State<Shared>, body: Bytes) -> Response {
     let batch = unpacked(&body);
     let mut ledger = open(&ledger);
-    match ledger.script.pop_front() {
+    let turn = ledger.script.pop_front();
+    ledger.requests.push((turn, Instant::now()));
+    match turn {
         None => axum::Json(ledger.take(batch)).into_response(),
         Some(Turn::Unavailable) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Some(Turn::TooMany) => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response(),

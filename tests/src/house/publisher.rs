@@ -57,12 +57,12 @@ impl Publisher {
         }
     }
 
-    /// A device that says that it is online, with a last will, and stays.
-    pub fn hold(self, at: SocketAddr, device: &str) -> Held {
-        let online = [Message { device: device.to_owned(), kind: "status", payload: "online".to_owned() }];
+    /// A device that says something, with a last will, and stays.
+    pub fn hold(self, at: SocketAddr, message: &Message) -> Held {
+        let said = std::slice::from_ref(message);
         Held(match self {
-            Self::Mosquitto => mosquitto_pub(at, &online, true),
-            Self::Paho => paho(at, &online, true),
+            Self::Mosquitto => mosquitto_pub(at, said, true),
+            Self::Paho => paho(at, said, true),
         })
     }
 }
