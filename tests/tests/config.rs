@@ -1,5 +1,8 @@
 //! What people meet first: `vigil check`, wrong use, and asking an agent that is not there.
 
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
 use std::path::Path;
 use vigil_tests::house::{Agent, Plant, Source, vigil};
 

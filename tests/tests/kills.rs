@@ -1,5 +1,8 @@
 //! Twenty times `kill -9` under load: what was acknowledged is stored, no alert comes twice, none is forgotten.
 
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -61,7 +64,7 @@ impl Field {
     fn connect(&self, device: &str) -> Handset {
         for _ in 0..TRIES {
             let at = *self.address();
-            match Handset::connect(at, device, None) {
+            match Handset::connect(at, device) {
                 Ok(handset) => return handset,
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }

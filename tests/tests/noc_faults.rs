@@ -1,5 +1,8 @@
 //! A night with a bad line: the receiver is down for the middle third, and then fails in every way that there is.
 
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +38,7 @@ impl Night {
         let agent = Agent::start("gw-1", &plant(), Source::Embedded, Some(&noc.uplink()));
         let connect = |kind: &str| {
             let each =
-                (1..=4 * EACH).map(|n| Handset::connect(agent.mqtt(), &format!("{kind}-{n}"), None).unwrap());
+                (1..=4 * EACH).map(|n| Handset::connect(agent.mqtt(), &format!("{kind}-{n}")).unwrap());
             each.rev().collect::<Vec<_>>()
         };
         let (mut handsets, buttons) = (connect("hs"), connect("btn"));
@@ -157,7 +160,7 @@ fn a_wait_that_the_receiver_asks_for_is_kept() {
     let noc = FaultyNoc::start();
     noc.plan(&[Turn::TooMany]);
     let agent = Agent::start("gw-1", &Plant::default().buttons(1), Source::Embedded, Some(&noc.uplink()));
-    let mut button = Handset::connect(agent.mqtt(), "btn-1", None).unwrap();
+    let mut button = Handset::connect(agent.mqtt(), "btn-1").unwrap();
     button.publish(&topic("btn-1", "sos"), message(now(), json!({})).to_string().as_bytes()).unwrap();
     eventually("the alert arrives", PATIENCE, || match alerts(&noc.events()).len() {
         1 => Ok(()),

@@ -1,5 +1,8 @@
 //! Every kind of wrong input: acknowledged, counted by reason, kept to be looked at, and harmful to nothing.
 
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use vigil_core::time::Span;
@@ -80,7 +83,7 @@ fn assert_refused(agent: &Agent, expected: &[(&Wrong, &str)]) -> Vec<Value> {
 fn each_is_acknowledged_counted_and_kept_and_all_else_goes_on() {
     let mut agent = Agent::start("gw-1", &Plant::default().guards(2), Source::Embedded, None);
     let wrong = wrong_inputs();
-    say_all(&mut Handset::connect(agent.mqtt(), "hs-1", None).unwrap(), &wrong);
+    say_all(&mut Handset::connect(agent.mqtt(), "hs-1").unwrap(), &wrong);
     assert_eq!(agent.outcomes("applied"), wrong.len() as u64, "every good event is stored");
     let expected: Vec<_> = wrong.iter().map(|w| (w, w.embedded)).collect();
     let kept = assert_refused(&agent, &expected);
@@ -95,7 +98,7 @@ fn behind_another_broker_it_is_no_different() {
     let agent = Agent::start("gw-1", &Plant::default().guards(2), Source::External(&broker), None);
     until("the agent is connected", || agent.status()["source"]["connected"] == true);
     let wrong = wrong_inputs();
-    let mut handset = Handset::connect(broker.address(), "hs-1", None).unwrap();
+    let mut handset = Handset::connect(broker.address(), "hs-1").unwrap();
     say_all(&mut handset, &wrong);
     // One of the twelve is, without an ACL at that broker, a good event of hs-2.
     let good = wrong.len() as u64 + 1;
@@ -111,7 +114,7 @@ fn behind_another_broker_it_is_no_different() {
 #[test]
 fn one_bad_item_of_a_backlog_does_not_take_the_others_along() {
     let agent = Agent::start("gw-1", &Plant::default().guards(1), Source::Embedded, None);
-    let mut handset = Handset::connect(agent.mqtt(), "hs-1", None).unwrap();
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").unwrap();
     let backlog: Vec<Value> = (0..500)
         .map(|n| {
             message(now() - Span::from_secs(500 - n), json!({"battery": if n == 250 { 9.0 } else { 0.5 }}))
@@ -129,7 +132,7 @@ fn one_bad_item_of_a_backlog_does_not_take_the_others_along() {
 #[test]
 fn a_stranger_is_not_let_in() {
     let agent = Agent::start("gw-1", &Plant::default().guards(1), Source::Embedded, None);
-    let refused = Handset::connect(agent.mqtt(), "hs-2", None).expect_err("hs-2 is in no password file");
+    let refused = Handset::connect(agent.mqtt(), "hs-2").expect_err("hs-2 is in no password file");
     assert!(refused.to_string().contains("not let in"), "{refused}");
     assert_eq!(agent.status()["outcomes"], json!({}));
 }

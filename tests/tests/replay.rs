@@ -1,5 +1,8 @@
 //! `vigil replay`, as a person runs it.
 
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
 use serde_json::{Map, Value};
 use vigil_tests::house::{Ended, vigil, vigil_reading};
 use vigil_tests::recording::vector_folder;

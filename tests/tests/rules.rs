@@ -395,11 +395,8 @@ mod instruments {
         let mut night = Night::on_plant_7(|_| {});
         night.observe(at("20:10"), "hs-7", Kind::Status { online: false });
         night.until(at("20:10:30"));
-        let check_in = Attendance {
-            action: AttendanceAction::CheckIn,
-            guard: guard("G-7"),
-            biometric_permille: None,
-        };
+        let check_in =
+            Attendance { action: AttendanceAction::CheckIn, guard: guard("G-7"), biometric_permille: None };
         night.observe_late(at("20:09"), at("20:20"), "reader-gate", Kind::Attendance(check_in));
         night.power_cut(at("20:20:10"), at("20:20:20"));
         night.until(at("20:22"));

@@ -1,5 +1,8 @@
 //! How an agent stops and how it changes its mind: SIGTERM under load, and SIGHUP.
 
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +55,7 @@ fn sigterm_drains_and_ends_within_five_seconds_under_load() {
         .zip(&flowing)
         .map(|(n, told)| {
             let (device, all, told) = (format!("hs-{n}"), Arc::clone(&all), Arc::clone(told));
-            let handset = Handset::connect(agent.mqtt(), &device, None).unwrap();
+            let handset = Handset::connect(agent.mqtt(), &device).unwrap();
             std::thread::spawn(move || {
                 let acknowledged = publish_until_gone(handset, &device, &told);
                 all.lock().unwrap().push((device, acknowledged));
@@ -83,7 +86,7 @@ fn sigterm_drains_and_ends_within_five_seconds_under_load() {
 #[test]
 fn sigterm_ends_an_idle_agent_with_open_connections_and_streams() {
     let mut agent = Agent::start("gw-1", &Plant::default().guards(1), Source::Embedded, None);
-    let _handset = Handset::connect(agent.mqtt(), "hs-1", None).unwrap();
+    let _handset = Handset::connect(agent.mqtt(), "hs-1").unwrap();
     let mut stream = std::net::TcpStream::connect(agent.page()).unwrap();
     std::io::Write::write_all(&mut stream, b"GET /api/stream HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     std::io::Read::read_exact(&mut stream, &mut [0; 12]).unwrap();
@@ -110,7 +113,7 @@ fn sighup_reads_the_site_file_again_and_an_invalid_one_changes_nothing() {
     let said = agent.process().said("the site file is invalid; the old one stays in force");
     assert!(said["problems"].as_str().unwrap().contains("policy.settle: found \"an hour\""), "{said}");
     assert_eq!(names(&agent), ["G-1", "G-2"]);
-    let mut handset = Handset::connect(agent.mqtt(), "hs-1", None).unwrap();
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").unwrap();
     handset.publish(&topic("hs-1", "heartbeat"), message(now(), json!({})).to_string().as_bytes()).unwrap();
     assert_eq!(agent.outcomes("applied"), 1, "and it goes on");
 

@@ -131,10 +131,7 @@ impl Agent {
 
     /// Its alerts.
     pub fn alerts(&self) -> Vec<Value> {
-        match json(self.page(), "/api/alerts") {
-            Value::Array(alerts) => alerts,
-            other => vec![other],
-        }
+        json(self.page(), "/api/alerts").as_array().cloned().expect("a list of alerts")
     }
 
     /// Observations by what became of them.

@@ -1,5 +1,4 @@
-//! A device that speaks MQTT 3.1.1 itself, byte by byte, so that a test sees every acknowledgement and can vanish at
-//! any moment.
+//! A device that speaks MQTT 3.1.1 itself, byte by byte, so that a test sees every acknowledgement.
 
 use super::{PATIENCE, password};
 use std::io::{Error, Read, Result, Write};
@@ -9,12 +8,8 @@ const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;
 const PUBLISH_QOS_1: u8 = 0x32;
 const PUBACK: u8 = 0x40;
-const PINGREQ: u8 = 0xC0;
-const PINGRESP: u8 = 0xD0;
 /// A user name, a password, a clean session.
 const CONNECT_FLAGS: u8 = 0xC2;
-/// A will with QoS 1, retained.
-const WILL_FLAGS: u8 = 0x2C;
 /// Longer than any test.
 const KEEP_ALIVE_SECS: u16 = 600;
 
@@ -26,19 +21,14 @@ pub struct Handset {
 }
 
 impl Handset {
-    /// Connects as `device`, with a last will if there is one: its topic and what it says.
-    pub fn connect(at: SocketAddr, device: &str, will: Option<(&str, &str)>) -> Result<Self> {
+    /// Connects as `device`, with its password and a clean session.
+    pub fn connect(at: SocketAddr, device: &str) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&at, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let flags = CONNECT_FLAGS | will.map_or(0, |_| WILL_FLAGS);
-        let mut body =
-            [text("MQTT"), vec![4, flags], KEEP_ALIVE_SECS.to_be_bytes().to_vec(), text(device)].concat();
-        if let Some((topic, payload)) = will {
-            body.extend([text(topic), text(payload)].concat());
-        }
-        body.extend([text(device), text(&password(device))].concat());
+        let options = [[4, CONNECT_FLAGS], KEEP_ALIVE_SECS.to_be_bytes()].concat();
+        let body = [text("MQTT"), options, text(device), text(device), text(&password(device))].concat();
         let mut handset = Self { stream, next: 0 };
         handset.write(CONNECT, &body)?;
         match handset.read()? {
@@ -75,20 +65,6 @@ impl Handset {
         } else {
             Err(Error::other(format!("{acknowledged} instead of {sent}")))
         }
-    }
-
-    /// Asks whether the broker is there.
-    pub fn ping(&mut self) -> Result<()> {
-        self.write(PINGREQ, &[])?;
-        match self.read()? {
-            (PINGRESP, _) => Ok(()),
-            other => Err(Error::other(format!("no PINGRESP: {other:?}"))),
-        }
-    }
-
-    /// Goes without saying goodbye.
-    pub fn vanish(self) {
-        drop(self);
     }
 
     fn write(&mut self, kind: u8, body: &[u8]) -> Result<()> {

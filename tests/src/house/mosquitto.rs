@@ -37,8 +37,10 @@ impl Mosquitto {
         );
         let path = folder.path().join("mosquitto.conf");
         std::fs::write(&path, config).expect("a folder of the test");
-        let process =
-            Process::start("mosquitto", Command::new("/usr/sbin/mosquitto").arg("-c").arg(path), "mosquitto");
+        let path_to_daemons = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new("mosquitto");
+        command.arg("-c").arg(path).env("PATH", path_to_daemons);
+        let process = Process::start("mosquitto", &mut command, "mosquitto");
         let listens = || TcpStream::connect(free).map(drop).map_err(|e| format!("{e}: {:?}", process.log()));
         eventually("mosquitto listens", Duration::from_secs(20), listens);
         Self { address: free, _process: process, _folder: folder }

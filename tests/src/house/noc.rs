@@ -59,9 +59,8 @@ impl Noc {
 
     /// The latest revision of every alert that a gateway has sent.
     pub fn alerts(&self, gateway: &str) -> Vec<Value> {
-        let Value::Array(rows) = json(self.operator, "/api/alerts?limit=1000")["alerts"].take() else {
-            return vec![];
-        };
+        let all = json(self.operator, "/api/alerts?limit=1000");
+        let rows = all["alerts"].as_array().cloned().expect("a list of alerts");
         rows.into_iter().filter(|row| row["gateway"] == gateway).map(|mut row| row["alert"].take()).collect()
     }
 
