@@ -3,7 +3,7 @@
 use vigil_core::alert::{Rule, Severity, Status};
 use vigil_core::engine::Outcome;
 use vigil_core::evidence::{Evidence, SignalState};
-use vigil_core::observation::{AttendanceAction, Kind, TaskState};
+use vigil_core::observation::{Attendance, AttendanceAction, Kind, TaskState};
 use vigil_core::policy::{DutyMode, Monitor};
 use vigil_core::rules::tours::RunStatus;
 use vigil_core::site::{Shift, ShiftHours};
@@ -516,6 +516,32 @@ mod instruments {
         assert!(night.alerts().is_empty());
         night.until(at("21:16"));
         assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, (at("21:15") + secs(1)).just_after());
+    }
+
+    #[test]
+    fn a_last_will_outlives_a_power_cut() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        night.observe(at("20:10"), "hs-7", Kind::Status { online: false });
+        night.power_cut(at("20:10:02"), at("20:10:04"));
+        night.power_cut(at("20:10:05"), at("20:10:06"));
+        night.until(at("20:10:10"));
+        assert!(night.alerts().is_empty(), "the handset has a moment to connect again");
+        night.until(at("20:10:12"));
+        assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, at("20:10:01"));
+    }
+
+    #[test]
+    fn a_last_will_that_was_judged_is_not_judged_again() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.observe(at("20:10"), "hs-7", Kind::Status { online: false });
+        night.until(at("20:10:30"));
+        let check_in =
+            Attendance { action: AttendanceAction::CheckIn, guard: guard("G-7"), biometric_permille: None };
+        night.observe_late(at("20:09"), at("20:20"), "reader-gate", Kind::Attendance(check_in));
+        night.power_cut(at("20:20:10"), at("20:20:20"));
+        night.until(at("20:22"));
+        assert!(night.alerts().is_empty(), "nobody carried it when it was judged");
     }
 
     #[test]

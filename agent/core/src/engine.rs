@@ -243,7 +243,10 @@ impl Engine {
         self.arm_tasks();
         self.arm_roster();
         let devices: Vec<DeviceId> = self.state.devices.keys().cloned().collect();
-        devices.iter().for_each(|d| self.arm_silence(d));
+        for device in &devices {
+            self.arm_silence(device);
+            self.arm_last_will(device);
+        }
         let alerts: Vec<_> = self.state.book.iter().map(|a| a.id).collect();
         alerts.into_iter().for_each(|id| self.arm_escalation(id));
     }

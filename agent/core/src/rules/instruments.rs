@@ -27,6 +27,8 @@ pub struct Instrument {
     pub last_received_at: Option<Timestamp>,
     /// Since when its last will has been in force.
     pub offline_since: Option<Timestamp>,
+    /// Whether that will has been judged: until then a restart has to remember that it is due.
+    pub(crate) offline_judged: bool,
     /// Its last charge in thousandths.
     pub battery_permille: Option<u16>,
     /// Whether it ever sent a heartbeat: only then can a reader fall silent.
@@ -121,21 +123,31 @@ impl Engine {
         if instrument.offline_since.is_some() {
             return;
         }
-        instrument.offline_since = Some(received_at);
+        (instrument.offline_since, instrument.offline_judged) = (Some(received_at), false);
         if device.kind == DeviceKind::Handset
             && let Some(guard) = self.carrier(device)
         {
             self.watch(&guard).trail.offline.add(received_at, EVER);
         }
-        let settled = received_at + self.settle();
-        self.agenda.arm(settled, Deadline::DeviceOffline(device.id.clone(), received_at));
+        self.arm_last_will(&device.id);
+    }
+
+    /// Arms the judgement of a last will that is still to be judged.
+    pub(crate) fn arm_last_will(&mut self, device: &DeviceId) {
+        let Some(instrument) = self.state.devices.get(device).filter(|i| !i.offline_judged) else { return };
+        if let Some(since) = instrument.offline_since {
+            self.agenda.arm(since + self.settle(), Deadline::DeviceOffline(device.clone(), since));
+        }
     }
 
     /// A last will was in force for as long as it takes to reconnect.
     pub(crate) fn on_offline_settled(&mut self, device: &DeviceId, since: Timestamp) {
-        let Some(instrument) = self.state.devices.get(device) else { return };
-        let still = instrument.offline_since == Some(since) && !instrument.silent;
-        if still && self.watched_since(device, since).is_some() {
+        let Some(instrument) = self.state.devices.get_mut(device) else { return };
+        if instrument.offline_since != Some(since) {
+            return;
+        }
+        instrument.offline_judged = true;
+        if !instrument.silent && self.watched_since(device, since).is_some() {
             self.raise_silence(device, since);
         }
     }
