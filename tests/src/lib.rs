@@ -1,4 +1,5 @@
 //! Proof across crates: the virtual site, and what the tests share.
 
+pub mod house;
 pub mod night;
 pub mod recording;

@@ -1,0 +1,183 @@
+//! The daemon, as systemd would run it.
+
+use super::{Mosquitto, Plant, Process, binary, json, password};
+use serde_json::Value;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Where an agent gets its messages.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    /// The broker inside.
+    Embedded,
+    /// A broker outside.
+    External(&'a Mosquitto),
+}
+
+/// The way to a receiver.
+#[derive(Debug, Clone)]
+pub struct Uplink {
+    /// Its base address.
+    pub url: String,
+    /// The authority of its certificate.
+    pub ca: PathBuf,
+    /// The gateway's token.
+    pub token: String,
+}
+
+/// An agent with its folder, running or not.
+#[derive(Debug)]
+pub struct Agent {
+    process: Process,
+    said: Value,
+    folder: TempDir,
+}
+
+/// Writes a credential that only its owner may read.
+pub(super) fn credential(folder: &Path, name: &str, secret: &str) {
+    let credentials = folder.join("credentials");
+    std::fs::create_dir_all(&credentials).expect("a folder of the test");
+    let file = credentials.join(name);
+    std::fs::write(&file, secret).expect("a folder of the test");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its owner may");
+}
+
+impl Agent {
+    /// Writes the files of a gateway and starts it.
+    pub fn start(gateway: &str, plant: &Plant, source: Source<'_>, uplink: Option<&Uplink>) -> Self {
+        let folder = Self::files(gateway, plant, source, uplink);
+        let (process, said) = run(folder.path());
+        Self { process, said, folder }
+    }
+
+    /// The files of a gateway, ready to be started.
+    pub fn files(gateway: &str, plant: &Plant, source: Source<'_>, uplink: Option<&Uplink>) -> TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("a folder of the test")
+        };
+        write("site.toml", plant.text());
+        let mut config = format!("[agent]\ngateway = \"{gateway}\"\n[http]\nlisten = \"127.0.0.1:0\"\n");
+        match source {
+            Source::Embedded => {
+                write("mqtt.passwd", &passwords(&folder.path().join("site.toml")));
+                config.push_str("[mqtt]\nlisten = \"127.0.0.1:0\"\npassword_file = \"mqtt.passwd\"\n");
+            }
+            Source::External(broker) => {
+                credential(folder.path(), "mqtt-password", &password(gateway));
+                write!(
+                    config,
+                    "[mqtt]\nmode = \"external\"\nurl = \"mqtt://{}\"\nusername = \"{gateway}\"\ncredential = \"mqtt-password\"\n",
+                    broker.address()
+                )
+                .expect("a text grows");
+            }
+        }
+        if let Some(uplink) = uplink {
+            credential(folder.path(), "noc-token", &uplink.token);
+            let Uplink { url, ca, .. } = uplink;
+            let written = write!(
+                config,
+                "[uplink]\nurl = \"{url}\"\ncredential = \"noc-token\"\nca_file = \"{}\"\n",
+                ca.display()
+            );
+            written.expect("a text grows");
+        }
+        write("agent.toml", &config);
+        folder
+    }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        let text = self.said[name].as_str().expect("an address in the log");
+        text.trim_start_matches("http://").parse().expect("an address")
+    }
+
+    /// Where the embedded broker listens.
+    pub fn mqtt(&self) -> SocketAddr {
+        self.address("mqtt")
+    }
+
+    /// Where the page is.
+    pub fn page(&self) -> SocketAddr {
+        self.address("page")
+    }
+
+    /// The folder with its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of its store.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("data").join("db")
+    }
+
+    /// What it says of itself.
+    pub fn status(&self) -> Value {
+        json(self.page(), "/api/status")
+    }
+
+    /// What it says of one device.
+    pub fn device(&self, id: &str) -> Value {
+        let status = self.status();
+        let found = status["devices"].as_array().into_iter().flatten().find(|d| d["id"] == id);
+        found.cloned().expect("a device of the site")
+    }
+
+    /// Its alerts.
+    pub fn alerts(&self) -> Vec<Value> {
+        match json(self.page(), "/api/alerts") {
+            Value::Array(alerts) => alerts,
+            other => vec![other],
+        }
+    }
+
+    /// Observations by what became of them.
+    pub fn outcomes(&self, name: &str) -> u64 {
+        self.status()["outcomes"][name].as_u64().unwrap_or(0)
+    }
+
+    /// The process itself.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM, and how it ends.
+    pub fn stop(&mut self, within: Duration) -> ExitStatus {
+        self.process.signal("TERM");
+        self.process.end(within)
+    }
+
+    /// Starts it again on the same data.
+    pub fn start_again(&mut self) {
+        let (process, said) = run(self.folder.path());
+        (self.process, self.said) = (process, said);
+    }
+}
+
+fn run(folder: &Path) -> (Process, Value) {
+    let config = folder.join("agent.toml");
+    let mut process =
+        Process::start("agent", binary::command().arg("run").arg("--config").arg(config), "vigil");
+    let said = process.said("running");
+    (process, said)
+}
+
+/// A line for every device of the site, made as `mosquitto_passwd` makes them.
+fn passwords(site: &Path) -> String {
+    let site = vigil_config::load_site(site).expect("a valid site");
+    let ids = site.devices.iter().map(|d| d.id.to_string());
+    let lines =
+        ids.map(|id| vigil_agent::sources::broker::password_line(&id, &password(&id)).expect("a user name"));
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,198 @@
+//! A receiver that fails in every way that a receiver can, by a script.
+
+use super::{Authority, Uplink};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use vigil_noc::serve::tls_config;
+use vigil_noc::{Server, TlsFiles};
+
+/// How long a slow answer takes: three gaps of this.
+const SLOW_GAP: Duration = Duration::from_millis(500);
+
+/// How one request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// 503, without a word of when to return.
+    Unavailable,
+    /// 429 with `Retry-After: 1`.
+    TooMany,
+    /// Everything is stored, and the connection is cut in the middle of the answer.
+    Cut,
+    /// Everything is stored, and the answer comes in drops.
+    Slow,
+}
+
+/// What it has seen.
+#[derive(Debug, Default)]
+struct Ledger {
+    script: VecDeque<Turn>,
+    rejects: Option<String>,
+    known: BTreeSet<String>,
+    events: Vec<Value>,
+    duplicates: usize,
+}
+
+type Shared = Arc<Mutex<Ledger>>;
+
+fn open(ledger: &Shared) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The receiver: it listens, or it is down.
+#[derive(Debug)]
+pub struct FaultyNoc {
+    ledger: Shared,
+    authority: Authority,
+    address: SocketAddr,
+    serving: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    _folder: TempDir,
+}
+
+impl FaultyNoc {
+    /// Starts one that takes everything until told otherwise.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::found(folder.path());
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut noc = Self { ledger: Shared::default(), authority, address, serving: None, _folder: folder };
+        noc.rise();
+        noc
+    }
+
+    /// The way here.
+    pub fn uplink(&self) -> Uplink {
+        let url = format!("https://{}/v1", self.address);
+        Uplink { url, ca: self.authority.ca.clone(), token: "any-token".to_owned() }
+    }
+
+    /// Listens again, at the same address.
+    pub fn rise(&mut self) {
+        let files = TlsFiles { cert: self.authority.cert.clone(), key: self.authority.key.clone() };
+        let router = Router::new().route("/v1/events", post(receive)).with_state(Arc::clone(&self.ledger));
+        let ((stop, stopped), (bound, listens), at) = (oneshot::channel(), oneshot::channel(), self.address);
+        let serving = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let tls = tls_config(&files).expect("our own certificate");
+                let server = Server::bind(at, Some(tls)).await.expect("its address is free");
+                bound.send(server.local_addr()).expect("somebody waits for the address");
+                let told = async {
+                    // A test that is over drops the sender, which means the same.
+                    let _told_or_gone = stopped.await;
+                };
+                server.serve(router, told).await;
+            });
+        });
+        self.address = listens.blocking_recv().expect("it listens");
+        self.serving = Some((stop, serving));
+    }
+
+    /// Nobody listens any more.
+    pub fn fall(&mut self) {
+        if let Some((stop, serving)) = self.serving.take() {
+            // One that failed by itself shows in the join.
+            let _gone = stop.send(());
+            serving.join().expect("the receiver ends");
+        }
+    }
+
+    /// The next requests are answered so.
+    pub fn plan(&self, turns: &[Turn]) {
+        open(&self.ledger).script.extend(turns);
+    }
+
+    /// How many of the planned answers have not been given yet.
+    pub fn planned(&self) -> usize {
+        open(&self.ledger).script.len()
+    }
+
+    /// Events about this subject are rejected, every time.
+    pub fn reject(&self, subject: &str) {
+        open(&self.ledger).rejects = Some(subject.to_owned());
+    }
+
+    /// Every event that was taken, in order, each once.
+    pub fn events(&self) -> Vec<Value> {
+        open(&self.ledger).events.clone()
+    }
+
+    /// How many events came that were there already.
+    pub fn duplicates(&self) -> usize {
+        open(&self.ledger).duplicates
+    }
+}
+
+impl Drop for FaultyNoc {
+    fn drop(&mut self) {
+        self.fall();
+    }
+}
+
+impl Ledger {
+    /// Stores a batch; what the sender is told of it.
+    fn take(&mut self, batch: Vec<Value>) -> Value {
+        let (mut accepted, mut duplicates, mut rejected) = (0, 0, vec![]);
+        for event in batch {
+            let id = event["id"].as_str().unwrap_or_default().to_owned();
+            if self.rejects.as_deref().is_some_and(|subject| event["subject"] == subject) {
+                rejected.push(json!({"id": id, "reason": "this one is not wanted"}));
+            } else if self.known.insert(id) {
+                accepted += 1;
+                self.events.push(event);
+            } else {
+                duplicates += 1;
+            }
+        }
+        self.duplicates += duplicates;
+        json!({"accepted": accepted, "duplicates": duplicates, "rejected": rejected})
+    }
+}
+
+async fn receive(State(ledger): State<Shared>, body: Bytes) -> Response {
+    let batch = unpacked(&body);
+    let mut ledger = open(&ledger);
+    match ledger.script.pop_front() {
+        None => axum::Json(ledger.take(batch)).into_response(),
+        Some(Turn::Unavailable) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Some(Turn::TooMany) => (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")]).into_response(),
+        Some(Turn::Cut) => cut(&ledger.take(batch).to_string()),
+        Some(Turn::Slow) => in_drops(&ledger.take(batch).to_string()),
+    }
+}
+
+fn unpacked(body: &[u8]) -> Vec<Value> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(body).read_to_string(&mut text).expect("the agent sends gzip");
+    serde_json::from_str(&text).expect("the agent sends an array")
+}
+
+fn cut(answer: &str) -> Response {
+    let half = Bytes::copy_from_slice(answer.as_bytes().split_at(answer.len() / 2).0);
+    Body::from_stream(stream::iter([Ok(half), Err(std::io::Error::other("the line is cut"))])).into_response()
+}
+
+fn in_drops(answer: &str) -> Response {
+    let third = answer.len().div_ceil(3);
+    let drops: Vec<Bytes> = answer.as_bytes().chunks(third).map(Bytes::copy_from_slice).collect();
+    let slowly = stream::iter(drops).then(|drop| async move {
+        tokio::time::sleep(SLOW_GAP).await;
+        Ok::<_, Infallible>(drop)
+    });
+    Body::from_stream(slowly).into_response()
+}

@@ -1,0 +1,26 @@
+//! A plain HTTP client for loopback.
+
+use super::PATIENCE;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// The answer to `GET path`: its status and its body.
+pub fn fetch(at: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let bad = || std::io::Error::other(format!("no HTTP: {answer:?}"));
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(bad)?;
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(bad)?;
+    Ok((status, body.to_owned()))
+}
+
+/// The JSON at `path`; a server that does not answer with success fails the test.
+pub fn json(at: SocketAddr, path: &str) -> Value {
+    let (status, body) = fetch(at, path).expect("the server answers");
+    assert_eq!(status, 200, "{path}: {body}");
+    serde_json::from_str(&body).expect("the answer is JSON")
+}

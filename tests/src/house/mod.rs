@@ -1,0 +1,66 @@
+//! A house with real parts: the built daemon, a real broker, a receiver over TLS, and clients that devices could be.
+//!
+//! Everything listens on a free port of loopback and lives in a folder of its own; what is dropped is killed. A tool
+//! that is not there fails the test with the name of its package: what is not run proves nothing.
+
+mod agent;
+mod authority;
+mod binary;
+mod faulty;
+mod handset;
+mod local;
+mod mosquitto;
+mod noc;
+mod plant;
+mod process;
+mod publisher;
+
+pub use agent::{Agent, Source, Uplink};
+pub use authority::Authority;
+pub use binary::{Ended, vigil, vigil_reading};
+pub use faulty::{FaultyNoc, Turn};
+pub use handset::Handset;
+pub use local::{fetch, json};
+pub use mosquitto::Mosquitto;
+pub use noc::Noc;
+pub use plant::{Plant, message, topic};
+pub use process::Process;
+pub use publisher::{Held, Message, Publisher};
+
+use std::time::{Duration, Instant};
+use vigil_core::time::Timestamp;
+
+/// How long anything may take that takes moments on a quiet machine: two busy cores, a debug build.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The present instant, as the agents see it.
+pub fn now() -> Timestamp {
+    vigil_agent::clock::Clock::wall().now()
+}
+
+/// The password of a device or a gateway in every house.
+pub fn password(user: &str) -> String {
+    format!("pw-of-{user}")
+}
+
+/// Looks until there is what is looked for. What was there instead is said when `within` is over.
+pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(instead) => {
+                assert!(began.elapsed() < within, "{what}: not within {within:?}; there is {instead}")
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Looks until `condition` holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    eventually(what, PATIENCE, || if condition() { Ok(()) } else { Err("no sign of it".to_owned()) });
+}

@@ -1,0 +1,74 @@
+//! `vigil noc`, over TLS.
+
+use super::agent::{Uplink, credential};
+use super::{Authority, Process, binary, json};
+use serde_json::Value;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use tempfile::TempDir;
+
+/// A receiver for some gateways of the plant.
+#[derive(Debug)]
+pub struct Noc {
+    authority: Authority,
+    events: SocketAddr,
+    operator: SocketAddr,
+    _process: Process,
+    _folder: TempDir,
+}
+
+fn token(gateway: &str) -> String {
+    format!("token-of-{gateway}")
+}
+
+impl Noc {
+    /// Starts one that knows `gateways`.
+    pub fn start(gateways: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::found(folder.path());
+        let mut config = "[noc]\nlisten = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\n\
+                          tls_cert = \"noc.pem\"\ntls_key = \"noc.key\"\n"
+            .to_owned();
+        for gateway in gateways {
+            credential(folder.path(), &format!("{gateway}-token"), &token(gateway));
+            let written = write!(
+                config,
+                "[[gateways]]\nid = \"{gateway}\"\ntenant = \"acme\"\nsite = \"plant-7\"\ncredential = \"{gateway}-token\"\n"
+            );
+            written.expect("a text grows");
+        }
+        let file = folder.path().join("noc.toml");
+        std::fs::write(&file, config).expect("a folder of the test");
+        let mut process =
+            Process::start("noc", binary::command().arg("noc").arg("--config").arg(&file), "vigil");
+        let said = process.said("the receiver listens");
+        let address =
+            |name: &str| said[name].as_str().and_then(|a| a.parse().ok()).expect("an address in the log");
+        let (events, operator) = (address("events"), address("operator"));
+        Self { authority, events, operator, _process: process, _folder: folder }
+    }
+
+    /// The way here for a gateway.
+    pub fn uplink(&self, gateway: &str) -> Uplink {
+        Uplink {
+            url: format!("https://{}/v1", self.events),
+            ca: self.authority.ca.clone(),
+            token: token(gateway),
+        }
+    }
+
+    /// The latest revision of every alert that a gateway has sent.
+    pub fn alerts(&self, gateway: &str) -> Vec<Value> {
+        let Value::Array(rows) = json(self.operator, "/api/alerts?limit=1000")["alerts"].take() else {
+            return vec![];
+        };
+        rows.into_iter().filter(|row| row["gateway"] == gateway).map(|mut row| row["alert"].take()).collect()
+    }
+
+    /// What is known of a gateway.
+    pub fn gateway(&self, gateway: &str) -> Value {
+        let all = json(self.operator, "/api/gateways");
+        let mut rows = all["gateways"].as_array().into_iter().flatten();
+        rows.find(|row| row["gateway"] == gateway).cloned().expect("a gateway of the receiver")
+    }
+}

@@ -1,0 +1,120 @@
+//! `vigil replay`, as a person runs it.
+
+use serde_json::{Map, Value};
+use vigil_tests::house::{Ended, vigil, vigil_reading};
+use vigil_tests::recording::vector_folder;
+
+/// The rules that the vectors fix, and the fields of them.
+const FIXED: [&str; 6] =
+    ["inactivity", "task_overdue", "tour_missed", "tour_partial", "device_silent", "guard_absent"];
+const FIELDS: [&str; 8] =
+    ["id", "rule", "subject", "detected_at", "severity", "status", "cleared_at", "escalated"];
+
+fn text(vector: &str, file: &str) -> String {
+    std::fs::read_to_string(vector_folder(vector).join(file)).unwrap()
+}
+
+/// The arguments of a replay of `vector` to its end, from `events`.
+fn arguments(vector: &str, events: &str, more: &[&str]) -> Vec<String> {
+    let about = text(vector, "about.txt");
+    let until = about.lines().find_map(|l| l.strip_prefix("until ")).unwrap().trim();
+    let site = vector_folder(vector).join("site.toml");
+    let all = [&["replay", "--site", site.to_str().unwrap(), "--until", until, events], more].concat();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+fn replay(vector: &str, more: &[&str]) -> Ended {
+    let events = vector_folder(vector).join("events.ndjson");
+    vigil(&arguments(vector, events.to_str().unwrap(), more))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn fixed(alerts: Vec<Value>) -> Vec<Value> {
+    let is_fixed = |a: &Value| FIXED.contains(&a["rule"].as_str().unwrap());
+    let cut = |a: Value| FIELDS.iter().map(|f| ((*f).to_owned(), a[*f].clone())).collect::<Map<_, _>>();
+    alerts.into_iter().filter(is_fixed).map(|a| Value::Object(cut(a))).collect()
+}
+
+#[test]
+fn it_prints_what_the_vectors_expect() {
+    for vector in ["sleeper", "dead_phone", "tours"] {
+        let ended = replay(vector, &[]);
+        assert_eq!(ended.code, Some(0), "{vector}: {}", ended.err);
+        assert_eq!(fixed(lines(&ended.out)), lines(&text(vector, "expected.ndjson")), "{vector}");
+    }
+}
+
+#[test]
+fn standard_input_does_as_well_as_a_file() {
+    let ended = vigil_reading(&arguments("tours", "-", &[]), &text("tours", "events.ndjson"));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(ended.out, replay("tours", &[]).out);
+}
+
+#[test]
+fn every_revision_is_printed_as_it_comes() {
+    for vector in ["sleeper", "dead_phone", "tours"] {
+        let (all, last) = (lines(&replay(vector, &["--revisions"]).out), lines(&replay(vector, &[]).out));
+        assert!(all.len() > last.len(), "{vector}: some alert changes");
+        for alert in &last {
+            let revisions: Vec<&Value> = all.iter().filter(|r| r["id"] == alert["id"]).collect();
+            let numbers: Vec<u64> = revisions.iter().map(|r| r["revision"].as_u64().unwrap()).collect();
+            assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{vector}: {}", alert["id"]);
+            assert_eq!(revisions.last(), Some(&alert), "{vector}: the last revision is the final alert");
+        }
+    }
+}
+
+#[test]
+fn the_tour_log_has_every_run() {
+    let runs = lines(&replay("tours", &["--tours"]).out);
+    let statuses: Vec<&str> = runs.iter().map(|r| r["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["COMPLETED", "COMPLETED", "INCOMPLETE", "MISSED"], "{runs:?}");
+}
+
+#[test]
+fn a_broken_line_is_told_and_skipped() {
+    let whole = text("dead_phone", "events.ndjson");
+    let mut broken: Vec<&str> = whole.lines().collect();
+    broken.insert(3, "{\"received_at\": \"2026-03-10T");
+    broken.insert(9, "[]");
+    let ended = vigil_reading(&arguments("dead_phone", "-", &[]), &broken.join("\n"));
+    assert_eq!(ended.code, Some(1), "what was skipped is no success: {}", ended.err);
+    assert_eq!(
+        fixed(lines(&ended.out)),
+        lines(&text("dead_phone", "expected.ndjson")),
+        "the rest was replayed"
+    );
+    let skipped: Vec<&str> = ended.err.lines().filter(|l| l.contains("skipped")).collect();
+    assert!(
+        skipped.len() == 2 && skipped[0].starts_with("line 4: ") && skipped[1].starts_with("line 10: "),
+        "{}",
+        ended.err
+    );
+    assert!(ended.err.contains("vigil: 2 lines of the recording were no messages"), "{}", ended.err);
+}
+
+#[test]
+fn what_the_agent_would_refuse_is_told_and_counts_for_nothing() {
+    let line = |topic: &str, payload: &str| {
+        format!(
+            "{{\"received_at\": \"2026-03-10T23:00:00Z\", \"topic\": \"{topic}\", \"payload\": {payload}}}"
+        )
+    };
+    let at = "\"ts\": \"2026-03-10T23:00:00Z\"";
+    let site = vigil_config::load_site(&vector_folder("dead_phone").join("site.toml")).unwrap();
+    let events = [
+        text("dead_phone", "events.ndjson").trim_end().to_owned(),
+        line("vigil/v1/elsewhere/hs-G-7/sos", &format!("{{{at}}}")),
+        line(&format!("vigil/v1/{}/nobody/sos", site.id), &format!("{{{at}}}")),
+    ];
+    let ended = vigil_reading(&arguments("dead_phone", "-", &[]), &events.join("\n"));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(fixed(lines(&ended.out)), lines(&text("dead_phone", "expected.ndjson")));
+    for reason in ["refused (not_this_site): ", "refused (unknown_device): "] {
+        assert_eq!(ended.err.matches(reason).count(), 1, "{}", ended.err);
+    }
+}
