@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use vigil_cloud_sync::UplinkState;
-use vigil_core::id::{GatewayId, SiteId};
+use vigil_core::id::GatewayId;
+use vigil_core::site::Site;
 
 /// Announcements taken from the store at once: more than a storm of thirty handsets makes.
 const AT_ONCE: usize = 100;
@@ -30,7 +31,7 @@ pub struct Announcer {
     /// Rung when there is something to announce.
     pub wake: Arc<Notify>,
     /// Whose topics.
-    pub site: SiteId,
+    pub site: watch::Receiver<Arc<Site>>,
     /// Which gateway.
     pub gateway: GatewayId,
     /// How the uplink is.
@@ -54,7 +55,7 @@ impl Announcer {
     }
 
     async fn announce(&self) -> Result<(), Stopping> {
-        let topic = format!("vigil/v1/{}/alerts", self.site);
+        let topic = format!("vigil/v1/{}/alerts", self.site.borrow().id);
         loop {
             let waiting = self.pump.next_announcements(AT_ONCE).await?;
             let mut taken = Vec::with_capacity(waiting.len());
@@ -80,7 +81,7 @@ impl Announcer {
     }
 
     async fn report_health(&self) -> Result<(), Stopping> {
-        let topic = format!("vigil/v1/{}/gateway", self.site);
+        let topic = format!("vigil/v1/{}/gateway", self.site.borrow().id);
         loop {
             let health = self.health().await?;
             if let Err(why) = self.voice.publish(&topic, health.clone().into_bytes(), true).await {
@@ -96,8 +97,11 @@ impl Announcer {
     async fn health(&self) -> Result<String, Stopping> {
         let stock = self.pump.stock().await?;
         let uplink = self.uplink.as_ref().and_then(|u| u.borrow().reachable);
+        let site = Arc::clone(&self.site.borrow());
         let health = json!({
             "gateway": self.gateway,
+            "site_name": site.name,
+            "timezone": site.timezone.name(),
             "at": self.clock.now(),
             "version": env!("CARGO_PKG_VERSION"),
             "uplink_reached": uplink,

@@ -108,7 +108,7 @@ impl Agent {
             pump: handle.clone(),
             voice,
             wake: wakes.announcer,
-            site: setup.site.id.clone(),
+            site: site.subscribe(),
             gateway: setup.gateway,
             uplink,
             clock,

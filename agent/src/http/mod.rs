@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use vigil_cloud_sync::UplinkState;
 use vigil_core::id::GatewayId;
+use vigil_noc::dress;
 
 /// A page follows the night, not every message: people do not read faster.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 const HEALTHY_WITHIN: Duration = Duration::from_secs(2);
 /// No script, style or picture but our own; nobody may frame the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+     img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Where the page gets what it shows.
 #[derive(Debug, Clone)]
@@ -51,13 +52,14 @@ pub struct Desk {
 
 /// Everything that the agent serves over HTTP.
 pub fn router(desk: Desk) -> Router {
+    let file = |kind, text| get(move || page(kind, text));
     Router::new()
-        .route("/", get(|| page("text/html; charset=utf-8", include_str!("pages/index.html"))))
-        .route("/gateway.css", get(|| page("text/css; charset=utf-8", include_str!("pages/gateway.css"))))
-        .route(
-            "/gateway.js",
-            get(|| page("text/javascript; charset=utf-8", include_str!("pages/gateway.js"))),
-        )
+        .route("/", file("text/html; charset=utf-8", include_str!("pages/index.html")))
+        .route("/gateway.css", file("text/css; charset=utf-8", include_str!("pages/gateway.css")))
+        .route("/gateway.js", file("text/javascript; charset=utf-8", include_str!("pages/gateway.js")))
+        .route("/vigil.css", file("text/css; charset=utf-8", dress::STYLE))
+        .route("/vigil.js", file("text/javascript; charset=utf-8", dress::SCRIPT))
+        .route("/icon.svg", file("image/svg+xml", dress::ICON))
         .route("/api/status", get(status_now))
         .route("/api/alerts", get(alerts))
         .route("/api/runs", get(runs))

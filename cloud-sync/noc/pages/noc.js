@@ -1,46 +1,29 @@
-"use strict";
+// The operators' page: every alert of every site as it arrives, and which gateways are heard.
+
+import { alertCard, arrange, byId, byUrgency, count, element, fact, isOpen, isUrgent, link, reveal, secondsText, speak, timeNode, words }
+  from "/vigil.js";
 
 // How many alerts the page shows; older ones are in the API.
 const SHOWN = 200;
 // How long to wait before a stream that was refused is asked for again.
 const AGAIN_MS = 3000;
+// For how long an alert that has just come is lit; the animation takes 2.5 s.
+const FRESH_MS = 2500;
+// A record of health is short; a longer one is not shown whole.
+const HEALTH_FACTS = 24;
+// What stands elsewhere on the card.
+const KNOWN_HEALTH = ["gateway", "at", "site_name", "timezone"];
+
+const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 const alerts = new Map();
 const gateways = new Map();
 let lostAfterSecs = 90;
 let painting = false;
 let reading = 0;
+let cutSince = null;
 
-const byId = (id) => document.getElementById(id);
-
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = String(text);
-  return node;
-}
-
-function clockText(date) {
-  const two = (n) => String(n).padStart(2, "0");
-  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-}
-
-function localTime(instant) {
-  const date = new Date(instant);
-  if (Number.isNaN(date.getTime())) return String(instant);
-  if (date.toDateString() === new Date().toDateString()) return clockText(date);
-  return `${date.toLocaleDateString(undefined, { day: "numeric", month: "short" })} ${clockText(date)}`;
-}
-
-function timeNode(className, instant) {
-  const node = make("time", className, localTime(instant));
-  const date = new Date(instant);
-  if (!Number.isNaN(date.getTime())) {
-    node.dateTime = date.toISOString();
-    node.title = `${date.toISOString()} (UTC)`;
-  }
-  return node;
-}
+const placeOf = (row) => `${row.tenant}/${row.site}/${row.gateway}`;
 
 function duration(secs) {
   if (secs < 60) return `${Math.floor(secs)} s`;
@@ -51,30 +34,17 @@ function duration(secs) {
 
 // --- what is known ---
 
-function isOpen(alert) {
-  return !alert.cleared_at && alert.status !== "RESOLVED" && alert.status !== "FALSE_POSITIVE";
-}
-
-function isUrgent(alert) {
-  return alert.severity === "CRITICAL" && isOpen(alert);
-}
-
-function placeOf(row) {
-  return `${row.tenant}/${row.site}/${row.gateway}`;
-}
-
-function takeAlert(row, fresh) {
+function takeAlert(row, isNews) {
   const key = `${placeOf(row)}/${row.alert.id}`;
   const known = alerts.get(key);
   if (known && known.row.alert.revision >= row.alert.revision) return;
-  alerts.set(key, { row, node: alertNode(row, fresh) });
-  if (fresh && !known && isUrgent(row.alert)) speak(row);
+  alerts.set(key, { key, row, litUntil: isNews ? performance.now() + FRESH_MS : 0 });
+  if (isNews && !known && isUrgent(row.alert)) speak(row.alert, siteName(row));
 }
 
 function takeGateway(row) {
   const silentSecs = row.last_heard_at ? row.silent_secs ?? 0 : null;
-  const open = gateways.get(placeOf(row))?.open;
-  gateways.set(placeOf(row), { row, silentSecs, since: performance.now(), open });
+  gateways.set(placeOf(row), { key: placeOf(row), row, silentSecs, since: performance.now() });
 }
 
 function silence(gateway) {
@@ -82,54 +52,19 @@ function silence(gateway) {
   return gateway.silentSecs + (performance.now() - gateway.since) / 1000;
 }
 
-function speak(row) {
-  byId("spoken").textContent = `Critical: ${row.alert.summary || row.alert.rule}, ${row.site}`;
-}
+const healthOf = (row) => gateways.get(placeOf(row))?.row.health ?? {};
+const siteName = (row) => healthOf(row).site_name || row.site;
+// The site's own wall clock, as its gateway reports it; UTC until it has.
+const zoneOf = (row) => healthOf(row).timezone || "UTC";
 
 // --- what is shown ---
 
-function fact(list, name, value, className) {
-  if (value === undefined || value === null || value === "") return;
-  const pair = make("div", className);
-  pair.append(make("dt", "", name), value instanceof Node ? wrap(value) : make("dd", "", value));
-  list.append(pair);
-}
-
-function wrap(node) {
-  const dd = make("dd");
-  dd.append(node);
-  return dd;
-}
-
-function alertNode(row, fresh) {
-  const alert = row.alert;
-  const node = make("li", fresh ? "card alert fresh" : "card alert");
-  node.dataset.severity = alert.severity;
-  node.dataset.urgent = String(isUrgent(alert));
-  node.dataset.open = String(isOpen(alert));
-  node.dataset.id = alert.id;
-  const head = make("div", "head");
-  head.append(
-    make("span", "severity", alert.severity),
-    make("span", "rule", alert.rule),
-    timeNode("when", alert.detected_at),
-  );
-  node.append(head, make("p", "summary", alert.summary), alertFacts(row));
-  return node;
-}
-
-function alertFacts(row) {
-  const alert = row.alert;
-  const facts = make("dl", "facts");
-  fact(facts, "Status", alert.status);
-  if (alert.escalated) fact(facts, "Escalated", "yes", "loud");
-  if (alert.cleared_at) fact(facts, "Cleared", timeNode("", alert.cleared_at), "good");
-  fact(facts, "About", alert.subject);
-  if (alert.guard && alert.subject !== `guard:${alert.guard}`) fact(facts, "Guard", alert.guard);
-  fact(facts, "Site", row.site);
-  fact(facts, "Gateway", row.gateway);
-  fact(facts, "Revision", alert.revision);
-  return facts;
+function alertNode({ row, litUntil }) {
+  const zone = zoneOf(row);
+  const now = new Date().toISOString();
+  const card = alertCard(row.alert, zone, now, siteName(row), { Gateway: row.gateway, "Times in": zone });
+  if (performance.now() < litUntil) card.classList.add("fresh");
+  return card;
 }
 
 function verdictOf(gateway) {
@@ -140,30 +75,21 @@ function verdictOf(gateway) {
   return ["good", "heard"];
 }
 
-// A node is made anew only when it says something else: it keeps the focus and what is selected.
 function gatewayNode(gateway) {
-  const [health, text] = verdictOf(gateway);
-  if (gateway.text !== text) {
-    gateway.text = text;
-    gateway.node = freshGatewayNode(gateway, health, text);
-  }
-  return gateway.node;
-}
-
-function freshGatewayNode(gateway, health, text) {
+  const [health, verdict] = verdictOf(gateway);
   const row = gateway.row;
-  const node = make("li", "card gateway");
+  const node = element("li", "card gateway");
   node.dataset.health = health;
-  const head = make("div", "head");
-  head.append(make("span", "name", row.gateway), make("span", "verdict", text));
-  const facts = make("dl", "facts");
-  fact(facts, "Site", row.site);
+  const head = element("div", "head");
+  head.append(element("span", "name", siteName(row)), element("span", "verdict", verdict));
+  const facts = element("dl", "facts");
+  fact(facts, "Gateway", row.gateway);
   fact(facts, "Tenant", row.tenant);
-  if (row.last_heard_at) fact(facts, "Last heard", timeNode("", row.last_heard_at));
+  if (row.last_heard_at) fact(facts, "Last heard", timeNode(row.last_heard_at, HERE, new Date().toISOString()));
   fact(facts, "Last event", row.highest_sequence);
   if (row.missing > 0) fact(facts, "Missing", `${row.missing} (${holes(row)})`, "loud");
   node.append(head, facts);
-  if (row.health) node.append(healthNode(gateway));
+  if (row.health) node.append(healthNode(row.health));
   return node;
 }
 
@@ -172,45 +98,25 @@ function holes(row) {
   return text.join(", ") + (row.holes.length > 3 ? ", …" : "");
 }
 
-function healthNode(gateway) {
-  const node = make("details");
-  node.open = gateway.open === true;
-  node.addEventListener("toggle", () => { gateway.open = node.open; });
-  const facts = make("dl", "facts");
-  for (const [name, value] of Object.entries(gateway.row.health).slice(0, 24)) {
-    if (typeof value !== "object") fact(facts, name, value);
+function healthNode(health) {
+  const node = element("details");
+  const facts = element("dl", "facts");
+  const shown = Object.entries(health).filter(([name, value]) => !KNOWN_HEALTH.includes(name) && typeof value !== "object");
+  for (const [name, value] of shown.slice(0, HEALTH_FACTS)) {
+    if (name === "store_bytes") fact(facts, "store", `${(value / 1048576).toFixed(1)} MiB`);
+    else fact(facts, words(name), typeof value === "boolean" ? (value ? "yes" : "no") : value);
   }
-  node.append(make("summary", "", "Health"), facts);
+  node.append(element("summary", "", "Health"), facts);
   return node;
 }
 
-function inOrder() {
-  const rows = [...alerts.entries()];
-  rows.sort(([, a], [, b]) =>
-    isUrgent(b.row.alert) - isUrgent(a.row.alert) ||
-    Date.parse(b.row.alert.detected_at) - Date.parse(a.row.alert.detected_at));
-  rows.slice(SHOWN).forEach(([key]) => alerts.delete(key));
-  return rows.slice(0, SHOWN).map(([, entry]) => entry);
-}
-
-function arrange(list, nodes) {
-  const same = list.children.length === nodes.length && nodes.every((node, i) => list.children[i] === node);
-  if (!same) list.replaceChildren(...nodes);
-}
-
-function count(id, n) {
-  const box = byId(id);
-  box.querySelector("dd").textContent = n;
-  box.classList.toggle("some", n > 0);
-}
-
 function paintAlerts() {
-  const rows = inOrder();
-  arrange(byId("alerts"), rows.map((entry) => entry.node));
-  const empty = byId("alerts-empty");
-  empty.hidden = rows.length > 0;
-  const open = rows.filter((entry) => isOpen(entry.row.alert)).length;
-  const urgent = rows.filter((entry) => isUrgent(entry.row.alert)).length;
+  const rows = [...alerts.values()].sort((a, b) => byUrgency(a.row.alert, b.row.alert));
+  rows.splice(SHOWN).forEach(({ key }) => alerts.delete(key));
+  arrange(byId("alerts"), rows, ({ key }) => key, alertNode);
+  byId("alerts-empty").hidden = rows.length > 0;
+  const open = rows.filter(({ row }) => isOpen(row.alert)).length;
+  const urgent = rows.filter(({ row }) => isUrgent(row.alert)).length;
   count("count-critical", urgent);
   count("count-open", open - urgent);
   document.title = urgent > 0 ? `(${urgent}) Vigil – operations centre` : "Vigil – operations centre";
@@ -218,9 +124,9 @@ function paintAlerts() {
 
 function paintGateways() {
   const rank = { lost: 0, gap: 1, good: 2 };
-  const rows = [...gateways.entries()].map(([key, gateway]) => ({ key, gateway, rank: rank[verdictOf(gateway)[0]] }));
+  const rows = [...gateways.values()].map((gateway) => ({ ...gateway, rank: rank[verdictOf(gateway)[0]] }));
   rows.sort((a, b) => a.rank - b.rank || a.key.localeCompare(b.key));
-  arrange(byId("gateways"), rows.map((row) => gatewayNode(row.gateway)));
+  arrange(byId("gateways"), rows, ({ key }) => key, gatewayNode);
   byId("gateways-empty").hidden = rows.length > 0;
   count("count-lost", rows.filter((row) => row.rank === 0).length);
 }
@@ -230,12 +136,20 @@ function paint() {
   painting = true;
   requestAnimationFrame(() => {
     painting = false;
-    paintAlerts();
     paintGateways();
+    paintAlerts();
+    reveal();
   });
 }
 
 // --- where it comes from ---
+
+function say(state) {
+  if (state === "cut") cutSince ??= Date.now();
+  else cutSince = null;
+  const since = cutSince ? secondsText(cutSince, HERE) : "";
+  link(state, `Disconnected from the receiver since ${since}. What you see may be old. Reconnecting…`);
+}
 
 async function get(path) {
   const response = await fetch(path, { headers: { accept: "application/json" } });
@@ -251,30 +165,12 @@ async function readAll() {
     lostAfterSecs = heard.lost_after_secs;
     heard.gateways.forEach(takeGateway);
     raised.alerts.forEach((row) => takeAlert(row, false));
-    byId("alerts-empty").textContent = "No alerts yet. They appear here as they arrive.";
-    byId("gateways-empty").textContent = "No gateways yet. Add one to the receiver's configuration.";
-    link("live");
+    say("live");
     paint();
-  } catch (error) {
-    link("cut");
+  } catch {
+    say("cut");
     setTimeout(() => { if (mine === reading) readAll(); }, AGAIN_MS);
   }
-}
-
-let cutSince = null;
-
-function link(state) {
-  const words = { live: "Live", connecting: "Connecting", cut: "Disconnected" };
-  if (state === "cut") cutSince ??= new Date();
-  else if (state === "live") cutSince = null;
-  const node = byId("link");
-  if (node.dataset.link !== state) {
-    node.dataset.link = state;
-    node.textContent = words[state];
-  }
-  const banner = byId("cut");
-  banner.hidden = cutSince === null;
-  if (cutSince) banner.textContent = `Disconnected from the receiver since ${clockText(cutSince)}. What you see may be old. Reconnecting…`;
 }
 
 function follow() {
@@ -282,19 +178,16 @@ function follow() {
   stream.addEventListener("hello", readAll);
   stream.addEventListener("resync", readAll);
   stream.addEventListener("alert", (event) => { takeAlert(JSON.parse(event.data), true); paint(); });
-  stream.addEventListener("gateway", (event) => {
-    takeGateway(JSON.parse(event.data));
-    paint();
-  });
+  stream.addEventListener("gateway", (event) => { takeGateway(JSON.parse(event.data)); paint(); });
   stream.onerror = () => {
-    link("cut");
+    say("cut");
     // The browser reconnects a cut stream by itself, but not one that was refused.
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS);
   };
 }
 
 function tick() {
-  byId("clock").textContent = clockText(new Date());
+  byId("clock").replaceChildren(secondsText(Date.now(), HERE), " ", element("small", "", HERE));
   paintGateways();
 }
 

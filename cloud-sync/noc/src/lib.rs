@@ -10,6 +10,7 @@
 
 pub mod access;
 mod clock;
+pub mod dress;
 mod feed;
 mod incoming;
 pub mod ledger;

@@ -1,6 +1,7 @@
 //! What operators see: one page, its API and the stream that keeps it fresh. Read only.
 
 use crate::clock::Now;
+use crate::dress;
 use crate::feed::{Change, Feed};
 use crate::ledger::{Clerk, GatewayRow, LedgerError};
 use crate::serve::stopped;
@@ -70,7 +71,9 @@ pub fn router(room: Room) -> Router {
         .route("/", file("text/html; charset=utf-8", include_str!("../pages/index.html")))
         .route("/noc.css", file("text/css; charset=utf-8", include_str!("../pages/noc.css")))
         .route("/noc.js", file("text/javascript; charset=utf-8", include_str!("../pages/noc.js")))
-        .route("/icon.svg", file("image/svg+xml", include_str!("../pages/icon.svg")))
+        .route("/vigil.css", file("text/css; charset=utf-8", dress::STYLE))
+        .route("/vigil.js", file("text/javascript; charset=utf-8", dress::SCRIPT))
+        .route("/icon.svg", file("image/svg+xml", dress::ICON))
         .route("/openapi.json", file("application/json", include_str!("../pages/openapi.json")))
         .route("/api/gateways", get(gateways))
         .route("/api/alerts", get(alerts))

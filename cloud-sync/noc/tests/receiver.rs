@@ -228,7 +228,7 @@ async fn the_stream_tells_of_alerts_and_gateways_and_ends_with_the_receiver() {
 async fn the_page_runs_nothing_that_is_not_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let noc = Running::start(dir.path(), None).await;
-    for path in ["/", "/noc.js", "/noc.css", "/icon.svg"] {
+    for path in ["/", "/noc.js", "/noc.css", "/vigil.js", "/vigil.css", "/icon.svg"] {
         let response = noc.client.get(format!("http://{}{path}", noc.operator)).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 200, "{path}");
         let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();

@@ -1,141 +1,260 @@
-"use strict";
+// The gateway's page: one status object a second, drawn over what is there.
 
-const byId = (id) => document.getElementById(id);
-let zone = "UTC";
+import { alertCard, arrange, byId, byUrgency, clockText, count, element, isOpen, isUrgent, link, reveal, secondsText, speak, timeNode, words }
+  from "/vigil.js";
 
-/** An element with classes and text; text is never parsed as HTML. */
-function element(tag, classes, text) {
-  const made = document.createElement(tag);
-  if (classes) made.className = classes;
-  if (text !== undefined && text !== null) made.textContent = text;
-  return made;
-}
+// A status comes at least every 6 s; without one for so long, the line is dead though nobody has said so.
+const SILENT_MS = 15000;
+// How long to wait before a stream that was refused is asked for again.
+const AGAIN_MS = 3000;
+// For how long an alert that has just come is lit; the animation takes 2.5 s.
+const FRESH_MS = 2500;
+// More would only be scrolled past; `vigil alerts` and `vigil tours` list all.
+const ALERTS_SHOWN = 100;
+const RUNS_SHOWN = 24;
 
-function clock(instant) {
-  if (!instant) return "–";
-  const options = { hour: "2-digit", minute: "2-digit", timeZone: zone, hourCycle: "h23" };
-  return new Intl.DateTimeFormat("en-GB", options).format(new Date(instant));
-}
-
-function say(id, text, feeling) {
-  const place = byId(id);
-  place.textContent = text;
-  place.className = feeling || "";
-}
-
+const PRESENCE = { on_duty: ["on duty", "good"], on_break: ["on break", "warn"], off_duty: ["off duty", "quiet"] };
 const SIGNALS = ["phone", "movement", "tasks", "tours"];
-const STATES = { ACTIVE: "active", INACTIVE: "inactive", UNOBSERVED: "unknown" };
-const PRESENCE = { on_duty: "on duty", on_break: "on break", off_duty: "off duty" };
-const URGENCY = { CRITICAL: 0, HIGH: 1, MEDIUM: 2, LOW: 3 };
-const RUNS = { SCHEDULED: "", IN_PROGRESS: "good", COMPLETED: "good", OVERDUE: "warn", MISSED: "bad", INCOMPLETE: "warn" };
+const SIGNAL_STATES = { ACTIVE: "✓ active", INACTIVE: "✗ none", UNOBSERVED: "unknown" };
+const RUN_TONES = { SCHEDULED: "quiet", IN_PROGRESS: "good", COMPLETED: "good", OVERDUE: "warn", MISSED: "bad", INCOMPLETE: "warn" };
+const RUNS_UNDER_WAY = ["OVERDUE", "IN_PROGRESS", "SCHEDULED"];
 
-const isOver = (alert) => Boolean(alert.cleared_at) || !["DETECTED", "VERIFYING"].includes(alert.status);
+let zone = "UTC";
+let now = null;
+let heardAt = performance.now();
+// When each alert was first seen here; those of the first status are no news.
+const seen = new Map();
+let first = true;
 
-function alertRow(alert) {
-  const row = element("li", `alert ${alert.severity}${isOver(alert) ? " over" : ""}`);
-  row.dataset.rule = alert.rule;
-  const when = element("span", "when", clock(alert.detected_at));
-  when.title = alert.detected_at;
-  const notes = [alert.rule.replaceAll("_", " "), alert.status.toLowerCase().replaceAll("_", " ")];
-  if (alert.escalated) notes.push("escalated");
-  if (alert.cleared_at) notes.push(`cleared ${clock(alert.cleared_at)}`);
-  row.append(element("span", "severity", alert.severity), element("span", "text", alert.summary), when,
-    element("span", "meta", notes.join(" · ")));
-  return row;
-}
+const clock = (instant) => clockText(instant, zone, now);
+const time = (instant) => timeNode(instant, zone, now);
 
-function guardCard(guard) {
-  const card = element("article", `card ${guard.presence}`);
-  const title = element("h3");
-  title.append(element("span", "", guard.name), element("span", `badge ${guard.presence}`, PRESENCE[guard.presence]));
-  card.append(title);
-  const last = guard.last_activity_at ? `last sign of life ${clock(guard.last_activity_at)} (${guard.last_activity})` : "no sign of life yet";
-  card.append(element("p", "quiet", last));
-  const seen = guard.window;
-  if (!seen) {
-    if (guard.presence !== "off_duty") card.append(element("p", "quiet", "no verdict yet: too little duty or evidence"));
-    return card;
-  }
-  const bar = element("div", "score");
-  const fill = element("i", seen.score >= seen.threshold && !seen.proof_of_life ? "over" : "");
-  fill.style.setProperty("width", `${seen.score / 10}%`);
-  bar.append(fill);
-  bar.title = `score ${seen.score} of 1000; inactive from ${seen.threshold}`;
-  card.append(bar);
-  const life = seen.proof_of_life ? " · proof of life" : "";
-  card.append(element("p", "quiet", `${clock(seen.from)}–${clock(seen.to)} · score ${(seen.score / 1000).toFixed(2)}${life}`));
-  const signals = element("div", "signals");
-  for (const name of SIGNALS) {
-    const signal = seen.signals[name];
-    const box = element("div", `signal ${signal.state}`);
-    box.title = `${name}: ${signal.count} counted, weight ${signal.weight}`;
-    box.append(element("b", "", STATES[signal.state]), element("span", "quiet", name));
-    signals.append(box);
-  }
-  card.append(signals);
+// --- alerts ---
+
+function alertNode(alert) {
+  const card = alertCard(alert, zone, now);
+  if (performance.now() - seen.get(alert.id) < FRESH_MS) card.classList.add("fresh");
   return card;
 }
 
-function runRow(run) {
+function note(alerts, site) {
+  for (const alert of alerts.filter(({ id }) => !seen.has(id))) {
+    seen.set(alert.id, first ? -FRESH_MS : performance.now());
+    if (!first && isUrgent(alert)) speak(alert, site);
+  }
+  first = false;
+}
+
+function showAlerts(status) {
+  note(status.alerts, status.name);
+  const alerts = [...status.alerts].sort(byUrgency);
+  const urgent = alerts.filter(isUrgent).length;
+  const open = alerts.filter(isOpen).length;
+  count("count-critical", urgent);
+  count("count-open", open - urgent);
+  fill("alerts", alerts.slice(0, ALERTS_SHOWN), ({ id }) => id, alertNode);
+  document.title = `${urgent > 0 ? `(${urgent}) ` : ""}${status.name} · Vigil gateway ${status.gateway}`;
+}
+
+// --- guards ---
+
+function lastSign(guard) {
+  const line = element("p", "quiet");
+  if (!guard.last_activity_at) line.append("No recent sign of life");
+  else line.append("Last sign of life ", time(guard.last_activity_at), `, ${words(guard.last_activity)}`);
+  return line;
+}
+
+/** The four signals; without a window a dash each, so that the first verdict moves nothing. */
+function signalsOf(window) {
+  const list = element("dl", "signals");
+  for (const name of SIGNALS) {
+    const signal = window?.signals[name];
+    const box = element("div");
+    box.dataset.signal = name;
+    box.dataset.state = signal?.state ?? "NONE";
+    if (signal) box.title = `${signal.count} counted, weight ${(signal.weight / 1000).toFixed(2)}`;
+    const state = signal ? SIGNAL_STATES[signal.state] ?? words(signal.state) : "–";
+    box.append(element("dt", "", name), element("dd", "", state));
+    list.append(box);
+  }
+  return list;
+}
+
+function bar(value, max, classes, label) {
+  const made = element("progress", classes);
+  made.setAttribute("max", max);
+  made.setAttribute("value", value);
+  made.setAttribute("aria-label", label);
+  return made;
+}
+
+function scoreOf(window) {
+  const over = window.score >= window.threshold && !window.proof_of_life;
+  const line = element("div", "score");
+  const text = `${(window.score / 1000).toFixed(2)}, limit ${(window.threshold / 1000).toFixed(2)}`;
+  line.append(bar(window.score, 1000, over ? "over" : "", "inactivity"), element("span", over ? "bad" : "quiet", `inactivity ${text}`));
+  return line;
+}
+
+/** Why there is no verdict. */
+function noVerdict(guard, devices) {
+  const lost = devices.find((d) => d.guard === guard.id && (d.silent || d.offline));
+  if (!lost) return element("p", "verdict quiet", "No verdict yet: too little time on duty, or too little evidence.");
+  const line = element("p", "verdict warn");
+  line.append(`No verdict: ${lost.id} was last heard `, lost.last_received_at ? time(lost.last_received_at) : "never", ".");
+  return line;
+}
+
+function guardNode(guard, devices) {
+  const card = element("li", "card person");
+  const [presence, tone] = guard.alert ? ["inactive", "bad"] : PRESENCE[guard.presence];
+  Object.assign(card.dataset, { guard: guard.id, presence: guard.presence, trouble: Boolean(guard.alert) });
+  const head = element("div", "head");
+  head.append(element("h3", "name", guard.name), element("span", `chip ${tone}`, presence));
+  card.append(head, lastSign(guard));
+  const window = guard.window;
+  if (!window) {
+    if (guard.presence !== "off_duty") card.append(noVerdict(guard, devices), signalsOf(null));
+    return card;
+  }
+  const span = element("p", "quiet");
+  span.append("Window ", time(window.from), "–", time(window.to), window.proof_of_life ? ", proof of life" : "");
+  card.append(span, scoreOf(window), signalsOf(window));
+  return card;
+}
+
+function showGuards(status) {
+  const on = status.guards.filter((guard) => guard.presence !== "off_duty").length;
+  count("count-on-duty", on);
+  const guards = [...status.guards].sort((a, b) => Boolean(b.alert) - Boolean(a.alert));
+  fill("guards", guards, ({ id }) => id, (guard) => guardNode(guard, status.devices));
+}
+
+// --- tours and devices ---
+
+function cell(label, value, classes) {
+  const made = element("td", classes);
+  if (label) made.dataset.label = label;
+  made.append(value instanceof Node ? value : String(value));
+  return made;
+}
+
+function runNode(run) {
   const row = element("tr");
-  const status = element("td", RUNS[run.status], run.status.toLowerCase().replaceAll("_", " "));
-  row.append(element("td", "", run.name), element("td", "", clock(run.scheduled_at)), element("td", "", clock(run.start_by)),
-    status, element("td", "", `${run.coverage} %`), element("td", "", run.guard || "any"));
+  row.dataset.status = run.status;
+  const scanned = element("span", "scanned");
+  scanned.append(bar(run.coverage, 100, "", "checkpoints scanned"), element("span", "percent", `${run.coverage} %`));
+  row.append(cell("", run.name), cell("due", time(run.scheduled_at)), cell("scanned", scanned),
+    cell("by", run.guard || "anyone"), cell("", words(run.status), `state ${RUN_TONES[run.status]}`));
   return row;
 }
 
-function deviceRow(device) {
+function showRuns(status) {
+  const underWay = (run) => RUNS_UNDER_WAY.includes(run.status);
+  const runs = [...status.runs].sort((a, b) => underWay(b) - underWay(a)).slice(0, RUNS_SHOWN);
+  fill("runs", runs, (run) => `${run.tour}@${run.scheduled_at}`, runNode);
+}
+
+function deviceState(device) {
+  if (device.silent) return ["silent", "bad"];
+  if (device.offline) return ["offline", "warn"];
+  return device.last_received_at ? ["heard", "good"] : ["not heard yet", "quiet"];
+}
+
+function deviceNode(device) {
   const row = element("tr");
+  const [state, tone] = deviceState(device);
   const battery = device.battery_permille === null ? "–" : `${Math.round(device.battery_permille / 10)} %`;
-  const [state, feeling] = device.silent ? ["silent", "bad"] : device.offline ? ["offline", "warn"]
-    : device.last_received_at ? ["heard", "good"] : ["not heard yet", "quiet"];
-  row.append(element("td", "", device.id), element("td", "", device.kind), element("td", "", device.guard || "–"),
-    element("td", "", clock(device.last_received_at)), element("td", "", battery), element("td", feeling, state));
+  row.append(cell("", device.id), cell("heard", time(device.last_received_at)), cell("battery", battery),
+    cell(words(device.kind), device.guard || "–"), cell("", state, `state ${tone}`));
   return row;
 }
 
-function fill(id, items, make, emptyId) {
-  byId(id).replaceChildren(...items.map(make));
-  if (emptyId) byId(emptyId).hidden = items.length > 0;
+function showDevices(status) {
+  const lost = (device) => device.silent || device.offline;
+  const devices = [...status.devices].sort((a, b) => lost(b) - lost(a));
+  fill("devices", devices, ({ id }) => id, deviceNode);
+}
+
+// --- the gateway itself ---
+
+function vital(id, text, tone, detail) {
+  const [value, more] = byId(id).querySelectorAll("dd");
+  if (value.textContent !== text) value.textContent = text;
+  value.className = tone;
+  if (more.textContent !== detail) more.textContent = detail;
 }
 
 function uplinkWords(uplink) {
-  if (!uplink) return ["not configured", "quiet"];
-  if (uplink.unauthorized) return ["credential refused", "bad"];
-  if (uplink.reachable === true) return ["reached", "good"];
-  if (uplink.reachable === false) return ["not reached", "bad"];
-  return ["not tried yet", "quiet"];
+  if (!uplink) return ["not configured", "quiet", "Alerts stay on this site."];
+  const next = uplink.next_attempt_at ? `; next at ${clock(uplink.next_attempt_at)}` : "";
+  const failed = `${uplink.attempts} failed${next}. ${uplink.last_error ?? ""}`;
+  if (uplink.unauthorized) return ["credential refused", "bad", failed];
+  if (uplink.reachable === false) return ["not reached", "bad", failed];
+  if (uplink.reachable === null) return ["not tried yet", "quiet", "Nothing had to be sent so far."];
+  return ["reached", "good", `Last at ${clock(uplink.last_success_at)}; ${uplink.delivered} events delivered.`];
+}
+
+function showGateway(status) {
+  const { source, outbox } = status;
+  vital("source", source.connected ? "coming in" : "cut off", source.connected ? "good" : "bad",
+    source.last_error && !source.connected ? source.last_error : `${source.mode} broker, ${source.address}`);
+  vital("uplink", ...uplinkWords(status.uplink));
+  const lanes = ["critical", "alerts", "tours", "reports", "health"];
+  const waiting = lanes.reduce((sum, lane) => sum + outbox[lane], 0);
+  const filled = lanes.filter((lane) => outbox[lane] > 0).map((lane) => `${lane} ${outbox[lane]}`);
+  const dead = outbox.dead > 0 ? `${outbox.dead} rejected by the NOC` : "none rejected";
+  vital("outbox", String(waiting), outbox.critical > 0 ? "bad" : "", [...filled, dead].join(" · "));
+  const sum = (counts) => Object.values(counts).reduce((all, n) => all + n, 0);
+  vital("stored", String(sum(status.outcomes)), "",
+    `${sum(status.refused)} inputs refused · store ${(status.store_bytes / 1048576).toFixed(1)} MiB`);
+  byId("version").textContent = `Vigil ${status.version}`;
+}
+
+// --- where it comes from ---
+
+function fill(id, items, key, make) {
+  arrange(byId(id), items, key, make);
+  byId(`${id}-empty`).hidden = items.length > 0;
+  const table = byId(`${id}-table`);
+  if (table) table.hidden = items.length === 0;
 }
 
 function show(status) {
   zone = status.timezone;
-  document.title = `${status.name} · Vigil gateway ${status.gateway}`;
+  now = status.now;
   byId("site").textContent = status.name;
-  byId("subtitle").textContent = `gateway ${status.gateway} · ${clock(status.now)} ${status.timezone}`;
-  const alerts = [...status.alerts].sort((a, b) =>
-    isOver(a) - isOver(b) || (isOver(a) ? 0 : URGENCY[a.severity] - URGENCY[b.severity]) || b.detected_at.localeCompare(a.detected_at));
-  const open = alerts.filter((a) => !isOver(a)).length;
-  say("on-duty", String(status.guards.filter((g) => g.presence !== "off_duty").length));
-  say("open-alerts", String(open), open ? "bad" : "good");
-  say("source", status.source.connected ? "coming in" : "cut off", status.source.connected ? "good" : "bad");
-  say("uplink", ...uplinkWords(status.uplink));
-  const o = status.outbox;
-  const waiting = o.critical + o.alerts + o.tours + o.reports + o.health;
-  say("outbox", `${waiting}${o.dead ? ` (+${o.dead} rejected)` : ""}`, o.dead ? "warn" : "");
-  fill("alerts", alerts.slice(0, 100), alertRow, "no-alerts");
-  fill("guards", status.guards, guardCard, "no-guards");
-  fill("runs", status.runs.slice(0, 50), runRow, "no-runs");
-  fill("devices", status.devices, deviceRow);
-  const refused = Object.values(status.refused).reduce((sum, n) => sum + n, 0);
-  const stored = Object.values(status.outcomes).reduce((sum, n) => sum + n, 0);
-  byId("numbers").textContent = `${stored} observations stored · ${refused} inputs refused · store ${(status.store_bytes / 1048576).toFixed(1)} MiB · Vigil ${status.version}`;
+  byId("subtitle").textContent = `gateway ${status.gateway}`;
+  const shown = timeNode(status.now, zone);
+  shown.textContent = secondsText(status.now, zone);
+  byId("clock").replaceChildren(shown, " ", element("small", "", zone));
+  showAlerts(status);
+  showGuards(status);
+  showRuns(status);
+  showDevices(status);
+  showGateway(status);
+  reveal();
 }
 
-const stream = new EventSource("/api/stream");
-stream.addEventListener("status", (event) => {
-  byId("offline").hidden = true;
-  show(JSON.parse(event.data));
-});
-stream.addEventListener("error", () => {
-  byId("offline").hidden = false;
-});
+function cut() {
+  const asOf = now ? `What you see is as of ${clockText(now, zone)} and may be old.` : "Nothing has been received yet.";
+  link("cut", `Disconnected from the gateway. ${asOf} Reconnecting…`);
+}
+
+function follow() {
+  const stream = new EventSource("/api/stream");
+  stream.addEventListener("status", (event) => {
+    heardAt = performance.now();
+    link("live");
+    show(JSON.parse(event.data));
+  });
+  stream.onerror = () => {
+    cut();
+    // The browser reconnects a cut stream by itself, but not one that was refused.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS);
+  };
+}
+
+follow();
+setInterval(() => { if (performance.now() - heardAt > SILENT_MS) cut(); }, 1000);
