@@ -1,4 +1,5 @@
 //! Proof across crates: the virtual site, and what the tests share.
 
+pub mod bench;
 pub mod night;
 pub mod recording;
