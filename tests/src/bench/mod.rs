@@ -1,0 +1,18 @@
+//! What the benches share: rounds and their figures, the agent as a process, and the devices that load it.
+
+pub mod daemon;
+pub mod devices;
+pub mod figures;
+pub mod proc;
+pub mod raw;
+
+/// Whatever stops a bench.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A number from the environment, like `VIGIL_BENCH_ROUNDS`; `default` if it is not set.
+pub fn setting(name: &str, default: usize) -> Result<usize, Failure> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().map_err(|_| format!("{name}: found {text:?}, allowed: a number").into()),
+        Err(_) => Ok(default),
+    }
+}

@@ -1,0 +1,40 @@
+//! The yardstick: the least that any durable store has to do, on the same file system.
+
+use super::Failure;
+use super::proc::Usage;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+/// What the yardstick did.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw {
+    /// Payloads a second.
+    pub per_second: f64,
+    /// `write_bytes` for each payload.
+    pub written: f64,
+}
+
+/// Appends `events` payloads to a new file in `folder`, `batch` of them to a write, each write followed by `fdatasync`.
+pub fn append(folder: &Path, payload: &[u8], events: usize, batch: usize) -> Result<Raw, Failure> {
+    let path = folder.join("raw");
+    let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+    let block = payload.repeat(batch.max(1));
+    let (before, began) = (Usage::of("self")?, Instant::now());
+    let writes = events.div_ceil(batch.max(1));
+    for _ in 0..writes {
+        file.write_all(&block)?;
+        file.sync_data()?;
+    }
+    let (secs, used) = (began.elapsed().as_secs_f64(), Usage::of("self")?.since(before));
+    std::fs::remove_file(&path)?;
+    let events = count(writes * batch.max(1));
+    Ok(Raw { per_second: events / secs, written: used.written / events })
+}
+
+/// A count as a figure.
+#[expect(clippy::cast_precision_loss, reason = "counts of a bench are far below 2^52")]
+pub const fn count(n: usize) -> f64 {
+    n as f64
+}
