@@ -1,6 +1,6 @@
 //! Proof across crates: the virtual site, and what the tests share.
 
-pub mod house;
 pub mod bench;
+pub mod house;
 pub mod night;
 pub mod recording;

@@ -185,10 +185,20 @@ impl Night {
     ) -> Outcome {
         self.serial += 1;
         let event = self.serial.to_string();
-        let observation = Observation::new(id(device), at, received_at, Some(&event), kind);
+        self.take_in(Observation::new(id(device), at, received_at, Some(&event), kind))
+    }
+
+    /// Any observation.
+    pub fn take_in(&mut self, observation: Observation) -> Outcome {
         let commit = self.engine.on_observation(observation);
         self.take(commit);
         self.outcomes.last().copied().expect("an outcome")
+    }
+
+    /// The operator changes the site file.
+    pub fn reload(&mut self, parts: SiteParts, now: Timestamp) {
+        let commit = self.engine.on_site(Arc::new(Site::new(parts).expect("a whole site")), now);
+        self.take(commit);
     }
 
     /// Time passes.

@@ -300,14 +300,18 @@ impl Engine {
             return Outcome::Duplicate;
         }
         // What has been received cannot lie in the future: a clock that is ahead must never mute a device.
-        let at = observation.at.min(observation.received_at);
+        let mut at = observation.at.min(observation.received_at);
         if let Kind::Status { online: false } = observation.kind {
             self.on_last_will(device, observation.received_at);
             return Outcome::Applied;
         }
         self.on_heard(device, at, observation.received_at);
         if observation.received_at.since(at) > LATE {
-            return Outcome::TooOld;
+            if !observation.kind.is_call_for_help() {
+                return Outcome::TooOld;
+            }
+            // A handset whose clock has never been set still calls for help, and it does so now.
+            at = observation.received_at;
         }
         let known = self.dispatch(device, at, &observation.kind);
         if !known {
@@ -325,7 +329,7 @@ impl Engine {
             Kind::Heartbeat(heartbeat) => self.on_heartbeat(device, at, heartbeat),
             Kind::Location(fix) => self.on_fix(device, at, fix),
             Kind::Scan(scan) => return self.on_scan(device, at, scan),
-            Kind::Task(update) => self.on_task(device, at, update),
+            Kind::Task(update) => return self.on_task(device, at, update),
             Kind::Attendance(attendance) => return self.on_attendance(device, at, attendance),
             Kind::Activity(_) => self.on_activity(device, at),
             Kind::Sos(note) => self.on_sos(device, at, note.as_deref()),

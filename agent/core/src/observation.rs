@@ -20,7 +20,9 @@ pub struct Observation {
     pub kind: Kind,
 }
 
-/// The identity of an event: its `id`, or else device, kind, instant and content. 64 bits of a UUIDv5:
+/// The identity of an event: device, kind and its `id`, or else device, kind, instant and content. A device that
+/// counts each kind by itself, or from one again after a restart, loses no call for help: that one's instant is part
+/// of it in any case. 64 bits of a UUIDv5:
 /// a device would have to send four thousand million events before two are likely to collide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Identity(u64);
@@ -61,6 +63,20 @@ impl Kind {
             Self::Activity(_) => "activity",
             Self::Sos(_) => "sos",
             Self::Status { .. } => "status",
+        }
+    }
+
+    /// Whether somebody needs help: never gated, never muted, whatever the clock says.
+    pub const fn is_call_for_help(&self) -> bool {
+        match self {
+            Self::Sos(_) => true,
+            Self::Heartbeat(heartbeat) => heartbeat.man_down,
+            Self::Location(_)
+            | Self::Scan(_)
+            | Self::Task(_)
+            | Self::Attendance(_)
+            | Self::Activity(_)
+            | Self::Status { .. } => false,
         }
     }
 }
@@ -222,7 +238,10 @@ impl Observation {
 impl Identity {
     fn of(device: &DeviceId, at: Timestamp, event_id: Option<&str>, kind: &Kind) -> Self {
         let content = match event_id {
-            Some(id) => postcard::to_allocvec(&(device, "id", id)),
+            Some(id) => {
+                let pressed_at = kind.is_call_for_help().then_some(at);
+                postcard::to_allocvec(&(device, "id", kind.name(), id, pressed_at))
+            }
             None => postcard::to_allocvec(&(device, "content", at, kind)),
         };
         // An observation is plain data and always encodes; an empty content would only fold duplicates together.

@@ -240,8 +240,11 @@ impl Engine {
         }
     }
 
-    /// A task changed.
-    pub(crate) fn on_task(&mut self, device: &Device, at: Timestamp, update: &TaskUpdate) {
+    /// A task changed; false if it names a guard of no site file.
+    pub(crate) fn on_task(&mut self, device: &Device, at: Timestamp, update: &TaskUpdate) -> bool {
+        if update.guard.as_ref().is_some_and(|g| self.site.guard(g).is_none()) {
+            return false;
+        }
         let doer = update.guard.clone().or_else(|| self.carrier(device));
         match update.state {
             TaskState::Created => self.create_task(at, update),
@@ -254,6 +257,7 @@ impl Engine {
             }
             TaskState::Cancelled => self.close_task(at, update),
         }
+        true
     }
 
     fn create_task(&mut self, at: Timestamp, update: &TaskUpdate) {

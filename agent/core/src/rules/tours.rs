@@ -285,7 +285,7 @@ impl Engine {
         }
     }
 
-    /// A tag was read; false if the tag is in no site file, or names nobody.
+    /// A tag was read; false if the tag or the guard is in no site file.
     pub(crate) fn on_scan(&mut self, device: &Device, at: Timestamp, scan: &Scan) -> bool {
         let site = std::sync::Arc::clone(&self.site);
         let (place, guard) = match device.kind {
@@ -294,6 +294,9 @@ impl Engine {
                 (device.checkpoint.clone(), Some(guard.clone()))
             }
             DeviceKind::Handset | DeviceKind::Gps | DeviceKind::Button => {
+                if scan.guard.as_ref().is_some_and(|g| site.guard(g).is_none()) {
+                    return false;
+                }
                 let guard = scan.guard.clone().or_else(|| self.carrier(device));
                 (site.checkpoint_with_tag(&scan.tag).cloned(), guard)
             }

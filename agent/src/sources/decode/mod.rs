@@ -206,7 +206,8 @@ impl<'a> Letter<'a> {
     }
 
     fn in_time(self, event: Event, device: &Device) -> Result<Observation, Fault> {
-        if event.at.since(self.received_at) >= FUTURE {
+        // Rules, section 7: a call for help is never gated, and a clock that is wrong is no gate.
+        if event.at.since(self.received_at) >= FUTURE && !event.kind.is_call_for_help() {
             let detail =
                 format!("ts: found {}, allowed: less than a day after {}", event.at, self.received_at);
             return Err(Fault { reason: Reason::Future, detail });

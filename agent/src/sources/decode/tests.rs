@@ -243,6 +243,14 @@ fn a_day_ahead_is_refused_and_a_moment_less_is_taken() {
 }
 
 #[test]
+fn a_call_for_help_is_taken_whatever_its_clock_says() {
+    for (kind, fields) in [("sos", ""), ("heartbeat", ",\"man_down\":true")] {
+        let decoded = decode(kind, &format!("{{\"ts\":\"2036-02-07T06:28:16Z\"{fields}}}"));
+        assert_eq!((decoded.observations.len(), decoded.refused), (1, vec![]), "{kind}");
+    }
+}
+
+#[test]
 fn a_status_is_plain_text() {
     for (payload, online) in [("online", true), ("offline", false), ("offline\n", false)] {
         let decoded = decode("status", payload);
