@@ -1,9 +1,13 @@
 //! What was committed is there; what was not, is not; and no number is given twice.
 
 use super::*;
+use crate::sources::decode::{Reason, Refusal};
 use proptest::prelude::*;
+use vigil_core::engine::Outcome;
 use vigil_core::id::DeviceId;
 use vigil_core::observation::Kind as Said;
+use vigil_core::observation::Observation;
+use vigil_core::time::Span;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()

@@ -1,0 +1,177 @@
+//! What is written: the entries of each kind of record, and the draft of one commit.
+
+use crate::sources::decode::{Reason, Refusal};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use vigil_cloud_sync::wire::EventKind;
+use vigil_core::alert::Alert;
+use vigil_core::engine::Outcome;
+use vigil_core::observation::Observation;
+use vigil_core::rules::tours::RunRecord;
+use vigil_core::site::Site;
+use vigil_core::time::Timestamp;
+
+/// One entry of the journal. Variants are appended, never reordered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// An observation, with what became of it.
+    Observation(Observation, Outcome),
+    /// The agent was down.
+    Down {
+        /// From here.
+        from: Timestamp,
+        /// Until here.
+        until: Timestamp,
+    },
+}
+
+/// A block of the journal: what one commit took in.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Block {
+    pub(super) received_at: Timestamp,
+    pub(super) inputs: Vec<Input>,
+}
+
+/// An announcement for the site: one alert revision on MQTT.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The object of contract 6, as JSON.
+    pub payload: String,
+}
+
+/// An event that the NOC rejected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// When it was rejected.
+    pub at: Timestamp,
+    /// Why, in the NOC's words.
+    pub reason: String,
+    /// The event, as it would be sent again.
+    pub event: StoredEvent,
+}
+
+/// An event as it waits in the outbox; its sequence is in the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// The id of the event.
+    pub id: String,
+    /// Its type.
+    pub kind: Lane,
+    /// What it is about.
+    pub subject: String,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The object, as JSON, kept to the letter.
+    pub data: String,
+}
+
+/// The lanes to the NOC; the order is that of urgency, and of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Lane {
+    /// Alerts whose severity is CRITICAL.
+    Critical,
+    /// Every other alert.
+    Alert,
+    /// Closed runs.
+    Tour,
+    /// Daily reports.
+    Report,
+    /// The gateway's own health.
+    Health,
+}
+
+impl Lane {
+    /// Every lane, by urgency.
+    pub const ALL: [Self; 5] = [Self::Critical, Self::Alert, Self::Tour, Self::Report, Self::Health];
+
+    pub(super) const fn kind(self) -> EventKind {
+        match self {
+            Self::Critical | Self::Alert => EventKind::Alert,
+            Self::Tour => EventKind::Tour,
+            Self::Report => EventKind::Report,
+            Self::Health => EventKind::Health,
+        }
+    }
+}
+
+/// The marks that tie the records together; one record, written with every commit.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Marks {
+    /// Everything due at or before this instant has been judged, and what followed is stored.
+    pub judged_until: Timestamp,
+    /// The number of the next input.
+    pub next_input: u64,
+    /// The sequence of the next event to the NOC: rises by one for each, and is never used twice.
+    pub next_sequence: u64,
+    pub(super) next_announcement: u64,
+    pub(super) next_refusal: u64,
+    /// Inputs refused since the store was made, by reason.
+    pub refused: BTreeMap<Reason, u64>,
+    /// Observations since the store was made, by what became of them.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Events that the NOC rejected.
+    pub dead: u64,
+    /// Records that could not be read and were set aside.
+    pub set_aside: u64,
+}
+
+/// What the snapshot is worth: the inputs before `next_input` are in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SnapshotHead {
+    pub(super) next_input: u64,
+    pub(super) pieces: u32,
+    pub(super) bytes: u64,
+    pub(super) site: Site,
+}
+
+/// A restored past: the engine's snapshot with its site, and the inputs behind it.
+#[derive(Debug)]
+pub struct Past {
+    /// The snapshot and the site that it was made under.
+    pub snapshot: Option<(Site, Vec<u8>)>,
+    /// The inputs after it, in order.
+    pub inputs: Vec<Input>,
+}
+
+/// Everything that one commit writes.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// Inputs, in order.
+    pub inputs: Vec<Input>,
+    /// Alert revisions, in order.
+    pub alerts: Vec<Alert>,
+    /// Runs that closed.
+    pub runs: Vec<RunRecord>,
+    /// Events for the NOC.
+    pub events: Vec<StoredEvent>,
+    /// Announcements for the site.
+    pub announcements: Vec<Announcement>,
+    /// Inputs that were refused.
+    pub refusals: Vec<Refusal>,
+    /// Keys of outbox events that the NOC has.
+    pub delivered: Vec<u64>,
+    /// Outbox events that the NOC rejected.
+    pub dead: Vec<(u64, String)>,
+    /// Announcements that the broker has.
+    pub announced: Vec<u64>,
+    /// A snapshot of the engine with its site.
+    pub snapshot: Option<(Site, Vec<u8>)>,
+    /// How far everything due has been judged.
+    pub judged_until: Timestamp,
+}
+
+impl Draft {
+    /// Whether there is nothing that must be on stable storage.
+    pub const fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
+            && self.alerts.is_empty()
+            && self.runs.is_empty()
+            && self.events.is_empty()
+            && self.announcements.is_empty()
+            && self.refusals.is_empty()
+            && self.delivered.is_empty()
+            && self.dead.is_empty()
+            && self.announced.is_empty()
+            && self.snapshot.is_none()
+    }
+}

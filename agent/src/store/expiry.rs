@@ -1,0 +1,69 @@
+//! What is past its time goes.
+
+use super::disk::Writes;
+use super::entries::{Block, SnapshotHead};
+use super::keys::{self, Kind};
+use super::records::decode;
+use super::{Store, StoreError};
+use vigil_core::alert::Alert;
+use vigil_core::time::{Span, Timestamp};
+
+/// How many dead letters are kept: each is an event that the NOC rejected, so a thousand are a defect to be mended.
+const DEAD_KEPT: usize = 1_000;
+/// Alerts, runs and reports (contract 2).
+const LONG_RETENTION: Span = Span::from_hours(400 * 24);
+/// Journal blocks dropped in one go, so that housekeeping never holds up an acknowledgement for long.
+const EXPIRE_AT_ONCE: usize = 500;
+
+impl Store {
+    /// Drops what is past its time; true if there may be more.
+    pub fn expire(&mut self, now: Timestamp, retention: Span) -> Result<bool, StoreError> {
+        let mut writes = Writes::default();
+        let more = self.stage_old_blocks(&mut writes, now - retention)?;
+        self.stage_old_facts(&mut writes, now - LONG_RETENTION)?;
+        let letters = self.disk.scan(&Kind::Dead.prefix()).count();
+        for record in self.disk.scan(&Kind::Dead.prefix()).take(letters.saturating_sub(DEAD_KEPT)) {
+            writes.remove(record?.0);
+        }
+        if !writes.is_empty() {
+            self.disk.commit(writes)?;
+        }
+        Ok(more)
+    }
+
+    fn stage_old_blocks(&self, writes: &mut Writes, before: Timestamp) -> Result<bool, StoreError> {
+        let head = self.disk.get(&keys::meta("snapshot"))?.and_then(|b| decode::<SnapshotHead>(&b).ok());
+        let snapshot_from = head.map_or(0, |h| h.next_input);
+        let mut dropped = 0;
+        for record in self.disk.scan(&Kind::Journal.prefix()) {
+            let (key, bytes) = record?;
+            let old = decode::<Block>(&bytes).is_ok_and(|b| b.received_at < before);
+            if !old || keys::number_of(&key).is_none_or(|n| n >= snapshot_from) {
+                return Ok(false);
+            }
+            writes.remove(key);
+            dropped += 1;
+            if dropped == EXPIRE_AT_ONCE {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn stage_old_facts(&self, writes: &mut Writes, before: Timestamp) -> Result<(), StoreError> {
+        for record in self.disk.scan(&Kind::Run.prefix()) {
+            let (key, _) = record?;
+            if key >= keys::run(before, "") {
+                break;
+            }
+            writes.remove(key);
+        }
+        for record in self.disk.scan(&Kind::Alert.prefix()) {
+            let (key, bytes) = record?;
+            if decode::<Alert>(&bytes).is_ok_and(|a| a.updated_at < before) {
+                writes.remove(key);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading: an unreadable record is set aside, and blocks nothing.
+
+use super::disk::Writes;
+use super::entries::{Announcement, Block, DeadLetter, Input, Past, SnapshotHead, StoredEvent};
+use super::keys::{self, Kind};
+use super::records::{decode, encode};
+use super::{Store, StoreError};
+use crate::sources::decode::Refusal;
+use serde::de::DeserializeOwned;
+use vigil_cloud_sync::wire::Event;
+use vigil_core::alert::Alert;
+use vigil_core::rules::tours::RunRecord;
+
+impl Store {
+    /// What the engine is rebuilt from. Records that cannot be read are set aside and do not block the others.
+    pub fn past(&mut self) -> Result<Past, StoreError> {
+        let head = self.disk.get(&keys::meta("snapshot"))?.and_then(|b| decode::<SnapshotHead>(&b).ok());
+        let mut from = 0;
+        let mut snapshot = None;
+        if let Some(head) = head {
+            let mut bytes = Vec::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
+            for n in 0..u64::from(head.pieces) {
+                bytes.extend(self.disk.get(&keys::numbered(Kind::Snapshot, n))?.unwrap_or_default());
+            }
+            if bytes.len() as u64 == head.bytes {
+                from = head.next_input;
+                snapshot = Some((head.site, bytes));
+            }
+        }
+        Ok(Past { snapshot, inputs: self.inputs_from(from)? })
+    }
+
+    /// The journal from input number `from` on.
+    pub fn inputs_from(&mut self, from: u64) -> Result<Vec<Input>, StoreError> {
+        let mut inputs = Vec::new();
+        for (key, block) in self.read_all::<Block>(Kind::Journal)? {
+            let first = keys::number_of(&key).unwrap_or(0);
+            let known = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+            inputs.extend(block.inputs.into_iter().skip(known));
+        }
+        Ok(inputs)
+    }
+
+    /// Every readable record of a kind, in order; the others are set aside, counted, and logged.
+    fn read_all<T: DeserializeOwned>(&mut self, kind: Kind) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+        self.read_some(kind, usize::MAX)
+    }
+
+    /// The same for the first `limit` of them: an unreadable one never stands in the way of the next.
+    fn read_some<T: DeserializeOwned>(
+        &mut self,
+        kind: Kind,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+        let mut found = Vec::new();
+        let mut unreadable = Vec::new();
+        for record in self.disk.scan(&kind.prefix()) {
+            if found.len() == limit {
+                break;
+            }
+            let (key, bytes) = record?;
+            match decode(&bytes) {
+                Ok(value) => found.push((key, value)),
+                Err(why) => {
+                    tracing::error!(?kind, %why, "a record cannot be read and is set aside");
+                    unreadable.push((key, bytes));
+                }
+            }
+        }
+        self.set_aside(unreadable)?;
+        Ok(found)
+    }
+
+    fn set_aside(&mut self, unreadable: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), StoreError> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        let mut writes = Writes::default();
+        let mut marks = self.marks.clone();
+        for (key, bytes) in unreadable {
+            marks.set_aside += 1;
+            if key.first() == Some(&(Kind::Outbox as u8)) {
+                keys::number_of(&key).map(|sequence| self.waiting.remove(&sequence));
+            }
+            writes.put(keys::set_aside(&key), bytes);
+            writes.remove(key);
+        }
+        writes.put(keys::meta("marks"), encode(&marks)?);
+        self.disk.commit(writes)?;
+        self.marks = marks;
+        Ok(())
+    }
+
+    /// The most urgent events that wait, in the order in which they are to be sent.
+    pub fn next_events(&mut self, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let waiting = self.read_some::<StoredEvent>(Kind::Outbox, limit)?;
+        Ok(waiting.into_iter().filter_map(|(key, e)| keys::number_of(&key).map(|n| outgoing(n, e))).collect())
+    }
+
+    /// Announcements that the broker has not taken yet, in order.
+    pub fn next_announcements(&mut self, limit: usize) -> Result<Vec<(u64, Announcement)>, StoreError> {
+        let waiting = self.read_some::<Announcement>(Kind::Local, limit)?;
+        Ok(waiting.into_iter().filter_map(|(key, a)| keys::number_of(&key).map(|n| (n, a))).collect())
+    }
+
+    /// Every stored alert, latest revision, newest first.
+    pub fn alerts(&mut self) -> Result<Vec<Alert>, StoreError> {
+        let mut alerts: Vec<Alert> = self.read_all(Kind::Alert)?.into_iter().map(|(_, a)| a).collect();
+        alerts.sort_by_key(|a: &Alert| std::cmp::Reverse((a.detected_at, a.id)));
+        Ok(alerts)
+    }
+
+    /// Closed runs, newest first.
+    pub fn runs(&mut self) -> Result<Vec<RunRecord>, StoreError> {
+        let mut runs: Vec<RunRecord> = self.read_all(Kind::Run)?.into_iter().map(|(_, r)| r).collect();
+        runs.reverse();
+        Ok(runs)
+    }
+
+    /// The refused inputs that are kept, newest first.
+    pub fn refusals(&mut self) -> Result<Vec<Refusal>, StoreError> {
+        Ok(self.read_all(Kind::Refusal)?.into_iter().rev().map(|(_, r)| r).collect())
+    }
+
+    /// The dead letters that are kept, newest first.
+    pub fn dead_letters(&mut self) -> Result<Vec<(u64, DeadLetter)>, StoreError> {
+        let letters = self.read_all(Kind::Dead)?.into_iter().rev();
+        Ok(letters.filter_map(|(key, letter)| keys::number_of(&key).map(|n| (n, letter))).collect())
+    }
+}
+
+fn outgoing(sequence: u64, event: StoredEvent) -> Event {
+    Event {
+        sequence,
+        id: event.id,
+        kind: event.kind.kind(),
+        subject: event.subject,
+        time: event.time,
+        critical: event.kind == super::Lane::Critical,
+        data: event.data,
+    }
+}

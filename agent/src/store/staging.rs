@@ -1,0 +1,84 @@
+//! Each part of a draft as writes of one batch.
+
+use super::StoreError;
+use super::disk::Writes;
+use super::entries::{Announcement, Block, Input, Lane, Marks, StoredEvent};
+use super::keys::{self, Kind};
+use super::records::encode;
+use crate::sources::decode::Refusal;
+use vigil_core::alert::Alert;
+use vigil_core::rules::tours::RunRecord;
+
+/// How many refused inputs are kept (contract 4).
+const REFUSED_KEPT: u64 = 1_000;
+
+pub(super) fn events(
+    writes: &mut Writes,
+    marks: &mut Marks,
+    events: &[StoredEvent],
+) -> Result<Vec<(u64, Lane)>, StoreError> {
+    let mut added = Vec::with_capacity(events.len());
+    for event in events {
+        // The first sequence is 1, so that a receiver's "highest seen" can start at 0.
+        marks.next_sequence = marks.next_sequence.max(1);
+        writes.put(keys::outbox(event.kind as u8, marks.next_sequence), encode(event)?);
+        added.push((marks.next_sequence, event.kind));
+        marks.next_sequence += 1;
+    }
+    Ok(added)
+}
+
+pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
+    let received_at = inputs.iter().map(|i| match i {
+        Input::Observation(o, outcome) => {
+            *marks.outcomes.entry(*outcome).or_default() += 1;
+            o.received_at
+        }
+        Input::Down { until, .. } => *until,
+    });
+    let Some(received_at) = received_at.max() else { return Ok(()) };
+    let count = inputs.len() as u64;
+    let block = encode(&Block { received_at, inputs })?;
+    writes.put(keys::numbered(Kind::Journal, marks.next_input), block);
+    marks.next_input += count;
+    Ok(())
+}
+
+pub(super) fn facts(writes: &mut Writes, alerts: &[Alert], runs: &[RunRecord]) -> Result<(), StoreError> {
+    // Later revisions of the same batch overwrite earlier ones: the store keeps the latest.
+    for alert in alerts {
+        writes.put(keys::alert(alert.id), encode(alert)?);
+    }
+    for run in runs {
+        writes.put(keys::run(run.scheduled_at, run.tour.as_str()), encode(run)?);
+    }
+    Ok(())
+}
+
+pub(super) fn announcements(
+    writes: &mut Writes,
+    marks: &mut Marks,
+    all: &[Announcement],
+) -> Result<(), StoreError> {
+    for announcement in all {
+        writes.put(keys::numbered(Kind::Local, marks.next_announcement), encode(announcement)?);
+        marks.next_announcement += 1;
+    }
+    Ok(())
+}
+
+pub(super) fn refusals(
+    writes: &mut Writes,
+    marks: &mut Marks,
+    refusals: &[Refusal],
+) -> Result<(), StoreError> {
+    for refusal in refusals {
+        *marks.refused.entry(refusal.reason).or_default() += 1;
+        writes.put(keys::numbered(Kind::Refusal, marks.next_refusal), encode(refusal)?);
+        if let Some(oldest) = marks.next_refusal.checked_sub(REFUSED_KEPT) {
+            writes.remove(keys::numbered(Kind::Refusal, oldest));
+        }
+        marks.next_refusal += 1;
+    }
+    Ok(())
+}
