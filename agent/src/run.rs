@@ -101,6 +101,7 @@ impl Agent {
             source: source.clone(),
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
+            glance: Arc::default(),
         };
         let http_addr = page(&mut tasks, setup.http_listen, desk, &stopping).await?;
         let broker = voice.broker().cloned();

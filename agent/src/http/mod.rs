@@ -18,7 +18,8 @@ use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use vigil_cloud_sync::UplinkState;
 use vigil_core::id::GatewayId;
 use vigil_noc::dress;
@@ -27,6 +28,8 @@ use vigil_noc::dress;
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// Windows move and deadlines pass even when nothing comes in.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// How old a status may be: less than a person notices.
+const FRESH: Duration = Duration::from_millis(250);
 /// A pump that does not answer in this time is stuck.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(2);
 /// No script, style or picture but our own; nobody may frame the page.
@@ -48,6 +51,24 @@ pub struct Desk {
     pub broker: Option<BrokerHandle>,
     /// True when the agent stops: open streams end.
     pub stopping: watch::Receiver<bool>,
+    /// The latest status: a hundred open pages must not ask the pump a hundred times a second.
+    pub glance: Arc<Mutex<Glance>>,
+}
+
+/// A status, and when it was taken.
+pub type Glance = Option<(Instant, Arc<Status>)>;
+
+impl Desk {
+    /// The status as of now, or as of a moment ago.
+    async fn status(&self) -> Result<Arc<Status>, Stopping> {
+        let mut glance = self.glance.lock().await;
+        if let Some((_, status)) = glance.as_ref().filter(|(taken, _)| taken.elapsed() < FRESH) {
+            return Ok(Arc::clone(status));
+        }
+        let status = Arc::new(Status::of(self).await?);
+        *glance = Some((Instant::now(), Arc::clone(&status)));
+        Ok(status)
+    }
 }
 
 /// Everything that the agent serves over HTTP.
@@ -88,8 +109,8 @@ impl IntoResponse for Stopping {
     }
 }
 
-async fn status_now(State(desk): State<Arc<Desk>>) -> Result<Json<Status>, Stopping> {
-    Status::of(&desk).await.map(Json)
+async fn status_now(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    Ok(Json(&*desk.status().await?).into_response())
 }
 
 async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
@@ -125,7 +146,7 @@ async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics_now(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
-    let text = metrics::text(&Status::of(&desk).await?);
+    let text = metrics::text(&*desk.status().await?);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(match text {
         Ok(text) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
@@ -145,8 +166,8 @@ async fn stream_status(State(desk): State<Arc<Desk>>) -> Sse<impl Stream<Item = 
                 _ = stopping.wait_for(|stopping| *stopping) => return None,
             }
         }
-        let status = Status::of(&desk).await.ok()?;
-        let event = Event::default().event("status").json_data(&status).ok()?;
+        let status = desk.status().await.ok()?;
+        let event = Event::default().event("status").json_data(&*status).ok()?;
         Some((Ok(event), (desk, changes, true)))
     });
     Sse::new(events).keep_alive(KeepAlive::default())
