@@ -3,9 +3,13 @@
 use vigil_core::alert::Rule;
 use vigil_core::engine::Outcome;
 use vigil_core::id::Tag;
-use vigil_core::observation::{Heartbeat, Kind, Observation, Scan};
+use vigil_core::observation::{Attendance, AttendanceAction, Heartbeat, Kind, Observation, Scan};
 use vigil_core::time::Timestamp;
-use vigil_tests::night::{Night, at, id, secs};
+use vigil_tests::night::{Night, at, id, mins, secs};
+
+fn attends(guard: &str, action: AttendanceAction) -> Kind {
+    Kind::Attendance(Attendance { action, guard: id(guard), biometric_permille: None })
+}
 
 fn lives() -> Kind {
     Kind::Heartbeat(Heartbeat { battery_permille: Some(500), ..Heartbeat::default() })
@@ -58,5 +62,42 @@ mod identity {
         }
         let kept = night.engine.snapshot().unwrap().len() - before;
         assert!(kept < 30_000, "{kept} bytes for a thousand strangers");
+    }
+}
+
+mod shared_handset {
+    use super::*;
+
+    #[test]
+    fn a_check_in_that_was_held_back_takes_the_handset_from_nobody() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.observe(at("22:00"), "hs-shared", attends("G-8", AttendanceAction::CheckIn));
+        night.observe_late(at("20:00"), at("22:05"), "hs-shared", attends("G-7", AttendanceAction::CheckIn));
+        night.observe(at("22:10"), "hs-shared", Kind::Sos(None));
+        assert_eq!(night.the_alert(Rule::Sos).guard, Some(id("G-8")));
+    }
+
+    #[test]
+    fn a_backlog_belongs_to_whoever_carried_the_handset_then() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.observe(at("20:00"), "hs-shared", attends("G-7", AttendanceAction::CheckIn));
+        night.observe(at("22:00"), "hs-shared", attends("G-8", AttendanceAction::CheckIn));
+        night.observe_late(at("21:00"), at("22:05"), "hs-shared", Kind::Sos(None));
+        assert_eq!(night.the_alert(Rule::Sos).guard, Some(id("G-7")));
+    }
+
+    #[test]
+    fn a_guard_whose_own_handset_died_is_watched_by_the_spare_one() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        night.observe(at("20:10"), "hs-7", Kind::Status { online: false });
+        night.observe(at("20:15"), "hs-shared", attends("G-7", AttendanceAction::CheckIn));
+        for m in 0..180 {
+            let now = at("20:16") + mins(m);
+            night.observe(now, "hs-shared", lives());
+            night.observe(now, "hs-shared", Night::fix(now, 1.0, 1.0));
+        }
+        night.until(at("23:10"));
+        assert_eq!(night.alerts_of(Rule::Inactivity).len(), 1);
     }
 }

@@ -300,6 +300,10 @@ impl Engine {
             self.on_last_will(device, observation.received_at);
             return Outcome::Applied;
         }
+        if let Kind::Attendance(attendance) = &observation.kind {
+            // Before anything else of it counts: it says whose message it is.
+            self.take_up(device, at, attendance);
+        }
         self.on_heard(device, at, observation.received_at);
         if observation.received_at.since(at) > LATE {
             if !observation.kind.is_call_for_help() {
@@ -325,7 +329,7 @@ impl Engine {
             Kind::Location(fix) => self.on_fix(device, at, fix),
             Kind::Scan(scan) => return self.on_scan(device, at, scan),
             Kind::Task(update) => return self.on_task(device, at, update),
-            Kind::Attendance(attendance) => return self.on_attendance(device, at, attendance),
+            Kind::Attendance(attendance) => return self.on_attendance(at, attendance),
             Kind::Activity(_) => self.on_activity(device, at),
             Kind::Sos(note) => self.on_sos(device, at, note.as_deref()),
             Kind::Status { .. } => {}
@@ -350,6 +354,6 @@ impl Engine {
             }
         }
         let heard_from = self.state.now - Span::from_hours(26);
-        self.state.devices.values_mut().for_each(|d| d.heard.forget_before(heard_from));
+        self.state.devices.values_mut().for_each(|d| d.forget_before(heard_from, horizon));
     }
 }

@@ -104,14 +104,11 @@ impl Engine {
     }
 
     /// A guard came, went or took a break; false if nobody of that name is on the roster of this site.
-    pub(crate) fn on_attendance(&mut self, device: &Device, at: Timestamp, attendance: &Attendance) -> bool {
+    pub(crate) fn on_attendance(&mut self, at: Timestamp, attendance: &Attendance) -> bool {
         if self.site.guard(&attendance.guard).is_none() {
             return false;
         }
         let guard = attendance.guard.clone();
-        if attendance.action == AttendanceAction::CheckIn && device.kind == DeviceKind::Handset {
-            self.take_up(device, &guard, at);
-        }
         let watch = self.watch(&guard);
         watch.trail.attended.insert_once(at, ());
         watch.duty.on_action(at, attendance.action);
@@ -127,19 +124,20 @@ impl Engine {
     }
 
     /// A handset that nobody owns is carried by whoever checked in on it last.
-    fn take_up(&mut self, device: &Device, guard: &GuardId, at: Timestamp) {
-        if device.guard.is_none() {
-            let silent_after = self.site.policy.devices.silent_after;
-            self.instrument(&device.id).carrier = Some(guard.clone());
-            crate::windows::trail::hear(&mut self.watch(guard).trail.heard, at, silent_after);
+    pub(crate) fn take_up(&mut self, device: &Device, at: Timestamp, attendance: &Attendance) {
+        let taken = attendance.action == AttendanceAction::CheckIn && device.kind == DeviceKind::Handset;
+        if taken && device.guard.is_none() && self.site.guard(&attendance.guard).is_some() {
+            self.instrument(&device.id).carriers.insert_once(at, attendance.guard.clone());
         }
     }
 
     fn arm_handsets(&mut self, guard: &GuardId) {
         let site = std::sync::Arc::clone(&self.site);
         let handsets = site.devices.iter().filter(|d| d.kind == DeviceKind::Handset);
-        let carried: Vec<DeviceId> =
-            handsets.filter(|d| self.carrier(d).as_ref() == Some(guard)).map(|d| d.id.clone()).collect();
+        let carried: Vec<DeviceId> = handsets
+            .filter(|d| self.carrier(d, self.state.now).as_ref() == Some(guard))
+            .map(|d| d.id.clone())
+            .collect();
         carried.iter().for_each(|d| self.arm_silence(d));
     }
 

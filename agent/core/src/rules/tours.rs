@@ -297,7 +297,7 @@ impl Engine {
                 if scan.guard.as_ref().is_some_and(|g| site.guard(g).is_none()) {
                     return false;
                 }
-                let guard = scan.guard.clone().or_else(|| self.carrier(device));
+                let guard = scan.guard.clone().or_else(|| self.carrier(device, at));
                 (site.checkpoint_with_tag(&scan.tag).cloned(), guard)
             }
         };
