@@ -4,8 +4,20 @@ use vigil_core::alert::Rule;
 use vigil_core::engine::Outcome;
 use vigil_core::id::Tag;
 use vigil_core::observation::{Attendance, AttendanceAction, Heartbeat, Kind, Observation, Scan};
-use vigil_core::time::Timestamp;
-use vigil_tests::night::{Night, at, id, mins, secs};
+use vigil_core::policy::DutyMode;
+use vigil_core::site::{Shift, ShiftHours};
+use vigil_core::time::{Days, LocalTime, Span, Timestamp};
+use vigil_tests::night::{Night, at, id, mins, plant_7, secs, with_policy};
+
+fn night_shift(guard: &str) -> Shift {
+    let (from, to) = (LocalTime::hour(20), LocalTime::hour(6));
+    Shift {
+        id: id("night"),
+        guard: id(guard),
+        hours: ShiftHours::Weekly { days: Days::ALL, from, to },
+        breaks: vec![],
+    }
+}
 
 fn attends(guard: &str, action: AttendanceAction) -> Kind {
     Kind::Attendance(Attendance { action, guard: id(guard), biometric_permille: None })
@@ -62,6 +74,53 @@ mod identity {
         }
         let kept = night.engine.snapshot().unwrap().len() - before;
         assert!(kept < 30_000, "{kept} bytes for a thousand strangers");
+    }
+}
+
+mod silence {
+    use super::*;
+
+    #[test]
+    fn a_handset_that_never_spoke_is_still_expected_after_a_restart() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.observe(at("20:00"), "reader-gate", attends("G-7", AttendanceAction::CheckIn));
+        night.power_cut(at("20:01"), at("20:01"));
+        night.until(at("20:30"));
+        assert_eq!(night.alerts_of(Rule::DeviceSilent).len(), 1);
+    }
+
+    #[test]
+    fn with_the_roster_as_duty_every_night_begins_the_watch_over_the_handset() {
+        let mut night = Night::on_plant_7(|s| {
+            s.shifts.push(night_shift("G-7"));
+            with_policy(s, |p| p.attendance.mode = DutyMode::Roster);
+        });
+        night.heartbeat(at("19:58"), "G-7", 1, 0);
+        night.until(at("20:20"));
+        let first = night.the_alert(Rule::DeviceSilent).detected_at;
+        assert_eq!(first, at("20:15").just_after());
+        let day = Span::from_hours(24);
+        night.heartbeat(at("05:00"), "G-7", 1, 0);
+        night.lies_still(at("05:01"), at("06:30"), "G-7");
+        night.until(at("20:20") + day);
+        let all: Vec<_> = night.alerts_of(Rule::DeviceSilent).iter().map(|a| a.detected_at).collect();
+        assert_eq!(all, [first, first + day]);
+    }
+
+    #[test]
+    fn a_last_will_is_not_forgotten_by_a_restart_or_a_reload() {
+        for reload in [false, true] {
+            let mut night = Night::on_plant_7(|_| {});
+            night.check_in(at("20:00"), "G-7");
+            night.observe(at("20:10"), "hs-7", Kind::Status { online: false });
+            if reload {
+                night.reload(plant_7(), at("20:10:02"));
+            } else {
+                night.power_cut(at("20:10:02"), at("20:10:02"));
+            }
+            night.until(at("20:11"));
+            assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, at("20:10:01"));
+        }
     }
 }
 

@@ -241,8 +241,7 @@ impl Engine {
         self.agenda.arm(self.state.next_hour, Deadline::Plan);
         self.arm_runs();
         self.arm_roster();
-        let devices: Vec<DeviceId> = self.state.devices.keys().cloned().collect();
-        devices.iter().for_each(|d| self.arm_silence(d));
+        self.arm_instruments();
         let alerts: Vec<_> = self.state.book.iter().map(|a| a.id).collect();
         alerts.into_iter().for_each(|id| self.arm_escalation(id));
     }

@@ -155,6 +155,19 @@ impl Engine {
         self.arm_silence_or(device, true);
     }
 
+    /// Arms every deadline of every device, also of one that has never said a word.
+    pub(crate) fn arm_instruments(&mut self) {
+        let site = std::sync::Arc::clone(&self.site);
+        for device in &site.devices {
+            self.arm_silence(&device.id);
+            let offline =
+                self.state.devices.get(&device.id).filter(|i| !i.silent).and_then(|i| i.offline_since);
+            if let Some(since) = offline {
+                self.agenda.arm(since + self.settle(), Deadline::DeviceOffline(device.id.clone(), since));
+            }
+        }
+    }
+
     /// Arms the deadline at which a device would have been silent for too long.
     pub(crate) fn arm_silence(&mut self, device: &DeviceId) {
         self.arm_silence_or(device, false);
@@ -177,7 +190,7 @@ impl Engine {
         if instrument.is_some_and(|i| i.silent) {
             return None;
         }
-        let since = self.watched_since(device, self.state.now)?;
+        let since = self.watched_since(device, self.state.now).or_else(|| self.watched_from(device))?;
         let last = instrument.and_then(|i| i.last_received_at).map_or(since, |t| t.max(since));
         let mut at = (last + self.site.policy.devices.silent_after).just_after();
         for (from, to) in self.state.blind.iter().filter(|(_, to)| *to > last) {
@@ -198,6 +211,15 @@ impl Engine {
         }
         let shape = self.shapes.get(&self.carrier(known, at)?)?;
         shape.on_duty.iter().find(|(from, to)| *from <= at && at < *to).map(|(from, _)| from)
+    }
+
+    /// From when on a handset will be watched, if its guard's next duty is known: with the roster as duty nobody
+    /// says when it begins.
+    fn watched_from(&self, device: &DeviceId) -> Option<Timestamp> {
+        let known = self.site.device(device.as_str()).filter(|d| d.kind == DeviceKind::Handset)?;
+        let now = self.state.now;
+        let shape = self.shapes.get(&self.carrier(known, now)?)?;
+        shape.on_duty.iter().map(|(from, _)| from).find(|from| *from > now)
     }
 
     fn raise_silence(&mut self, device: &DeviceId, detected_at: Timestamp) {
