@@ -5,9 +5,9 @@ use vigil_core::engine::Outcome;
 use vigil_core::id::Tag;
 use vigil_core::observation::{Attendance, AttendanceAction, Heartbeat, Kind, Observation, Scan};
 use vigil_core::policy::DutyMode;
-use vigil_core::site::{Shift, ShiftHours};
+use vigil_core::site::{Shift, ShiftHours, Site};
 use vigil_core::time::{Days, LocalTime, Span, Timestamp};
-use vigil_tests::night::{Night, at, id, mins, plant_7, secs, with_policy};
+use vigil_tests::night::{Night, at, id, mins, plant_7, secs, tour, with_policy};
 
 fn night_shift(guard: &str) -> Shift {
     let (from, to) = (LocalTime::hour(20), LocalTime::hour(6));
@@ -121,6 +121,70 @@ mod silence {
             night.until(at("20:11"));
             assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, at("20:10:01"));
         }
+    }
+}
+
+mod reload {
+    use super::*;
+
+    #[test]
+    fn a_reload_between_the_cycle_and_its_judgement_loses_no_evaluation() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        // A cron job that reloads two seconds after every cycle.
+        let mut now = at("20:00") + secs(2);
+        while now < at("23:00") {
+            night.lies_still(now, now + mins(5), "G-7");
+            now = now + mins(5);
+            night.reload(plant_7(), now);
+        }
+        assert_eq!(night.alerts_of(Rule::Inactivity).len(), 1);
+    }
+
+    #[test]
+    fn a_changed_grace_judges_no_shift_of_the_past_again() {
+        let mut parts = plant_7();
+        parts.shifts.push(night_shift("G-7"));
+        let mut night = Night::on(Site::new(parts.clone()).unwrap(), at("19:55"));
+        night.check_in(at("20:12"), "G-7");
+        night.check_out(at("05:59"), "G-7");
+        night.until(at("10:00"));
+        assert!(night.alerts_of(Rule::GuardAbsent).is_empty());
+        with_policy(&mut parts, |p| p.attendance.check_in_grace = mins(10));
+        night.reload(parts, at("10:01"));
+        night.until(at("11:00"));
+        assert!(night.alerts_of(Rule::GuardAbsent).is_empty(), "{:#?}", night.alerts());
+    }
+
+    #[test]
+    fn a_run_in_progress_keeps_the_checkpoints_it_began_with() {
+        let mut parts = plant_7();
+        parts.tours.push(tour("round", &["21:00"], mins(40)));
+        let mut night = Night::on(Site::new(parts.clone()).unwrap(), at("19:55"));
+        night.check_in(at("20:00"), "G-7");
+        for n in 0..3_i64 {
+            night.scan(at("21:00") + mins(n), "G-7", &format!("cp-{n}"));
+        }
+        parts.tours[0].checkpoints.truncate(3);
+        night.reload(parts, at("21:10"));
+        for n in 3..6_i64 {
+            night.scan(at("21:10") + mins(n), "G-7", &format!("cp-{n}"));
+        }
+        night.until(at("23:00"));
+        assert!(night.alerts_of(Rule::TourPartial).is_empty(), "{:#?}", night.alerts());
+    }
+
+    #[test]
+    fn a_tour_that_was_taken_away_raises_nothing() {
+        let mut parts = plant_7();
+        parts.tours.push(tour("round", &["21:00"], mins(40)));
+        let mut night = Night::on(Site::new(parts).unwrap(), at("19:55"));
+        night.check_in(at("20:00"), "G-7");
+        night.scan(at("21:00"), "G-7", "cp-0");
+        night.reload(plant_7(), at("21:10"));
+        night.scan(at("21:11"), "G-7", "cp-1");
+        night.until(at("23:00"));
+        assert!(night.alerts_of(Rule::TourPartial).is_empty());
     }
 }
 

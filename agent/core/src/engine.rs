@@ -183,12 +183,19 @@ impl Engine {
         self.state.runs.forget_unstarted(self.state.now);
         self.state.roster.forget_after(self.state.now);
         self.state.planned_until = self.state.now;
-        let cycle = self.site.policy.inactivity.cycle;
-        self.state.next_evaluation = self.state.now.floor_to(cycle) + cycle;
+        self.state.next_evaluation = self.evaluation_after_reload();
         self.take_site_tasks();
         self.derive();
         self.on_plan();
         Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// An evaluation that is not judged yet stays due; with another cycle, the first multiple of it from there on.
+    fn evaluation_after_reload(&self) -> Timestamp {
+        let cycle = self.site.policy.inactivity.cycle;
+        let earliest = self.state.next_evaluation.min(self.state.now.just_after());
+        let floor = earliest.floor_to(cycle);
+        if floor < earliest { floor + cycle } else { floor }
     }
 
     /// When `on_deadline` is next of use.

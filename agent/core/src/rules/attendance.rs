@@ -13,13 +13,14 @@ use crate::roster::{self, Occurrence};
 use crate::site::{Device, DeviceKind};
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Every occurrence of a shift that still matters, by start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roster {
     occurrences: Vec<Occurrence>,
-    /// Shifts that start before this instant have been judged.
-    judged_until: Timestamp,
+    /// Those whose start has been judged: it is not judged again, not after a restart and not under another grace.
+    judged: BTreeSet<(Timestamp, ShiftId)>,
 }
 
 impl Roster {
@@ -30,6 +31,8 @@ impl Roster {
 
     pub(crate) fn forget_before(&mut self, instant: Timestamp) {
         self.occurrences.retain(|o| o.ends_at >= instant);
+        let earliest = self.occurrences.iter().map(|o| o.starts_at).min().unwrap_or(instant);
+        self.judged.retain(|(starts_at, _)| *starts_at >= earliest);
     }
 
     pub(crate) fn forget_after(&mut self, instant: Timestamp) {
@@ -63,7 +66,8 @@ impl Engine {
     fn arm_shift(&mut self, o: &Occurrence) {
         let judged_at = self.absent_at(o) + self.settle();
         let checked_in = self.site.policy.attendance.mode == DutyMode::CheckIn;
-        let fresh = o.starts_at >= self.state.roster.judged_until && judged_at >= self.state.began;
+        let judged = self.state.roster.judged.contains(&(o.starts_at, o.shift.clone()));
+        let fresh = !judged && judged_at >= self.state.began;
         if checked_in && fresh {
             self.agenda.arm(judged_at, Deadline::ShiftStart(o.starts_at, o.shift.clone()));
         }
@@ -78,6 +82,9 @@ impl Engine {
         let found =
             self.state.roster.occurrences.iter().find(|o| o.starts_at == starts_at && o.shift == *shift);
         let Some(o) = found.cloned() else { return };
+        if !self.state.roster.judged.insert((starts_at, shift.clone())) {
+            return;
+        }
         let absent_at = self.absent_at(&o);
         if !self.was_on_duty(&o.guard, o.starts_at, absent_at) {
             let name = self.site.guard(&o.guard).map_or(o.guard.as_str(), |g| g.name.as_str());
