@@ -1,6 +1,6 @@
 //! Nights that go wrong: hostile users, unlucky operators, messages in any order.
 
-use vigil_core::alert::Rule;
+use vigil_core::alert::{Rule, Status};
 use vigil_core::engine::Outcome;
 use vigil_core::id::Tag;
 use vigil_core::observation::{Attendance, AttendanceAction, Heartbeat, Kind, Observation, Scan};
@@ -185,6 +185,58 @@ mod reload {
         night.scan(at("21:11"), "G-7", "cp-1");
         night.until(at("23:00"));
         assert!(night.alerts_of(Rule::TourPartial).is_empty());
+    }
+}
+
+mod duty {
+    use super::*;
+
+    fn sleeper_to(to: &str) -> Night {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        night.lies_still(at("20:01"), at(to), "G-7");
+        night
+    }
+
+    #[test]
+    fn a_check_out_that_arrives_behind_the_next_check_in_ends_the_episode_all_the_same() {
+        let mut night = sleeper_to("22:31");
+        assert_eq!(night.the_alert(Rule::Inactivity).cleared_at, None);
+        let arrived = at("22:31:04");
+        night.observe_late(at("22:31:03"), arrived, "hs-7", attends("G-7", AttendanceAction::CheckIn));
+        night.observe_late(at("22:31:02"), arrived, "hs-7", attends("G-7", AttendanceAction::CheckOut));
+        assert_eq!(night.the_alert(Rule::Inactivity).cleared_at, Some(at("22:31:02")));
+    }
+
+    #[test]
+    fn a_check_out_that_was_held_back_withdraws_what_was_raised_about_the_absent() {
+        let mut night = sleeper_to("22:06");
+        let raised = night.the_alert(Rule::Inactivity).detected_at;
+        assert_eq!(raised, at("22:00"));
+        night.observe_late(at("21:00"), at("22:07"), "hs-7", attends("G-7", AttendanceAction::CheckOut));
+        let alert = night.the_alert(Rule::Inactivity);
+        assert_eq!((alert.status, alert.cleared_at), (Status::FalsePositive, Some(at("22:07"))));
+    }
+
+    #[test]
+    fn evidence_that_comes_a_little_late_withdraws_like_evidence_that_comes_much_later() {
+        let mut night = sleeper_to("22:00");
+        night.until(at("22:00:06"));
+        let touched = Heartbeat { interactions: 3, ..Heartbeat::default() };
+        night.observe_late(at("21:59:50"), at("22:00:20"), "hs-7", Kind::Heartbeat(touched));
+        assert_eq!(night.the_alert(Rule::Inactivity).status, Status::FalsePositive);
+    }
+
+    #[test]
+    fn the_next_check_in_ends_every_absence() {
+        let mut night = Night::on_plant_7(|s| s.shifts.push(night_shift("G-7")));
+        let day = Span::from_hours(24);
+        night.until(at("20:30") + day);
+        assert_eq!(night.alerts_of(Rule::GuardAbsent).len(), 2);
+        night.check_in(at("20:31") + day, "G-7");
+        for alert in night.alerts_of(Rule::GuardAbsent) {
+            assert_eq!(alert.status, Status::Resolved, "{}", alert.detected_at);
+        }
     }
 }
 

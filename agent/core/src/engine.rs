@@ -322,11 +322,11 @@ impl Engine {
         if !known {
             return Outcome::UnknownTag;
         }
-        if observation.received_at.since(at) > self.site.policy.inactivity.cycle {
-            self.on_late_evidence(at);
-            return Outcome::Late;
+        let cycle = self.site.policy.inactivity.cycle;
+        if at < self.state.next_evaluation - cycle {
+            self.on_late_evidence(at, &observation.kind);
         }
-        Outcome::Applied
+        if observation.received_at.since(at) > cycle { Outcome::Late } else { Outcome::Applied }
     }
 
     fn dispatch(&mut self, device: &crate::site::Device, at: Timestamp, kind: &Kind) -> bool {

@@ -150,18 +150,25 @@ impl Engine {
 
     fn on_check_in(&mut self, guard: &GuardId, at: Timestamp) {
         let subject = Subject::Guard(guard.clone());
-        let Some(alert) = self.state.book.current(Rule::GuardAbsent, &subject) else { return };
-        let (id, detected_at) = (alert.id, alert.detected_at);
-        if at < detected_at {
-            self.withdraw(id, self.state.now);
-        } else {
-            self.clear_and_resolve(id, at, "checked in", self.state.now);
+        let absences = self.state.book.open(Rule::GuardAbsent, &subject);
+        let absences: Vec<_> = absences.map(|a| (a.id, a.detected_at, a.evidence.clone())).collect();
+        for (id, detected_at, evidence) in absences {
+            if at >= detected_at {
+                self.clear_and_resolve(id, at, "checked in", self.state.now);
+            } else if let Evidence::Absence(shift) = evidence
+                && self.was_on_duty(guard, shift.starts_at, detected_at)
+            {
+                self.withdraw(id, self.state.now);
+            }
         }
     }
 
     fn on_check_out(&mut self, guard: &GuardId, at: Timestamp) {
         self.end_overrun(guard, at);
-        if !self.on_duty(guard, self.state.now) {
+        let episode = self.state.guards.get(guard).and_then(|w| w.episode);
+        let since = episode.and_then(|id| self.state.book.get(id)).map(|a| a.detected_at);
+        // One who had left before it began was never asleep: that is late evidence, and withdraws it.
+        if !self.on_duty(guard, at) && since.is_none_or(|since| at >= since) {
             self.end_episode(guard, at, self.state.now);
         }
     }
