@@ -1,11 +1,27 @@
 //! Nights that go wrong: hostile users, unlucky operators, messages in any order.
 
-use vigil_core::alert::Rule;
+use vigil_core::alert::{Rule, Status};
 use vigil_core::engine::Outcome;
 use vigil_core::id::Tag;
-use vigil_core::observation::{Heartbeat, Kind, Observation, Scan};
-use vigil_core::time::Timestamp;
-use vigil_tests::night::{Night, at, id, secs};
+use vigil_core::observation::{Attendance, AttendanceAction, Heartbeat, Kind, Observation, Scan};
+use vigil_core::policy::DutyMode;
+use vigil_core::site::{Shift, ShiftHours, Site};
+use vigil_core::time::{Days, LocalTime, Span, Timestamp};
+use vigil_tests::night::{Night, at, id, mins, plant_7, secs, tour, with_policy};
+
+fn night_shift(guard: &str) -> Shift {
+    let (from, to) = (LocalTime::hour(20), LocalTime::hour(6));
+    Shift {
+        id: id("night"),
+        guard: id(guard),
+        hours: ShiftHours::Weekly { days: Days::ALL, from, to },
+        breaks: vec![],
+    }
+}
+
+fn attends(guard: &str, action: AttendanceAction) -> Kind {
+    Kind::Attendance(Attendance { action, guard: id(guard), biometric_permille: None })
+}
 
 fn lives() -> Kind {
     Kind::Heartbeat(Heartbeat { battery_permille: Some(500), ..Heartbeat::default() })
@@ -58,5 +74,205 @@ mod identity {
         }
         let kept = night.engine.snapshot().unwrap().len() - before;
         assert!(kept < 30_000, "{kept} bytes for a thousand strangers");
+    }
+}
+
+mod silence {
+    use super::*;
+
+    #[test]
+    fn a_handset_that_never_spoke_is_still_expected_after_a_restart() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.observe(at("20:00"), "reader-gate", attends("G-7", AttendanceAction::CheckIn));
+        night.power_cut(at("20:01"), at("20:01"));
+        night.until(at("20:30"));
+        assert_eq!(night.alerts_of(Rule::DeviceSilent).len(), 1);
+    }
+
+    #[test]
+    fn with_the_roster_as_duty_every_night_begins_the_watch_over_the_handset() {
+        let mut night = Night::on_plant_7(|s| {
+            s.shifts.push(night_shift("G-7"));
+            with_policy(s, |p| p.attendance.mode = DutyMode::Roster);
+        });
+        night.heartbeat(at("19:58"), "G-7", 1, 0);
+        night.until(at("20:20"));
+        let first = night.the_alert(Rule::DeviceSilent).detected_at;
+        assert_eq!(first, at("20:15").just_after());
+        let day = Span::from_hours(24);
+        night.heartbeat(at("05:00"), "G-7", 1, 0);
+        night.lies_still(at("05:01"), at("06:30"), "G-7");
+        night.until(at("20:20") + day);
+        let all: Vec<_> = night.alerts_of(Rule::DeviceSilent).iter().map(|a| a.detected_at).collect();
+        assert_eq!(all, [first, first + day]);
+    }
+
+    #[test]
+    fn a_last_will_is_not_forgotten_by_a_restart_or_a_reload() {
+        for reload in [false, true] {
+            let mut night = Night::on_plant_7(|_| {});
+            night.check_in(at("20:00"), "G-7");
+            night.observe(at("20:10"), "hs-7", Kind::Status { online: false });
+            if reload {
+                night.reload(plant_7(), at("20:10:02"));
+            } else {
+                night.power_cut(at("20:10:02"), at("20:10:02"));
+            }
+            night.until(at("20:11"));
+            assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, at("20:10:01"));
+        }
+    }
+}
+
+mod reload {
+    use super::*;
+
+    #[test]
+    fn a_reload_between_the_cycle_and_its_judgement_loses_no_evaluation() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        // A cron job that reloads two seconds after every cycle.
+        let mut now = at("20:00") + secs(2);
+        while now < at("23:00") {
+            night.lies_still(now, now + mins(5), "G-7");
+            now = now + mins(5);
+            night.reload(plant_7(), now);
+        }
+        assert_eq!(night.alerts_of(Rule::Inactivity).len(), 1);
+    }
+
+    #[test]
+    fn a_changed_grace_judges_no_shift_of_the_past_again() {
+        let mut parts = plant_7();
+        parts.shifts.push(night_shift("G-7"));
+        let mut night = Night::on(Site::new(parts.clone()).unwrap(), at("19:55"));
+        night.check_in(at("20:12"), "G-7");
+        night.check_out(at("05:59"), "G-7");
+        night.until(at("10:00"));
+        assert!(night.alerts_of(Rule::GuardAbsent).is_empty());
+        with_policy(&mut parts, |p| p.attendance.check_in_grace = mins(10));
+        night.reload(parts, at("10:01"));
+        night.until(at("11:00"));
+        assert!(night.alerts_of(Rule::GuardAbsent).is_empty(), "{:#?}", night.alerts());
+    }
+
+    #[test]
+    fn a_run_in_progress_keeps_the_checkpoints_it_began_with() {
+        let mut parts = plant_7();
+        parts.tours.push(tour("round", &["21:00"], mins(40)));
+        let mut night = Night::on(Site::new(parts.clone()).unwrap(), at("19:55"));
+        night.check_in(at("20:00"), "G-7");
+        for n in 0..3_i64 {
+            night.scan(at("21:00") + mins(n), "G-7", &format!("cp-{n}"));
+        }
+        parts.tours[0].checkpoints.truncate(3);
+        night.reload(parts, at("21:10"));
+        for n in 3..6_i64 {
+            night.scan(at("21:10") + mins(n), "G-7", &format!("cp-{n}"));
+        }
+        night.until(at("23:00"));
+        assert!(night.alerts_of(Rule::TourPartial).is_empty(), "{:#?}", night.alerts());
+    }
+
+    #[test]
+    fn a_tour_that_was_taken_away_raises_nothing() {
+        let mut parts = plant_7();
+        parts.tours.push(tour("round", &["21:00"], mins(40)));
+        let mut night = Night::on(Site::new(parts).unwrap(), at("19:55"));
+        night.check_in(at("20:00"), "G-7");
+        night.scan(at("21:00"), "G-7", "cp-0");
+        night.reload(plant_7(), at("21:10"));
+        night.scan(at("21:11"), "G-7", "cp-1");
+        night.until(at("23:00"));
+        assert!(night.alerts_of(Rule::TourPartial).is_empty());
+    }
+}
+
+mod duty {
+    use super::*;
+
+    fn sleeper_to(to: &str) -> Night {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        night.lies_still(at("20:01"), at(to), "G-7");
+        night
+    }
+
+    #[test]
+    fn a_check_out_that_arrives_behind_the_next_check_in_ends_the_episode_all_the_same() {
+        let mut night = sleeper_to("22:31");
+        assert_eq!(night.the_alert(Rule::Inactivity).cleared_at, None);
+        let arrived = at("22:31:04");
+        night.observe_late(at("22:31:03"), arrived, "hs-7", attends("G-7", AttendanceAction::CheckIn));
+        night.observe_late(at("22:31:02"), arrived, "hs-7", attends("G-7", AttendanceAction::CheckOut));
+        assert_eq!(night.the_alert(Rule::Inactivity).cleared_at, Some(at("22:31:02")));
+    }
+
+    #[test]
+    fn a_check_out_that_was_held_back_withdraws_what_was_raised_about_the_absent() {
+        let mut night = sleeper_to("22:06");
+        let raised = night.the_alert(Rule::Inactivity).detected_at;
+        assert_eq!(raised, at("22:00"));
+        night.observe_late(at("21:00"), at("22:07"), "hs-7", attends("G-7", AttendanceAction::CheckOut));
+        let alert = night.the_alert(Rule::Inactivity);
+        assert_eq!((alert.status, alert.cleared_at), (Status::FalsePositive, Some(at("22:07"))));
+    }
+
+    #[test]
+    fn evidence_that_comes_a_little_late_withdraws_like_evidence_that_comes_much_later() {
+        let mut night = sleeper_to("22:00");
+        night.until(at("22:00:06"));
+        let touched = Heartbeat { interactions: 3, ..Heartbeat::default() };
+        night.observe_late(at("21:59:50"), at("22:00:20"), "hs-7", Kind::Heartbeat(touched));
+        assert_eq!(night.the_alert(Rule::Inactivity).status, Status::FalsePositive);
+    }
+
+    #[test]
+    fn the_next_check_in_ends_every_absence() {
+        let mut night = Night::on_plant_7(|s| s.shifts.push(night_shift("G-7")));
+        let day = Span::from_hours(24);
+        night.until(at("20:30") + day);
+        assert_eq!(night.alerts_of(Rule::GuardAbsent).len(), 2);
+        night.check_in(at("20:31") + day, "G-7");
+        for alert in night.alerts_of(Rule::GuardAbsent) {
+            assert_eq!(alert.status, Status::Resolved, "{}", alert.detected_at);
+        }
+    }
+}
+
+mod shared_handset {
+    use super::*;
+
+    #[test]
+    fn a_check_in_that_was_held_back_takes_the_handset_from_nobody() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.observe(at("22:00"), "hs-shared", attends("G-8", AttendanceAction::CheckIn));
+        night.observe_late(at("20:00"), at("22:05"), "hs-shared", attends("G-7", AttendanceAction::CheckIn));
+        night.observe(at("22:10"), "hs-shared", Kind::Sos(None));
+        assert_eq!(night.the_alert(Rule::Sos).guard, Some(id("G-8")));
+    }
+
+    #[test]
+    fn a_backlog_belongs_to_whoever_carried_the_handset_then() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.observe(at("20:00"), "hs-shared", attends("G-7", AttendanceAction::CheckIn));
+        night.observe(at("22:00"), "hs-shared", attends("G-8", AttendanceAction::CheckIn));
+        night.observe_late(at("21:00"), at("22:05"), "hs-shared", Kind::Sos(None));
+        assert_eq!(night.the_alert(Rule::Sos).guard, Some(id("G-7")));
+    }
+
+    #[test]
+    fn a_guard_whose_own_handset_died_is_watched_by_the_spare_one() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        night.observe(at("20:10"), "hs-7", Kind::Status { online: false });
+        night.observe(at("20:15"), "hs-shared", attends("G-7", AttendanceAction::CheckIn));
+        for m in 0..180 {
+            let now = at("20:16") + mins(m);
+            night.observe(now, "hs-shared", lives());
+            night.observe(now, "hs-shared", Night::fix(now, 1.0, 1.0));
+        }
+        night.until(at("23:10"));
+        assert_eq!(night.alerts_of(Rule::Inactivity).len(), 1);
     }
 }

@@ -43,6 +43,12 @@ impl AlertBook {
         self.current.get(&(rule, subject.clone())).and_then(|id| self.alerts.get(id))
     }
 
+    /// Every alert of `subject` that is neither cleared nor closed, of this episode and of earlier ones.
+    pub fn open(&self, rule: Rule, subject: &Subject) -> impl Iterator<Item = &Alert> {
+        let open = |a: &&Alert| a.cleared_at.is_none() && !a.status.is_final();
+        self.alerts.values().filter(move |a| a.rule == rule && a.subject == *subject).filter(open)
+    }
+
     /// One alert.
     pub fn get(&self, id: AlertId) -> Option<&Alert> {
         self.alerts.get(&id)

@@ -183,12 +183,19 @@ impl Engine {
         self.state.runs.forget_unstarted(self.state.now);
         self.state.roster.forget_after(self.state.now);
         self.state.planned_until = self.state.now;
-        let cycle = self.site.policy.inactivity.cycle;
-        self.state.next_evaluation = self.state.now.floor_to(cycle) + cycle;
+        self.state.next_evaluation = self.evaluation_after_reload();
         self.take_site_tasks();
         self.derive();
         self.on_plan();
         Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// An evaluation that is not judged yet stays due; with another cycle, the first multiple of it from there on.
+    fn evaluation_after_reload(&self) -> Timestamp {
+        let cycle = self.site.policy.inactivity.cycle;
+        let earliest = self.state.next_evaluation.min(self.state.now.just_after());
+        let floor = earliest.floor_to(cycle);
+        if floor < earliest { floor + cycle } else { floor }
     }
 
     /// When `on_deadline` is next of use.
@@ -242,11 +249,7 @@ impl Engine {
         self.arm_runs();
         self.arm_tasks();
         self.arm_roster();
-        let devices: Vec<DeviceId> = self.state.devices.keys().cloned().collect();
-        for device in &devices {
-            self.arm_silence(device);
-            self.arm_last_will(device);
-        }
+        self.arm_instruments();
         let alerts: Vec<_> = self.state.book.iter().map(|a| a.id).collect();
         alerts.into_iter().for_each(|id| self.arm_escalation(id));
     }
@@ -305,6 +308,10 @@ impl Engine {
             self.on_last_will(device, observation.received_at);
             return Outcome::Applied;
         }
+        if let Kind::Attendance(attendance) = &observation.kind {
+            // Before anything else of it counts: it says whose message it is.
+            self.take_up(device, at, attendance);
+        }
         self.on_heard(device, at, observation.received_at);
         if observation.received_at.since(at) > LATE {
             if !observation.kind.is_call_for_help() {
@@ -317,11 +324,11 @@ impl Engine {
         if !known {
             return Outcome::UnknownTag;
         }
-        if observation.received_at.since(at) > self.site.policy.inactivity.cycle {
-            self.on_late_evidence(at);
-            return Outcome::Late;
+        let cycle = self.site.policy.inactivity.cycle;
+        if at < self.state.next_evaluation - cycle {
+            self.on_late_evidence(at, &observation.kind);
         }
-        Outcome::Applied
+        if observation.received_at.since(at) > cycle { Outcome::Late } else { Outcome::Applied }
     }
 
     fn dispatch(&mut self, device: &crate::site::Device, at: Timestamp, kind: &Kind) -> bool {
@@ -330,7 +337,7 @@ impl Engine {
             Kind::Location(fix) => self.on_fix(device, at, fix),
             Kind::Scan(scan) => return self.on_scan(device, at, scan),
             Kind::Task(update) => return self.on_task(device, at, update),
-            Kind::Attendance(attendance) => return self.on_attendance(device, at, attendance),
+            Kind::Attendance(attendance) => return self.on_attendance(at, attendance),
             Kind::Activity(_) => self.on_activity(device, at),
             Kind::Sos(note) => self.on_sos(device, at, note.as_deref()),
             Kind::Status { .. } => {}
@@ -355,6 +362,6 @@ impl Engine {
             }
         }
         let heard_from = self.state.now - Span::from_hours(26);
-        self.state.devices.values_mut().for_each(|d| d.heard.forget_before(heard_from));
+        self.state.devices.values_mut().for_each(|d| d.forget_before(heard_from, horizon));
     }
 }

@@ -143,7 +143,7 @@ impl Engine {
             now,
             guards,
             runs: self.run_views(now),
-            devices: self.site.devices.iter().map(|d| self.device_view(d)).collect(),
+            devices: self.site.devices.iter().map(|d| self.device_view(d, now)).collect(),
             alerts,
             blind_secs: blind.millis() / 1_000,
         }
@@ -205,12 +205,12 @@ impl Engine {
         views
     }
 
-    fn device_view(&self, device: &crate::site::Device) -> DeviceView {
+    fn device_view(&self, device: &crate::site::Device, now: Timestamp) -> DeviceView {
         let instrument = self.state.devices.get(&device.id);
         DeviceView {
             id: device.id.clone(),
             kind: device.kind,
-            guard: self.carrier(device),
+            guard: self.carrier(device, now),
             last_received_at: instrument.and_then(|i| i.last_received_at),
             offline: instrument.is_some_and(|i| i.offline_since.is_some()),
             silent: instrument.is_some_and(|i| i.silent),

@@ -13,13 +13,14 @@ use crate::roster::{self, Occurrence};
 use crate::site::{Device, DeviceKind};
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Every occurrence of a shift that still matters, by start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roster {
     occurrences: Vec<Occurrence>,
-    /// Shifts that start before this instant have been judged.
-    judged_until: Timestamp,
+    /// Those whose start has been judged: it is not judged again, not after a restart and not under another grace.
+    judged: BTreeSet<(Timestamp, ShiftId)>,
 }
 
 impl Roster {
@@ -30,6 +31,8 @@ impl Roster {
 
     pub(crate) fn forget_before(&mut self, instant: Timestamp) {
         self.occurrences.retain(|o| o.ends_at >= instant);
+        let earliest = self.occurrences.iter().map(|o| o.starts_at).min().unwrap_or(instant);
+        self.judged.retain(|(starts_at, _)| *starts_at >= earliest);
     }
 
     pub(crate) fn forget_after(&mut self, instant: Timestamp) {
@@ -63,7 +66,8 @@ impl Engine {
     fn arm_shift(&mut self, o: &Occurrence) {
         let judged_at = self.absent_at(o) + self.settle();
         let checked_in = self.site.policy.attendance.mode == DutyMode::CheckIn;
-        let fresh = o.starts_at >= self.state.roster.judged_until && judged_at >= self.state.began;
+        let judged = self.state.roster.judged.contains(&(o.starts_at, o.shift.clone()));
+        let fresh = !judged && judged_at >= self.state.began;
         if checked_in && fresh {
             self.agenda.arm(judged_at, Deadline::ShiftStart(o.starts_at, o.shift.clone()));
         }
@@ -78,6 +82,9 @@ impl Engine {
         let found =
             self.state.roster.occurrences.iter().find(|o| o.starts_at == starts_at && o.shift == *shift);
         let Some(o) = found.cloned() else { return };
+        if !self.state.roster.judged.insert((starts_at, shift.clone())) {
+            return;
+        }
         let absent_at = self.absent_at(&o);
         // A check-in that only the agent's own absence can have missed is no absence of the guard.
         let blind = self.state.blind.within(o.starts_at, absent_at);
@@ -107,14 +114,11 @@ impl Engine {
     }
 
     /// A guard came, went or took a break; false if nobody of that name is on the roster of this site.
-    pub(crate) fn on_attendance(&mut self, device: &Device, at: Timestamp, attendance: &Attendance) -> bool {
+    pub(crate) fn on_attendance(&mut self, at: Timestamp, attendance: &Attendance) -> bool {
         if self.site.guard(&attendance.guard).is_none() {
             return false;
         }
         let guard = attendance.guard.clone();
-        if attendance.action == AttendanceAction::CheckIn && device.kind == DeviceKind::Handset {
-            self.take_up(device, &guard, at);
-        }
         let watch = self.watch(&guard);
         watch.trail.attended.insert_once(at, ());
         watch.duty.on_action(at, attendance.action);
@@ -130,36 +134,44 @@ impl Engine {
     }
 
     /// A handset that nobody owns is carried by whoever checked in on it last.
-    fn take_up(&mut self, device: &Device, guard: &GuardId, at: Timestamp) {
-        if device.guard.is_none() {
-            let silent_after = self.site.policy.devices.silent_after;
-            self.instrument(&device.id).carrier = Some(guard.clone());
-            crate::windows::trail::hear(&mut self.watch(guard).trail.heard, at, silent_after);
+    pub(crate) fn take_up(&mut self, device: &Device, at: Timestamp, attendance: &Attendance) {
+        let taken = attendance.action == AttendanceAction::CheckIn && device.kind == DeviceKind::Handset;
+        if taken && device.guard.is_none() && self.site.guard(&attendance.guard).is_some() {
+            self.instrument(&device.id).carriers.insert_once(at, attendance.guard.clone());
         }
     }
 
     fn arm_handsets(&mut self, guard: &GuardId) {
         let site = std::sync::Arc::clone(&self.site);
         let handsets = site.devices.iter().filter(|d| d.kind == DeviceKind::Handset);
-        let carried: Vec<DeviceId> =
-            handsets.filter(|d| self.carrier(d).as_ref() == Some(guard)).map(|d| d.id.clone()).collect();
+        let carried: Vec<DeviceId> = handsets
+            .filter(|d| self.carrier(d, self.state.now).as_ref() == Some(guard))
+            .map(|d| d.id.clone())
+            .collect();
         carried.iter().for_each(|d| self.arm_silence(d));
     }
 
     fn on_check_in(&mut self, guard: &GuardId, at: Timestamp) {
         let subject = Subject::Guard(guard.clone());
-        let Some(alert) = self.state.book.current(Rule::GuardAbsent, &subject) else { return };
-        let (id, detected_at) = (alert.id, alert.detected_at);
-        if at < detected_at {
-            self.withdraw(id, self.state.now);
-        } else {
-            self.clear_and_resolve(id, at, "checked in", self.state.now);
+        let absences = self.state.book.open(Rule::GuardAbsent, &subject);
+        let absences: Vec<_> = absences.map(|a| (a.id, a.detected_at, a.evidence.clone())).collect();
+        for (id, detected_at, evidence) in absences {
+            if at >= detected_at {
+                self.clear_and_resolve(id, at, "checked in", self.state.now);
+            } else if let Evidence::Absence(shift) = evidence
+                && self.was_on_duty(guard, shift.starts_at, detected_at)
+            {
+                self.withdraw(id, self.state.now);
+            }
         }
     }
 
     fn on_check_out(&mut self, guard: &GuardId, at: Timestamp) {
         self.end_overrun(guard, at);
-        if !self.on_duty(guard, self.state.now) {
+        let episode = self.state.guards.get(guard).and_then(|w| w.episode);
+        let since = episode.and_then(|id| self.state.book.get(id)).map(|a| a.detected_at);
+        // One who had left before it began was never asleep: that is late evidence, and withdraws it.
+        if !self.on_duty(guard, at) && since.is_none_or(|since| at >= since) {
             self.end_episode(guard, at, self.state.now);
         }
     }

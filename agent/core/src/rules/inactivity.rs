@@ -8,6 +8,7 @@ use crate::evidence::{Evidence, InactivityEvidence, Signal, SignalState, Signals
 use crate::geofence::half_extent_m;
 use crate::id::GuardId;
 use crate::movement::{self, Movement};
+use crate::observation::Kind;
 use crate::policy::{Monitor, MovementRule};
 use crate::rules::score::{score, severity};
 use crate::time::Timestamp;
@@ -138,18 +139,19 @@ impl Engine {
         }
     }
 
-    /// Late data: whatever alert they bring below the threshold never should have been.
-    pub(crate) fn on_late_evidence(&mut self, at: Timestamp) {
+    /// Data of a time that has been judged: whatever alert they bring below the threshold never should have been,
+    /// and neither should one about a guard who was not there.
+    pub(crate) fn on_late_evidence(&mut self, at: Timestamp, kind: &Kind) {
         let proof = self.site.policy.inactivity.proof_of_life;
-        let touches = |r: &Raised| r.from.min(r.to - proof) <= at && at < r.to;
-        let reopened: Vec<(GuardId, Raised)> = self
-            .state
-            .guards
-            .iter()
-            .flat_map(|(g, w)| w.raised.iter().filter(|r| touches(r)).map(|r| (g.clone(), *r)))
-            .collect();
+        let attends = |g: &GuardId| matches!(kind, Kind::Attendance(a) if a.guard == *g);
+        let touches = |g: &GuardId, r: &Raised| at < r.to && (attends(g) || r.from.min(r.to - proof) <= at);
+        let of_guard = |(g, w): (&GuardId, &Watch)| -> Vec<(GuardId, Raised)> {
+            w.raised.iter().filter(|r| touches(g, r)).map(|r| (g.clone(), *r)).collect()
+        };
+        let reopened: Vec<(GuardId, Raised)> = self.state.guards.iter().flat_map(of_guard).collect();
         for (guard, raised) in reopened {
-            if self.evaluate_window(&guard, raised.from, raised.to).is_some_and(|e| !e.inactive) {
+            let awake = self.evaluate_window(&guard, raised.from, raised.to).is_some_and(|e| !e.inactive);
+            if awake || (attends(&guard) && !self.works(&guard, raised.to)) {
                 self.withdraw(raised.alert, self.state.now);
                 let watch = self.watch(&guard);
                 watch.raised.retain(|r| *r != raised);

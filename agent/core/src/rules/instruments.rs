@@ -10,7 +10,7 @@ use crate::movement::{MAX_ACCURACY_M, PHONE_ACCURACY_M, RECEIVER_ACCURACY_M};
 use crate::observation::{Fix, Heartbeat, Identity};
 use crate::site::{Device, DeviceKind};
 use crate::time::Timestamp;
-use crate::windows::{Intervals, TrailFix, trail::hear};
+use crate::windows::{Intervals, Series, TrailFix, trail::hear};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -33,8 +33,8 @@ pub struct Instrument {
     pub battery_permille: Option<u16>,
     /// Whether it ever sent a heartbeat: only then can a reader fall silent.
     pub has_heartbeat: bool,
-    /// Who carries a handset that nobody owns.
-    pub carrier: Option<GuardId>,
+    /// Who took up a handset that nobody owns, and when: a backlog belongs to whoever carried it then.
+    pub carriers: Series<GuardId>,
     /// When it could be heard.
     pub heard: Intervals,
     /// Whether it is silent now, and the alert that says so, if none muted it.
@@ -79,15 +79,27 @@ impl Recent {
     }
 }
 
+impl Instrument {
+    /// Forgets what was heard before `heard_from`, and who carried it before the one who did at `horizon`.
+    pub(crate) fn forget_before(&mut self, heard_from: Timestamp, horizon: Timestamp) {
+        self.heard.forget_before(heard_from);
+        if let Some((since, _)) = self.carriers.last_before(horizon) {
+            let since = *since;
+            self.carriers.forget_before(since);
+        }
+    }
+}
+
 impl Engine {
     /// What is known of a device, from its first word on.
     pub(crate) fn instrument(&mut self, device: &DeviceId) -> &mut Instrument {
         self.state.devices.entry(device.clone()).or_default()
     }
 
-    /// Who carries a device: its owner, else the guard who last checked in on it.
-    pub(crate) fn carrier(&self, device: &Device) -> Option<GuardId> {
-        let carried = || self.state.devices.get(&device.id).and_then(|i| i.carrier.clone());
+    /// Who carries a device at an instant: its owner, else the guard who last checked in on it.
+    pub(crate) fn carrier(&self, device: &Device, at: Timestamp) -> Option<GuardId> {
+        let carriers = || self.state.devices.get(&device.id).map(|i| &i.carriers);
+        let carried = || carriers()?.last_before(at.just_after()).map(|(_, guard)| guard.clone());
         device.guard.clone().or_else(carried)
     }
 
@@ -107,13 +119,11 @@ impl Engine {
             self.arm_silence(&device.id);
         }
         if device.kind == DeviceKind::Handset
-            && let Some(guard) = self.carrier(device)
+            && let Some(guard) = self.carrier(device, at)
         {
-            let trail = &mut self.watch(&guard).trail;
-            hear(&mut trail.heard, at, silent_after);
-            if offline_since.is_some() {
-                trail.offline.remove(received_at, EVER);
-            }
+            let hearing = self.watch(&guard).trail.handset(&device.id);
+            hear(&mut hearing.heard, at, silent_after);
+            hearing.offline.remove(received_at, EVER);
         }
     }
 
@@ -125,9 +135,9 @@ impl Engine {
         }
         (instrument.offline_since, instrument.offline_judged) = (Some(received_at), false);
         if device.kind == DeviceKind::Handset
-            && let Some(guard) = self.carrier(device)
+            && let Some(guard) = self.carrier(device, received_at)
         {
-            self.watch(&guard).trail.offline.add(received_at, EVER);
+            self.watch(&guard).trail.handset(&device.id).offline.add(received_at, EVER);
         }
         self.arm_last_will(&device.id);
     }
@@ -157,6 +167,15 @@ impl Engine {
         self.arm_silence_or(device, true);
     }
 
+    /// Arms every deadline of every device, also of one that has never said a word.
+    pub(crate) fn arm_instruments(&mut self) {
+        let site = std::sync::Arc::clone(&self.site);
+        for device in &site.devices {
+            self.arm_silence(&device.id);
+            self.arm_last_will(&device.id);
+        }
+    }
+
     /// Arms the deadline at which a device would have been silent for too long.
     pub(crate) fn arm_silence(&mut self, device: &DeviceId) {
         self.arm_silence_or(device, false);
@@ -179,7 +198,7 @@ impl Engine {
         if instrument.is_some_and(|i| i.silent) {
             return None;
         }
-        let since = self.watched_since(device, self.state.now)?;
+        let since = self.watched_since(device, self.state.now).or_else(|| self.watched_from(device))?;
         let last = instrument.and_then(|i| i.last_received_at).map_or(since, |t| t.max(since));
         let mut at = (last + self.site.policy.devices.silent_after).just_after();
         for (from, to) in self.state.blind.iter().filter(|(_, to)| *to > last) {
@@ -198,13 +217,22 @@ impl Engine {
             let instrument = self.state.devices.get(device)?;
             return if instrument.has_heartbeat { instrument.last_received_at } else { None };
         }
-        let shape = self.shapes.get(&self.carrier(known)?)?;
+        let shape = self.shapes.get(&self.carrier(known, at)?)?;
         shape.on_duty.iter().find(|(from, to)| *from <= at && at < *to).map(|(from, _)| from)
+    }
+
+    /// From when on a handset will be watched, if its guard's next duty is known: with the roster as duty nobody
+    /// says when it begins.
+    fn watched_from(&self, device: &DeviceId) -> Option<Timestamp> {
+        let known = self.site.device(device.as_str()).filter(|d| d.kind == DeviceKind::Handset)?;
+        let now = self.state.now;
+        let shape = self.shapes.get(&self.carrier(known, now)?)?;
+        shape.on_duty.iter().map(|(from, _)| from).find(|from| *from > now)
     }
 
     fn raise_silence(&mut self, device: &DeviceId, detected_at: Timestamp) {
         let Some(known) = self.site.device(device.as_str()) else { return };
-        let guard = self.carrier(known);
+        let guard = self.carrier(known, detected_at);
         let instrument = self.instrument(device);
         let evidence = SilenceEvidence {
             device: device.clone(),
@@ -247,7 +275,7 @@ impl Engine {
             instrument.has_heartbeat = true;
             self.arm_silence(&device.id);
         }
-        if let Some(guard) = self.carrier(device) {
+        if let Some(guard) = self.carrier(device, at) {
             let trail = &mut self.watch(&guard).trail;
             trail.add_phone(at, heartbeat.interactions);
             trail.add_steps(at, heartbeat.steps);
@@ -259,7 +287,7 @@ impl Engine {
 
     /// One phone event.
     pub(crate) fn on_activity(&mut self, device: &Device, at: Timestamp) {
-        if let Some(guard) = self.carrier(device) {
+        if let Some(guard) = self.carrier(device, at) {
             self.watch(&guard).trail.add_phone(at, 1);
         }
     }
@@ -269,7 +297,7 @@ impl Engine {
         let assumed = if device.kind == DeviceKind::Gps { RECEIVER_ACCURACY_M } else { PHONE_ACCURACY_M };
         let accuracy_m = fix.accuracy_m.unwrap_or(assumed);
         let usable = accuracy_m > 0.0 && accuracy_m <= MAX_ACCURACY_M && !fix.mock && !fix.outdated;
-        let Some(guard) = self.carrier(device).filter(|_| usable) else { return };
+        let Some(guard) = self.carrier(device, at).filter(|_| usable) else { return };
         let watch = self.watch(&guard);
         if watch.last_position.as_ref().is_none_or(|p| p.at <= at) {
             let accuracy_m = f64::from(accuracy_m);

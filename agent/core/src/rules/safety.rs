@@ -19,7 +19,7 @@ impl Engine {
     }
 
     fn call_for_help(&mut self, rule: Rule, device: &Device, at: Timestamp, note: Option<&str>) {
-        let guard = self.carrier(device);
+        let guard = self.carrier(device, at);
         let subject = guard.clone().map_or_else(|| Subject::Device(device.id.clone()), Subject::Guard);
         let last_position =
             guard.as_ref().and_then(|g| self.state.guards.get(g)).and_then(|w| w.last_position.clone());

@@ -245,7 +245,7 @@ impl Engine {
         if update.guard.as_ref().is_some_and(|g| self.site.guard(g).is_none()) {
             return false;
         }
-        let doer = update.guard.clone().or_else(|| self.carrier(device));
+        let doer = update.guard.clone().or_else(|| self.carrier(device, at));
         match update.state {
             TaskState::Created => self.create_task(at, update),
             TaskState::Started => {}

@@ -38,8 +38,8 @@ pub struct Run {
     pub guard: Option<GuardId>,
     /// What was scanned, and when first.
     pub scans: BTreeMap<CheckpointId, Timestamp>,
-    /// How many checkpoints it has.
-    pub checkpoints: u32,
+    /// What was to be visited when it was planned: a site file that changes meanwhile changes no run that has begun.
+    pub checkpoints: Vec<CheckpointId>,
     /// Whether the start, and the end, have been judged.
     pub(crate) judged: (bool, bool),
     /// False for a run that should have started before the agent began to watch.
@@ -93,8 +93,8 @@ pub struct RunRecord {
 impl Run {
     /// Percent of the checkpoints scanned.
     pub fn coverage(&self) -> u8 {
-        let scanned = u32::try_from(self.scans.len()).unwrap_or(u32::MAX).min(self.checkpoints);
-        u8::try_from(scanned * 100 / self.checkpoints.max(1)).unwrap_or(100)
+        let all = self.checkpoints.len().max(1);
+        u8::try_from(self.scans.len().min(all) * 100 / all).unwrap_or(100)
     }
 
     /// The first scan.
@@ -106,12 +106,12 @@ impl Run {
     fn has_enough(&self, site: &Site) -> bool {
         let policy = &site.policy.tours;
         let needed =
-            if policy.require_all_checkpoints { 100 } else { u32::from(policy.min_checkpoint_percentage) };
-        u32::try_from(self.scans.len()).unwrap_or(u32::MAX) * 100 >= needed * self.checkpoints
+            if policy.require_all_checkpoints { 100 } else { usize::from(policy.min_checkpoint_percentage) };
+        self.scans.len() * 100 >= needed * self.checkpoints.len()
     }
 
     fn is_whole(&self) -> bool {
-        self.scans.len() >= usize::try_from(self.checkpoints).unwrap_or(usize::MAX)
+        self.scans.len() >= self.checkpoints.len()
     }
 
     /// Where it stands.
@@ -148,52 +148,32 @@ impl RunLog {
     }
 
     /// A run goes to one in progress, else to one that may still start, else to a late one; the earliest of each.
-    fn run_for(
-        &self,
-        site: &Site,
-        at: Timestamp,
-        place: &CheckpointId,
-        guard: Option<&GuardId>,
-    ) -> Option<RunKey> {
+    fn run_for(&self, at: Timestamp, place: &CheckpointId, guard: Option<&GuardId>) -> Option<RunKey> {
         let rank = |run: &Run| match (run.scans.is_empty(), at <= run.start_by) {
             (false, _) => 0,
             (true, true) => 1,
             (true, false) => 2,
         };
-        let lacks = |(_, tour): &RunKey, run: &Run| {
-            !run.scans.contains_key(place) && site.tour(tour).is_some_and(|t| t.checkpoints.contains(place))
-        };
-        let open = self.runs.iter().filter(|(key, run)| run.takes(at, guard) && lacks(key, run));
+        let lacks = |run: &Run| !run.scans.contains_key(place) && run.checkpoints.contains(place);
+        let open = self.runs.iter().filter(|(_, run)| run.takes(at, guard) && lacks(run));
         open.min_by_key(|(key, run)| (rank(run), (*key).clone())).map(|(key, _)| key.clone())
     }
 
-    fn give(
-        &mut self,
-        site: &Site,
-        at: Timestamp,
-        place: &CheckpointId,
-        guard: Option<&GuardId>,
-    ) -> Option<RunKey> {
-        let key = self.run_for(site, at, place, guard)?;
+    fn give(&mut self, at: Timestamp, place: &CheckpointId, guard: Option<&GuardId>) -> Option<RunKey> {
+        let key = self.run_for(at, place, guard)?;
         self.runs.get_mut(&key)?.scans.insert(place.clone(), at);
         Some(key)
     }
 
     /// Takes a scan; the runs that it changed. One that comes out of order is given its place among the others: all
     /// scans from the earliest run that it can touch on are given anew, in order of event time.
-    fn on_scan(
-        &mut self,
-        site: &Site,
-        at: Timestamp,
-        place: &CheckpointId,
-        guard: Option<GuardId>,
-    ) -> Vec<RunKey> {
+    fn on_scan(&mut self, at: Timestamp, place: &CheckpointId, guard: Option<GuardId>) -> Vec<RunKey> {
         let in_order = self.scans.last_before(Timestamp::from_millis(i64::MAX)).is_none_or(|(t, _)| *t <= at);
         if !self.scans.insert_once(at, (place.clone(), guard.clone())) {
             return vec![];
         }
         if in_order {
-            return self.give(site, at, place, guard.as_ref()).into_iter().collect();
+            return self.give(at, place, guard.as_ref()).into_iter().collect();
         }
         let from = self.earliest_touched(at);
         let before: BTreeMap<RunKey, Run> = self.touched(from).map(|(k, r)| (k.clone(), r.clone())).collect();
@@ -204,7 +184,7 @@ impl RunLog {
         }
         let again = self.scans.range(from, Timestamp::from_millis(i64::MAX)).to_vec();
         for (at, (place, guard)) in &again {
-            self.give(site, *at, place, guard.as_ref());
+            self.give(*at, place, guard.as_ref());
         }
         let changed =
             |(key, old): &(RunKey, Run)| self.runs.get(key).is_some_and(|new| new.scans != old.scans);
@@ -262,7 +242,7 @@ impl Engine {
             close_by: start_by + tour.duration,
             guard: tour.guard.clone(),
             scans: BTreeMap::new(),
-            checkpoints: u32::try_from(tour.checkpoints.len()).unwrap_or(u32::MAX),
+            checkpoints: tour.checkpoints.clone(),
             judged: (false, false),
             watched: start_by >= self.state.began,
             revision: 0,
@@ -297,7 +277,7 @@ impl Engine {
                 if scan.guard.as_ref().is_some_and(|g| site.guard(g).is_none()) {
                     return false;
                 }
-                let guard = scan.guard.clone().or_else(|| self.carrier(device));
+                let guard = scan.guard.clone().or_else(|| self.carrier(device, at));
                 (site.checkpoint_with_tag(&scan.tag).cloned(), guard)
             }
         };
@@ -305,7 +285,7 @@ impl Engine {
         if let Some(guard) = &guard {
             self.watch(guard).trail.scans.insert_once(at, place.clone());
         }
-        for key in self.state.runs.on_scan(&site, at, &place, guard) {
+        for key in self.state.runs.on_scan(at, &place, guard) {
             self.on_run_changed(&key);
         }
         true
@@ -356,13 +336,13 @@ impl Engine {
             return None;
         }
         let (scanned, missing): (Vec<_>, Vec<_>) =
-            tour.checkpoints.iter().cloned().partition(|c| run.scans.contains_key(c));
+            run.checkpoints.iter().cloned().partition(|c| run.scans.contains_key(c));
         let evidence = RunEvidence {
             scheduled_at: run.scheduled_at,
             start_by: run.start_by,
             close_by: run.close_by,
             coverage: run.coverage(),
-            observed: self.run_observed(tour, run, detected_at),
+            observed: self.run_observed(run, detected_at),
             scanned,
             missing,
         };
@@ -387,7 +367,7 @@ impl Engine {
     }
 
     /// Whether a handset that could have scanned, or a reader of the tour, was observed over the run.
-    fn run_observed(&self, tour: &Tour, run: &Run, until: Timestamp) -> bool {
+    fn run_observed(&self, run: &Run, until: Timestamp) -> bool {
         let from = run.opens_at;
         let handset =
             |g: &GuardId| self.state.guards.get(g).is_some_and(|w| w.trail.handset_observed(from, until));
@@ -396,8 +376,7 @@ impl Engine {
             None => self.guards_on_duty(until).any(handset),
         };
         let readers = self.site.devices.iter().filter(|d| {
-            d.kind == DeviceKind::Reader
-                && d.checkpoint.as_ref().is_some_and(|c| tour.checkpoints.contains(c))
+            d.kind == DeviceKind::Reader && d.checkpoint.as_ref().is_some_and(|c| run.checkpoints.contains(c))
         });
         let by_reader =
             |d: &Device| self.state.devices.get(&d.id).is_some_and(|i| observed(&i.heard, from, until));

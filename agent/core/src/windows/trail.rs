@@ -1,9 +1,10 @@
 //! The trail of one guard: everything the four signals are read from.
 
 use super::{Intervals, Series};
-use crate::id::{CheckpointId, TaskId};
+use crate::id::{CheckpointId, DeviceId, TaskId};
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A usable fix.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -29,13 +30,32 @@ impl TrailFix {
     }
 }
 
+/// When one handset of a guard could be heard.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hearing {
+    /// When it could be heard: each message is good for `silent_after`.
+    pub heard: Intervals,
+    /// When its last will was in force.
+    pub offline: Intervals,
+}
+
+impl Hearing {
+    fn forget_before(&mut self, instant: Timestamp) -> bool {
+        self.heard.forget_before(instant);
+        self.offline.forget_before(instant);
+        self.heard.iter().next().is_some()
+    }
+
+    fn is_live(&self, at: Timestamp) -> bool {
+        self.heard.contains(at) && !self.offline.contains(at)
+    }
+}
+
 /// What one guard did, by event time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trail {
-    /// When the guard's handset could be heard: each message is good for `silent_after`.
-    pub heard: Intervals,
-    /// When the handset's last will was in force.
-    pub offline: Intervals,
+    /// The guard's handsets: the own one, and those that were taken up.
+    pub handsets: BTreeMap<DeviceId, Hearing>,
     /// Phone events: heartbeat interactions and activities.
     pub phone: Series<u32>,
     /// Steps that the handset counted.
@@ -70,9 +90,19 @@ impl Trail {
         }
     }
 
-    /// Whether the handset was observed in `[from, until)` as of `until` (rules, section 3).
+    /// One of the guard's handsets.
+    pub fn handset(&mut self, device: &DeviceId) -> &mut Hearing {
+        self.handsets.entry(device.clone()).or_default()
+    }
+
+    /// Whether the guard's handset was observed in `[from, until)` as of `until` (rules, section 3). Where one took
+    /// the place of another they count together, and a dead one does not hide the one that lives.
     pub fn handset_observed(&self, from: Timestamp, until: Timestamp) -> bool {
-        !self.offline.contains(until) && observed(&self.heard, from, until)
+        let mut heard = Intervals::default();
+        let all = self.handsets.values().flat_map(|h| h.heard.iter());
+        all.filter(|(start, end)| *start < until.just_after() && *end > from)
+            .for_each(|(a, b)| heard.add(a, b));
+        self.handsets.values().any(|h| h.is_live(until)) && observed(&heard, from, until)
     }
 
     /// The last act that only a person does, in `[from, until)`, and what it was.
@@ -100,8 +130,7 @@ impl Trail {
 
     /// Forgets what happened before `instant`.
     pub fn forget_before(&mut self, instant: Timestamp) {
-        self.heard.forget_before(instant);
-        self.offline.forget_before(instant);
+        self.handsets.retain(|_, hearing| hearing.forget_before(instant));
         self.phone.forget_before(instant);
         self.steps.forget_before(instant);
         self.fixes.forget_before(instant);
@@ -131,11 +160,15 @@ mod tests {
         Timestamp::from_millis(m * 60_000)
     }
 
+    fn phone() -> DeviceId {
+        DeviceId::new("hs-7").unwrap()
+    }
+
     #[test]
     fn three_quarters_and_a_recent_message_make_an_observed_handset() {
         let mut trail = Trail::default();
         for m in [0, 30, 45, 60, 75, 90] {
-            hear(&mut trail.heard, min(m), Span::from_mins(15));
+            hear(&mut trail.handset(&phone()).heard, min(m), Span::from_mins(15));
         }
         assert!(trail.handset_observed(min(0), min(105)), "90 of 105 minutes, last exactly 15 min old");
         assert!(!trail.handset_observed(min(0), min(105).just_after()), "last strictly older");
@@ -145,8 +178,8 @@ mod tests {
     #[test]
     fn a_last_will_in_force_ends_observation() {
         let mut trail = Trail::default();
-        hear(&mut trail.heard, min(0), Span::from_mins(15));
-        trail.offline.add(min(5), min(10_000));
+        hear(&mut trail.handset(&phone()).heard, min(0), Span::from_mins(15));
+        trail.handset(&phone()).offline.add(min(5), min(10_000));
         assert!(trail.handset_observed(min(0), min(4)));
         assert!(!trail.handset_observed(min(0), min(6)));
     }
