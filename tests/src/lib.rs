@@ -1,5 +1,7 @@
 //! Proof across crates: the virtual site, and what the tests share.
 
+pub mod browser;
 pub mod house;
 pub mod night;
+pub mod openmetrics;
 pub mod recording;
