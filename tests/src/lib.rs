@@ -1,6 +1,8 @@
 //! Proof across crates: the virtual site, and what the tests share.
 
 pub mod bench;
+pub mod browser;
 pub mod house;
 pub mod night;
+pub mod openmetrics;
 pub mod recording;

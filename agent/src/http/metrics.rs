@@ -2,15 +2,16 @@
 
 use super::Status;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use std::fmt;
-use vigil_core::alert::Status as AlertStatus;
 use vigil_core::view::Presence;
 
-type Labelled = Family<Vec<(&'static str, String)>, Gauge>;
+type Labels = Vec<(&'static str, String)>;
+type Labelled = Family<Labels, Gauge>;
+type Counted = Family<Labels, Counter>;
 
 /// The metrics of one scrape. Nothing is kept between scrapes: the store and the engine hold the truth.
 pub fn text(status: &Status) -> Result<String, fmt::Error> {
@@ -33,13 +34,13 @@ fn total(n: u64) -> i64 {
 }
 
 fn inputs(registry: &mut Registry, status: &Status) {
-    let observations = Labelled::default();
+    let observations = Counted::default();
     for (outcome, n) in &status.outcomes {
-        observations.get_or_create(&vec![("outcome", outcome.name().to_owned())]).set(total(*n));
+        observations.get_or_create(&vec![("outcome", outcome.name().to_owned())]).inc_by(*n);
     }
-    let refused = Labelled::default();
+    let refused = Counted::default();
     for (reason, n) in &status.refused {
-        refused.get_or_create(&vec![("reason", reason.name().to_owned())]).set(total(*n));
+        refused.get_or_create(&vec![("reason", reason.name().to_owned())]).inc_by(*n);
     }
     registry.register("observations", "Observations stored, by what became of them", observations);
     registry.register("refused_inputs", "Inputs refused, by reason", refused);
@@ -115,14 +116,12 @@ fn site(registry: &mut Registry, status: &Status) {
     let silent = status.view.devices.iter().filter(|d| d.silent || d.offline).count();
     registry.register("devices_silent", "Devices that are silent or offline", ConstGauge::new(count(silent)));
     let open = Labelled::default();
-    for alert in
-        status.view.alerts.iter().filter(|a| a.status == AlertStatus::Detected && a.cleared_at.is_none())
-    {
+    for alert in status.view.alerts.iter().filter(|a| a.cleared_at.is_none() && !a.status.is_final()) {
         let labels =
             vec![("rule", alert.rule.name().to_owned()), ("severity", alert.severity.name().to_owned())];
         open.get_or_create(&labels).inc();
     }
-    registry.register("alerts_open", "Alerts that are neither cleared nor answered", open);
+    registry.register("alerts_open", "Alerts that are neither cleared nor closed", open);
     registry.register(
         "blind_seconds",
         "Seconds of the last 72 h without the agent",

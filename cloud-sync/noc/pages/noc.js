@@ -9,6 +9,8 @@ const SHOWN = 200;
 const AGAIN_MS = 3000;
 // For how long an alert that has just come is lit; the animation takes 2.5 s.
 const FRESH_MS = 2500;
+// What arrives within so long is drawn at once: a delivery brings up to 500 events.
+const PAINT_MS = 50;
 // A record of health is short; a longer one is not shown whole.
 const HEALTH_FACTS = 24;
 // What stands elsewhere on the card.
@@ -131,15 +133,16 @@ function paintGateways() {
   count("count-lost", rows.filter((row) => row.rank === 0).length);
 }
 
+// By a timer and not by a frame: a page in the background draws no frames, and its title must tell of an alert.
 function paint() {
   if (painting) return;
   painting = true;
-  requestAnimationFrame(() => {
+  setTimeout(() => {
     painting = false;
     paintGateways();
     paintAlerts();
     reveal();
-  });
+  }, PAINT_MS);
 }
 
 // --- where it comes from ---

@@ -24,7 +24,7 @@ pub use local::{fetch, json};
 pub use mosquitto::Mosquitto;
 pub use noc::Noc;
 pub use plant::{Plant, message, topic};
-pub use process::Process;
+pub use process::{Process, missing};
 pub use publisher::{Held, Message, Publisher};
 
 use std::time::{Duration, Instant};

@@ -64,6 +64,11 @@ impl Noc {
         rows.into_iter().filter(|row| row["gateway"] == gateway).map(|mut row| row["alert"].take()).collect()
     }
 
+    /// Where operators look.
+    pub const fn page(&self) -> SocketAddr {
+        self.operator
+    }
+
     /// What is known of a gateway.
     pub fn gateway(&self, gateway: &str) -> Value {
         let all = json(self.operator, "/api/gateways");

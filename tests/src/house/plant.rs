@@ -26,6 +26,12 @@ impl Plant {
         self
     }
 
+    /// The same plant with the wall clock of another zone.
+    #[must_use]
+    pub fn zone(self, name: &str) -> Self {
+        Self { text: self.text.replace("Etc/UTC", name) }
+    }
+
     /// `n` guards G-1, G-2 .. with their handsets hs-1, hs-2 ..
     #[must_use]
     pub fn guards(self, n: usize) -> Self {

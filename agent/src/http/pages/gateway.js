@@ -102,7 +102,8 @@ function noVerdict(guard, devices) {
   const lost = devices.find((d) => d.guard === guard.id && (d.silent || d.offline));
   if (!lost) return element("p", "verdict quiet", "No verdict yet: too little time on duty, or too little evidence.");
   const line = element("p", "verdict warn");
-  line.append(`No verdict: ${lost.id} was last heard `, lost.last_received_at ? time(lost.last_received_at) : "never", ".");
+  if (!lost.last_received_at) line.append(`No verdict: ${lost.id} has not been heard yet.`);
+  else line.append(`No verdict: ${lost.id} was last heard at `, time(lost.last_received_at), ".");
   return line;
 }
 

@@ -33,7 +33,7 @@ pub struct AlertHead {
 impl AlertHead {
     /// Whether it comes before all others: CRITICAL, not cleared, and nobody said that it is over.
     pub fn is_urgent(&self) -> bool {
-        let over = matches!(self.status.as_str(), "RESOLVED" | "FALSE_POSITIVE");
+        let over = matches!(self.status.as_str(), "CONFIRMED" | "RESOLVED" | "FALSE_POSITIVE");
         self.severity == "CRITICAL" && self.cleared_at.is_none() && !over
     }
 }

@@ -1,0 +1,132 @@
+//! What the agent answers over HTTP: health, metrics, and the shapes of its local API.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use vigil_core::time::Span;
+use vigil_tests::house::{
+    Agent, Handset, Noc, Plant, Source, fetch, json as get, message, now, topic, until,
+};
+use vigil_tests::openmetrics::{self, Family};
+
+fn plant() -> Plant {
+    Plant::default().guards(2).checkpoints(2)
+}
+
+/// An agent that has stored a check-in and a heartbeat, raised an alert and refused two inputs.
+fn agent(noc: Option<&Noc>) -> Agent {
+    let uplink = noc.map(|noc| noc.uplink("gw-1"));
+    let agent = Agent::start("gw-1", &plant(), Source::Embedded, uplink.as_ref());
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1", None).expect("a way in");
+    let mut say =
+        |kind: &str, payload: &[u8]| handset.publish(&topic("hs-1", kind), payload).expect("acknowledged");
+    say("attendance", message(now(), json!({"action": "check_in"})).to_string().as_bytes());
+    say("heartbeat", message(now(), json!({"battery": 0.5, "interactions": 1})).to_string().as_bytes());
+    say("sos", message(now(), json!({"note": "help"})).to_string().as_bytes());
+    say("heartbeat", b"not JSON");
+    say("heartbeat", message(now() + Span::from_hours(48), json!({})).to_string().as_bytes());
+    agent
+}
+
+fn metrics(agent: &Agent) -> BTreeMap<String, Family> {
+    let (status, text) = fetch(agent.page(), "/metrics").expect("an answer");
+    assert_eq!(status, 200, "{text}");
+    openmetrics::parse(&text).expect("OpenMetrics")
+}
+
+/// The keys of an object, in order.
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+}
+
+#[test]
+fn metrics_are_valid_openmetrics_and_count_what_happened() {
+    let noc = Noc::start(&["gw-1"]);
+    let agent = agent(Some(&noc));
+    until("the alert is delivered", || metrics(&agent)["vigil_uplink_delivered"].samples[""] >= 1.0);
+    let all = metrics(&agent);
+    assert!(all.iter().all(|(name, family)| name.starts_with("vigil_") && family.help.ends_with('.')));
+    let value = |name: &str, labels: &str| all[name].samples[labels];
+    assert_eq!(value("vigil_observations", r#"outcome="applied""#), 3.0);
+    assert_eq!(all["vigil_refused_inputs"].samples.values().sum::<f64>(), 2.0);
+    assert_eq!(value("vigil_alerts_open", r#"rule="sos",severity="CRITICAL""#), 1.0);
+    assert_eq!(value("vigil_guards", r#"presence="on_duty""#), 1.0);
+    assert_eq!(value("vigil_outbox_waiting", r#"lane="critical""#), 0.0);
+    assert_eq!((value("vigil_source_up", ""), value("vigil_uplink_up", "")), (1.0, 1.0));
+    assert!(value("vigil_commits", "") >= 2.0 && value("vigil_store_bytes", "") > 0.0);
+    for only_rises in ["commits", "observations", "refused_inputs", "uplink_delivered"] {
+        assert_eq!(all[&format!("vigil_{only_rises}")].kind, "counter", "{only_rises}");
+    }
+}
+
+#[test]
+fn health_is_one_word() {
+    let agent = agent(None);
+    assert_eq!(fetch(agent.page(), "/healthz").unwrap(), (200, "ok\n".to_owned()));
+}
+
+#[test]
+fn status_has_everything_that_the_page_shows() {
+    let agent = agent(None);
+    let status = get(agent.page(), "/api/status");
+    for key in
+        ["gateway", "version", "site", "name", "timezone", "now", "blind_secs", "store_bytes", "commits"]
+    {
+        assert!(!status[key].is_null(), "{key} is missing in {status}");
+    }
+    assert_eq!(status["uplink"], Value::Null, "none is configured");
+    assert_eq!(keys(&status["outbox"]), ["alerts", "critical", "dead", "health", "reports", "tours"]);
+    assert_eq!(keys(&status["source"]), ["address", "connected", "last_error", "mode"]);
+    assert_eq!(
+        keys(&status["guards"][0]),
+        ["alert", "id", "last_activity", "last_activity_at", "name", "on_duty_since", "presence", "window"]
+    );
+    assert_eq!(
+        keys(&status["devices"][0]),
+        ["battery_permille", "guard", "id", "kind", "last_received_at", "offline", "silent"]
+    );
+    assert_eq!(status["guards"][0]["presence"], "on_duty", "those on duty come first");
+    assert_eq!(status["outcomes"], json!({"applied": 3}));
+}
+
+#[test]
+fn alerts_are_those_of_the_contract() {
+    let agent = agent(None);
+    let alerts = agent.alerts();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    let mut contract = vec![
+        "id",
+        "revision",
+        "site",
+        "rule",
+        "severity",
+        "status",
+        "subject",
+        "guard",
+        "detected_at",
+        "updated_at",
+        "cleared_at",
+        "escalated",
+        "summary",
+        "evidence",
+        "verification",
+        "history",
+    ];
+    contract.sort_unstable();
+    assert_eq!(keys(&alerts[0]), contract);
+    assert_eq!(alerts[0]["status"], "DETECTED");
+    assert_eq!(get(agent.page(), "/api/status")["alerts"][0], alerts[0]);
+}
+
+#[test]
+fn lists_are_lists() {
+    let agent = agent(None);
+    assert_eq!(get(agent.page(), "/api/runs"), json!([]));
+    assert_eq!(get(agent.page(), "/api/dead-letters"), json!([]));
+    let refused = get(agent.page(), "/api/refused");
+    let refused = refused.as_array().unwrap();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    for input in refused {
+        assert_eq!(keys(input), ["detail", "head", "reason", "received_at", "topic"]);
+    }
+    assert_eq!(fetch(agent.page(), "/api/nothing").unwrap().0, 404);
+}
