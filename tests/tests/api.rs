@@ -16,7 +16,7 @@ fn plant() -> Plant {
 fn agent(noc: Option<&Noc>) -> Agent {
     let uplink = noc.map(|noc| noc.uplink("gw-1"));
     let agent = Agent::start("gw-1", &plant(), Source::Embedded, uplink.as_ref());
-    let mut handset = Handset::connect(agent.mqtt(), "hs-1", None).expect("a way in");
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").expect("a way in");
     let mut say =
         |kind: &str, payload: &[u8]| handset.publish(&topic("hs-1", kind), payload).expect("acknowledged");
     say("attendance", message(now(), json!({"action": "check_in"})).to_string().as_bytes());

@@ -34,7 +34,7 @@ fn say(handset: &mut Handset, device: &str, kind: &str, payload: &Value) {
 }
 
 fn call_for_help(agent: &Agent, device: &str, note: &str) -> Timestamp {
-    let (mut handset, at) = (Handset::connect(agent.mqtt(), device, None).expect("a way in"), now());
+    let (mut handset, at) = (Handset::connect(agent.mqtt(), device).expect("a way in"), now());
     say(&mut handset, device, "sos", &message(at, json!({ "note": note })));
     at
 }
@@ -112,7 +112,7 @@ fn the_gateway_s_page_shows_the_guards_with_their_signals() {
     browser.sees("#uplink", "not configured");
     mark(&browser);
     for (device, since) in [("hs-1", Span::from_hours(3)), ("hs-2", Span::from_mins(5))] {
-        let mut handset = Handset::connect(agent.mqtt(), device, None).unwrap();
+        let mut handset = Handset::connect(agent.mqtt(), device).unwrap();
         say(&mut handset, device, "attendance", &message(now() - since, json!({"action": "check_in"})));
         if device == "hs-1" {
             say(&mut handset, device, "heartbeat", &backlog());
