@@ -240,6 +240,33 @@ mod duty {
     }
 }
 
+mod blindness {
+    use super::*;
+
+    #[test]
+    fn a_guard_who_checked_in_while_the_agent_was_down_is_not_called_absent() {
+        let mut night = Night::on_plant_7(|s| s.shifts.push(night_shift("G-7")));
+        night.until(at("19:58"));
+        night.power_cut(at("19:58"), at("20:20"));
+        night.until(at("20:21"));
+        assert!(night.alerts_of(Rule::GuardAbsent).is_empty());
+        // The whole grace, less the two minutes that the agent could hear before the shift.
+        night.until(at("20:36"));
+        assert_eq!(night.the_alert(Rule::GuardAbsent).detected_at, at("20:35").just_after());
+    }
+
+    #[test]
+    fn a_run_whose_end_the_agent_slept_through_is_not_called_partial() {
+        let mut night = Night::on_plant_7(|s| s.tours.push(tour("round", &["21:00"], mins(40))));
+        night.check_in(at("20:00"), "G-7");
+        night.scan(at("21:00"), "G-7", "cp-0");
+        night.until(at("21:31"));
+        night.power_cut(at("21:31"), at("22:20"));
+        night.until(at("22:21"));
+        assert!(night.alerts_of(Rule::TourPartial).is_empty());
+    }
+}
+
 mod shared_handset {
     use super::*;
 

@@ -73,8 +73,10 @@ impl Engine {
         }
     }
 
+    /// The end of the grace; a check-in that the agent could not hear may have been one.
     fn absent_at(&self, o: &Occurrence) -> Timestamp {
-        (o.starts_at + self.site.policy.attendance.check_in_grace).just_after()
+        let over_at = (o.starts_at + self.site.policy.attendance.check_in_grace).just_after();
+        self.state.blind.prolong(o.starts_at, over_at)
     }
 
     /// The grace of a shift is over.
@@ -82,14 +84,14 @@ impl Engine {
         let found =
             self.state.roster.occurrences.iter().find(|o| o.starts_at == starts_at && o.shift == *shift);
         let Some(o) = found.cloned() else { return };
+        let absent_at = self.absent_at(&o);
+        if absent_at + self.settle() > self.state.now {
+            return self.arm_shift(&o);
+        }
         if !self.state.roster.judged.insert((starts_at, shift.clone())) {
             return;
         }
-        let absent_at = self.absent_at(&o);
-        // A check-in that only the agent's own absence can have missed is no absence of the guard.
-        let blind = self.state.blind.within(o.starts_at, absent_at);
-        let unknown = 4 * blind.millis() > absent_at.since(o.starts_at).millis();
-        if !unknown && !self.was_on_duty(&o.guard, o.starts_at, absent_at) {
+        if !self.was_on_duty(&o.guard, o.starts_at, absent_at) {
             let name = self.site.guard(&o.guard).map_or(o.guard.as_str(), |g| g.name.as_str());
             let clock = o.starts_at.local_clock(self.site.timezone);
             let finding = Finding {
@@ -197,6 +199,11 @@ impl Engine {
             Some(pause) if pause.to.is_none_or(|to| to >= over_at) => pause.to,
             Some(_) | None => return,
         };
+        // An end that the agent could not hear may have been one.
+        let known_at = self.state.blind.prolong(from, over_at);
+        if ended_at.is_none() && known_at + self.settle() > self.state.now {
+            return self.agenda.arm(known_at + self.settle(), Deadline::BreakOver(guard.clone(), from));
+        }
         let name = self.site.guard(guard).map_or(guard.as_str(), |g| g.name.as_str());
         let (clock, minutes) = (from.local_clock(self.site.timezone), max_break.millis() / 60_000);
         let finding = Finding {

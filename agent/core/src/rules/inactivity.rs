@@ -258,7 +258,7 @@ impl Engine {
         }
         let alone = self.guards_on_duty(to).take(2).count() == 1;
         let seen = handset || self.any_reader_observed(from, to);
-        let due = seen && self.state.runs.unscanned_due(guard, alone, from, to);
+        let due = seen && self.unscanned_due(guard, alone, from, to);
         (if due { SignalState::Inactive } else { SignalState::Unobserved }, 0)
     }
 

@@ -200,13 +200,7 @@ impl Engine {
         }
         let since = self.watched_since(device, self.state.now).or_else(|| self.watched_from(device))?;
         let last = instrument.and_then(|i| i.last_received_at).map_or(since, |t| t.max(since));
-        let mut at = (last + self.site.policy.devices.silent_after).just_after();
-        for (from, to) in self.state.blind.iter().filter(|(_, to)| *to > last) {
-            if from < at {
-                at = at + to.since(from.max(last));
-            }
-        }
-        Some(at)
+        Some(self.state.blind.prolong(last, (last + self.site.policy.devices.silent_after).just_after()))
     }
 
     /// Since when a device has been watched: a handset while its guard is on duty, anything else that sends

@@ -139,14 +139,6 @@ impl RunLog {
         self.runs.iter().map(|((_, tour), run)| (tour, run))
     }
 
-    /// Whether a run of the guard (or of nobody, if the guard is alone) should have started in `[from, to)` and had
-    /// no scan at all before `to`.
-    pub(crate) fn unscanned_due(&self, guard: &GuardId, alone: bool, from: Timestamp, to: Timestamp) -> bool {
-        let of_guard = |r: &Run| r.guard.as_ref().map_or(alone, |g| g == guard);
-        let due = |r: &&Run| from <= r.start_by && r.start_by < to && of_guard(r);
-        self.runs.values().filter(due).any(|r| r.started_at().is_none_or(|s| s >= to))
-    }
-
     /// A run goes to one in progress, else to one that may still start, else to a late one; the earliest of each.
     fn run_for(&self, at: Timestamp, place: &CheckpointId, guard: Option<&GuardId>) -> Option<RunKey> {
         let rank = |run: &Run| match (run.scans.is_empty(), at <= run.start_by) {
@@ -332,7 +324,8 @@ impl Engine {
         let site = std::sync::Arc::clone(&self.site);
         let tour = site.tour(&key.1).filter(|t| t.mandatory && site.policy.tours.mandatory_enforcement)?;
         let run = self.state.runs.runs.get(key)?;
-        if self.blind_to(run) {
+        let until = if rule == Rule::TourPartial { run.close_by } else { run.start_by };
+        if self.blind_to(run, until) {
             return None;
         }
         let (scanned, missing): (Vec<_>, Vec<_>) =
@@ -359,11 +352,20 @@ impl Engine {
         self.raise(finding, detected_at)
     }
 
-    /// Whether the agent was down for more than a quarter of the time in which the run could have started: then
-    /// its blindness can explain the missing scans.
-    fn blind_to(&self, run: &Run) -> bool {
-        let blind = self.state.blind.within(run.opens_at, run.start_by);
-        4 * blind.millis() > run.start_by.since(run.opens_at).millis()
+    /// Whether the agent was down for more than a quarter of the time up to `until` in which the run could have been
+    /// walked: then its blindness can explain the missing scans.
+    fn blind_to(&self, run: &Run, until: Timestamp) -> bool {
+        let blind = self.state.blind.within(run.opens_at, until);
+        4 * blind.millis() > until.since(run.opens_at).millis()
+    }
+
+    /// Whether a run of the guard (or of nobody, if the guard is alone) should have started in `[from, to)`, had no
+    /// scan at all before `to`, and the agent would have heard of one.
+    pub(crate) fn unscanned_due(&self, guard: &GuardId, alone: bool, from: Timestamp, to: Timestamp) -> bool {
+        let of_guard = |r: &Run| r.guard.as_ref().map_or(alone, |g| g == guard);
+        let due = |r: &&Run| from <= r.start_by && r.start_by < to && of_guard(r);
+        let unscanned = |r: &Run| r.started_at().is_none_or(|s| s >= to);
+        self.state.runs.runs.values().filter(due).any(|r| unscanned(r) && !self.blind_to(r, r.start_by))
     }
 
     /// Whether a handset that could have scanned, or a reader of the tour, was observed over the run.

@@ -48,6 +48,17 @@ impl Intervals {
         self.0.splice(first..after.max(first), kept);
     }
 
+    /// The end of a wait from `from` to `until` in which time inside of them does not count.
+    pub fn prolong(&self, from: Timestamp, until: Timestamp) -> Timestamp {
+        let mut end = until;
+        for (start, over) in self.0.iter().filter(|(_, over)| *over > from) {
+            if *start < end {
+                end = end + over.since((*start).max(from));
+            }
+        }
+        end
+    }
+
     /// Forgets everything before `instant`.
     pub fn forget_before(&mut self, instant: Timestamp) {
         let gone = self.0.partition_point(|(_, end)| *end <= instant);
@@ -86,6 +97,17 @@ mod tests {
 
     fn ms(n: i64) -> Timestamp {
         Timestamp::from_millis(n)
+    }
+
+    #[test]
+    fn a_wait_is_prolonged_by_what_lies_in_it() {
+        let mut blind = Intervals::default();
+        for (from, to) in [(0, 5), (8, 12), (14, 15), (30, 40)] {
+            blind.add(ms(from), ms(to));
+        }
+        assert_eq!(blind.prolong(ms(5), ms(8)), ms(8));
+        assert_eq!(blind.prolong(ms(3), ms(10)), ms(17), "2, 4 and, since it now reaches there, 1");
+        assert_eq!(blind.prolong(ms(16), ms(20)), ms(20));
     }
 
     proptest! {
