@@ -1,7 +1,7 @@
 //! `vigil alerts`: the alerts of the running agent.
 
+use super::table::{WallClock, is_open, plain, table, text, width, words};
 use super::{Failure, ask::Whom};
-use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::Value;
 use std::io::Write;
 
@@ -33,25 +33,54 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         writeln!(out, "no alerts")?;
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
-    table.set_header(["detected", "severity", "rule", "subject", "status", "what"]);
-    for alert in shown {
-        let text = |key: &str| alert.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
-        let status = if alert.get("cleared_at").is_some_and(Value::is_string) { ", cleared" } else { "" };
-        table.add_row([
-            text("detected_at"),
-            text("severity"),
-            text("rule"),
-            text("subject"),
-            format!("{}{status}", text("status")),
-            text("summary"),
-        ]);
-    }
-    Ok(writeln!(out, "{table}")?)
+    let (_, status): (_, Value) = args.whom.ask("/api/status")?;
+    Ok(write!(out, "{}", listed(&shown, WallClock::of(&status), width()))?)
 }
 
-fn is_open(alert: &Value) -> bool {
-    let status = alert.get("status").and_then(Value::as_str);
-    alert.get("cleared_at").is_some_and(Value::is_null) && matches!(status, Some("DETECTED" | "VERIFYING"))
+fn listed(alerts: &[&Value], clock: WallClock, width: u16) -> String {
+    let mut shown = table(&["detected", "severity", "what", "rule", "state"], width);
+    for alert in alerts {
+        shown.add_row([
+            clock.at(alert, "/detected_at"),
+            plain(alert, "/severity"),
+            plain(alert, "/summary"),
+            words(alert, "/rule"),
+            state(alert, clock),
+        ]);
+    }
+    text(&shown)
+}
+
+fn state(alert: &Value, clock: WallClock) -> String {
+    let mut state = words(alert, "/status");
+    if alert.get("escalated") == Some(&Value::Bool(true)) {
+        state.push_str(", escalated");
+    }
+    if alert.get("cleared_at").is_some_and(Value::is_string) {
+        state = format!("{state}, cleared {}", clock.at(alert, "/cleared_at"));
+    }
+    state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_long_summary_fits_a_hundred_columns() {
+        let clock = WallClock::of(&json!({"timezone": "Asia/Kolkata", "now": "2026-03-10T21:00:00.000Z"}));
+        let alert = json!({
+            "detected_at": "2026-03-10T17:50:00.000Z", "severity": "CRITICAL", "rule": "attendance_impossible_shift",
+            "status": "DETECTED", "escalated": true, "cleared_at": "2026-03-10T18:20:00.000Z",
+            "summary": "Guard G-3: the handset has not moved and nothing was done in 120 min up to 23:20; last sign \
+                        of life 124 min ago (phone)",
+        });
+        let shown = listed(&[&alert], clock, 100);
+        assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
+        let joined = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["23:20 CRITICAL", "cleared", "23:50", "escalated"] {
+            assert!(joined.contains(part), "{part}:\n{shown}");
+        }
+    }
 }

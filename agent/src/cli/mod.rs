@@ -10,6 +10,7 @@ mod replay;
 mod run;
 mod simulate;
 mod status;
+mod table;
 
 use clap::{Parser, Subcommand};
 use std::fmt;

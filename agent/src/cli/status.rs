@@ -1,9 +1,12 @@
 //! `vigil status`: what the running agent sees.
 
+use super::table::{WallClock, is_open, plain, rows, table, text, width, words};
 use super::{Failure, ask::Whom};
-use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::Value;
-use std::io::{StdoutLock, Write};
+use std::io::Write;
+
+/// More are in `vigil alerts` and on the page.
+const RUNS_SHOWN: usize = 20;
 
 /// `vigil status`
 #[derive(Debug, clap::Args)]
@@ -18,120 +21,243 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let path = if args.refused { "/api/refused" } else { "/api/status" };
-    let (text, value): (String, Value) = args.whom.ask(path)?;
-    let mut out = std::io::stdout().lock();
-    if args.whom.json {
-        writeln!(out, "{text}")?;
+    let (answer, value): (String, Value) = args.whom.ask(path)?;
+    let shown = if args.whom.json {
+        format!("{answer}\n")
     } else if args.refused {
-        print_refused(&mut out, &value)?;
+        let (_, status): (_, Value) = args.whom.ask("/api/status")?;
+        refused(&value, WallClock::of(&status), width())
     } else {
-        print_status(&mut out, &value)?;
-    }
-    Ok(())
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
-    table
+        status(&value, width())
+    };
+    Ok(write!(std::io::stdout().lock(), "{shown}")?)
 }
 
 fn entries<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The value of `key` as a person reads it.
-fn plain(value: &Value, key: &str) -> String {
-    match value.pointer(key) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    }
-}
-
-fn print_refused(out: &mut StdoutLock<'_>, refused: &Value) -> std::io::Result<()> {
-    let list = refused.as_array().map(Vec::as_slice).unwrap_or_default();
+fn refused(list: &Value, clock: WallClock, width: u16) -> String {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
     if list.is_empty() {
-        return writeln!(out, "nothing was refused");
+        return "nothing was refused\n".to_owned();
     }
-    let mut shown = table(&["received", "reason", "topic", "what is wrong", "begins with"]);
+    let mut shown = table(&["received", "reason", "topic", "what is wrong", "begins with"], width);
     for r in list {
-        shown.add_row(["/received_at", "/reason", "/topic", "/detail", "/head"].map(|key| plain(r, key)));
+        let at = clock.at(r, "/received_at");
+        shown.add_row([at, words(r, "/reason"), plain(r, "/topic"), plain(r, "/detail"), plain(r, "/head")]);
     }
-    writeln!(out, "{shown}")
+    text(&shown)
 }
 
-fn print_status(out: &mut StdoutLock<'_>, s: &Value) -> std::io::Result<()> {
-    writeln!(out, "{} · gateway {} · {}", plain(s, "/name"), plain(s, "/gateway"), plain(s, "/now"))?;
-    let uplink = match s.pointer("/uplink/reachable") {
-        _ if s.get("uplink").is_none_or(Value::is_null) => "not configured",
-        _ if s.pointer("/uplink/unauthorized") == Some(&Value::Bool(true)) => "credential refused",
-        Some(Value::Bool(true)) => "reached",
-        Some(Value::Bool(false)) => "not reached",
-        _ => "not tried yet",
+/// Everything, as wide as `width`.
+fn status(s: &Value, width: u16) -> String {
+    let clock = WallClock::of(s);
+    let tables = [guards(s, clock, width), runs(s, clock, width), devices(s, clock, width)];
+    format!("{}\n{}", summary(s, clock, width), tables.join("\n"))
+}
+
+fn summary(s: &Value, clock: WallClock, width: u16) -> String {
+    let open: Vec<&Value> = entries(s, "alerts").iter().filter(|a| is_open(a)).collect();
+    let critical = open.iter().filter(|a| plain(a, "/severity") == "CRITICAL").count();
+    let alerts = match (open.len(), critical) {
+        (0, _) => "none open".to_owned(),
+        (n, c) => format!("{n} open, {c} of them CRITICAL; `vigil alerts --open` lists them"),
     };
-    writeln!(out, "messages: {} at {}", plain(s, "/source/mode"), plain(s, "/source/address"))?;
-    let waiting = ["critical", "alerts", "tours", "reports", "health"]
-        .map(|lane| format!("{lane} {}", plain(s, &format!("/outbox/{lane}"))));
-    writeln!(out, "NOC: {uplink}; waiting: {}; rejected {}", waiting.join(", "), plain(s, "/outbox/dead"))?;
-    writeln!(out, "stored: {}; refused: {}\n", counts(s, "outcomes"), counts(s, "refused"))?;
-    print_guards(out, s)?;
-    print_runs(out, s)?;
-    print_devices(out, s)
+    let connected = s.pointer("/source/connected") == Some(&Value::Bool(true));
+    let coming = if connected { "coming in" } else { "cut off" };
+    let mut shown = rows(width);
+    for (name, what) in [
+        ("site time", format!("{} {}", clock.at(s, "/now"), clock.zone)),
+        ("alerts", alerts),
+        (
+            "messages",
+            format!("{coming}, {} broker at {}", plain(s, "/source/mode"), plain(s, "/source/address")),
+        ),
+        ("NOC", uplink(s, clock)),
+        ("waiting", waiting(s)),
+        ("stored", counts(s, "outcomes")),
+        ("refused", counts(s, "refused")),
+    ] {
+        shown.add_row([name, &what]);
+    }
+    let [site, gateway, version] = ["/name", "/gateway", "/version"].map(|key| plain(s, key));
+    format!("  {site} · gateway {gateway} · Vigil {version}\n{}", text(&shown))
+}
+
+fn uplink(s: &Value, clock: WallClock) -> String {
+    let failed = || {
+        let next = clock.at(s, "/uplink/next_attempt_at");
+        format!(
+            "{} failed in a row, next try {next}: {}",
+            plain(s, "/uplink/attempts"),
+            plain(s, "/uplink/last_error")
+        )
+    };
+    match s.pointer("/uplink/reachable") {
+        _ if s.get("uplink").is_none_or(Value::is_null) => "not configured".to_owned(),
+        _ if s.pointer("/uplink/unauthorized") == Some(&Value::Bool(true)) => {
+            format!("credential refused; {}", failed())
+        }
+        Some(Value::Bool(true)) => {
+            let last = clock.at(s, "/uplink/last_success_at");
+            format!("reached, last at {last}; {} events delivered", plain(s, "/uplink/delivered"))
+        }
+        Some(Value::Bool(false)) => format!("not reached; {}", failed()),
+        _ => "not tried yet".to_owned(),
+    }
+}
+
+fn waiting(s: &Value) -> String {
+    let depth = |lane: &str| s.pointer(&format!("/outbox/{lane}")).and_then(Value::as_u64).unwrap_or(0);
+    let lanes = ["critical", "alerts", "tours", "reports", "health"];
+    let filled: Vec<String> =
+        lanes.iter().filter(|l| depth(l) > 0).map(|l| format!("{l} {}", depth(l))).collect();
+    let waiting = if filled.is_empty() { "nothing".to_owned() } else { filled.join(", ") };
+    match depth("dead") {
+        0 => waiting,
+        dead => format!("{waiting}; {dead} rejected by the NOC"),
+    }
 }
 
 fn counts(s: &Value, key: &str) -> String {
     let counts = s.get(key).and_then(Value::as_object);
-    let texts: Vec<String> = counts.into_iter().flatten().map(|(name, n)| format!("{name} {n}")).collect();
+    let counts = counts.into_iter().flatten();
+    let texts: Vec<String> = counts.map(|(name, n)| format!("{} {n}", name.replace('_', " "))).collect();
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
-fn print_guards(out: &mut StdoutLock<'_>, s: &Value) -> std::io::Result<()> {
-    let mut shown =
-        table(&["guard", "is", "phone", "movement", "tasks", "tours", "score", "last sign of life"]);
+fn guards(s: &Value, clock: WallClock, width: u16) -> String {
+    let header = ["guard", "is", "phone", "movement", "tasks", "tours", "inactivity", "last sign of life"];
+    let mut shown = table(&header, width);
     for g in entries(s, "guards") {
-        let signal = |name: &str| plain(g, &format!("/window/signals/{name}/state"));
-        let last = format!("{} {}", plain(g, "/last_activity"), plain(g, "/last_activity_at"));
-        shown.add_row([
-            plain(g, "/name"),
-            plain(g, "/presence"),
-            signal("phone"),
-            signal("movement"),
-            signal("tasks"),
-            signal("tours"),
-            plain(g, "/window/score"),
-            last,
-        ]);
+        let signal = |name: &str| signal(g, name);
+        let sign = match clock.at(g, "/last_activity_at").as_str() {
+            "-" => "-".to_owned(),
+            at => format!("{at} {}", plain(g, "/last_activity")),
+        };
+        let inactive = g.get("alert").is_some_and(Value::is_string);
+        let is = if inactive { "INACTIVE".to_owned() } else { words(g, "/presence") };
+        let [phone, movement, tasks, tours] = ["phone", "movement", "tasks", "tours"].map(signal);
+        shown.add_row([plain(g, "/name"), is, phone, movement, tasks, tours, score(g), sign]);
     }
-    writeln!(out, "{shown}")
+    text(&shown)
 }
 
-fn print_runs(out: &mut StdoutLock<'_>, s: &Value) -> std::io::Result<()> {
+fn signal(guard: &Value, name: &str) -> String {
+    match plain(guard, &format!("/window/signals/{name}/state")).as_str() {
+        "ACTIVE" => "active".to_owned(),
+        "INACTIVE" => "NONE".to_owned(),
+        "UNOBSERVED" => "unknown".to_owned(),
+        other => other.to_lowercase(),
+    }
+}
+
+/// The score as a share, as people speak of it.
+fn score(guard: &Value) -> String {
+    let score = guard.pointer("/window/score").and_then(Value::as_u64);
+    score.map_or_else(|| "-".to_owned(), |s| format!("{}.{:02}", s / 1000, s % 1000 / 10))
+}
+
+fn runs(s: &Value, clock: WallClock, width: u16) -> String {
     let runs = entries(s, "runs");
     if runs.is_empty() {
-        return writeln!(out, "no run is under way");
+        return "no tour is under way, and none was in the last hours\n".to_owned();
     }
-    let mut shown = table(&["tour", "scheduled", "start by", "status", "scanned %", "guard"]);
-    for r in runs.iter().take(20) {
-        let keys = ["/name", "/scheduled_at", "/start_by", "/status", "/coverage", "/guard"];
-        shown.add_row(keys.map(|key| plain(r, key)));
+    let mut shown = table(&["tour", "due", "start by", "scanned", "guard", "state"], width);
+    for r in runs.iter().take(RUNS_SHOWN) {
+        let (due, start_by) = (clock.at(r, "/scheduled_at"), clock.at(r, "/start_by"));
+        let scanned = format!("{} %", plain(r, "/coverage"));
+        shown.add_row([plain(r, "/name"), due, start_by, scanned, plain(r, "/guard"), words(r, "/status")]);
     }
-    writeln!(out, "{shown}")
+    text(&shown)
 }
 
-fn print_devices(out: &mut StdoutLock<'_>, s: &Value) -> std::io::Result<()> {
-    let mut shown = table(&["device", "kind", "guard", "last heard", "battery", "silent", "offline"]);
+fn devices(s: &Value, clock: WallClock, width: u16) -> String {
+    let mut shown = table(&["device", "kind", "guard", "last heard", "battery", "state"], width);
     for d in entries(s, "devices") {
         let battery = d.get("battery_permille").and_then(Value::as_u64);
         shown.add_row([
             plain(d, "/id"),
-            plain(d, "/kind"),
+            words(d, "/kind"),
             plain(d, "/guard"),
-            plain(d, "/last_received_at"),
+            clock.at(d, "/last_received_at"),
             battery.map_or_else(|| "-".to_owned(), |b| format!("{} %", b / 10)),
-            plain(d, "/silent"),
-            plain(d, "/offline"),
+            device_state(d).to_owned(),
         ]);
     }
-    writeln!(out, "{shown}")
+    text(&shown)
+}
+
+fn device_state(device: &Value) -> &'static str {
+    let is = |key: &str| device.get(key) == Some(&Value::Bool(true));
+    match (is("silent"), is("offline"), device.get("last_received_at").is_some_and(Value::is_string)) {
+        (true, _, _) => "SILENT",
+        (_, true, _) => "OFFLINE",
+        (_, _, true) => "heard",
+        _ => "not heard yet",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn night() -> Value {
+        let signal = |state: &str| json!({"state": state, "count": 1, "weight": 500});
+        let signals = json!({"phone": signal("INACTIVE"), "movement": signal("ACTIVE"),
+                             "tasks": signal("UNOBSERVED"), "tours": signal("UNOBSERVED")});
+        json!({
+            "name": "Plant 7", "gateway": "gw-1", "version": "1.0.0", "timezone": "Asia/Kolkata",
+            "now": "2026-03-10T21:00:00.000Z",
+            "guards": [
+                {"name": "Asha", "presence": "on_duty", "alert": "a-1", "window": {"score": 1000, "signals": signals},
+                 "last_activity": "phone", "last_activity_at": "2026-03-10T15:45:00.000Z"},
+                {"name": "Ravi", "presence": "off_duty", "alert": null, "window": null,
+                 "last_activity": null, "last_activity_at": null},
+            ],
+            "runs": [{"name": "A perimeter with a name that is as long as names of perimeters ever become, and longer",
+                      "scheduled_at": "2026-03-10T15:45:00.000Z", "start_by": "2026-03-10T16:15:00.000Z",
+                      "status": "IN_PROGRESS", "guard": "G-1", "coverage": 50}],
+            "devices": [{"id": "hs-1", "kind": "handset", "guard": "G-1", "battery_permille": 795, "silent": true,
+                         "offline": true, "last_received_at": "2026-03-10T15:54:00.000Z"}],
+            "alerts": [{"severity": "CRITICAL", "status": "DETECTED", "cleared_at": null}],
+            "source": {"mode": "embedded", "address": "127.0.0.1:1883", "connected": true},
+            "uplink": {"reachable": false, "attempts": 3, "last_error": "connection refused ".repeat(9), "unauthorized": false,
+                       "next_attempt_at": "2026-03-10T21:05:00.000Z"},
+            "outbox": {"critical": 1, "alerts": 0, "tours": 0, "reports": 0, "health": 1, "dead": 2},
+            "outcomes": {"applied": 12}, "refused": {},
+        })
+    }
+
+    #[test]
+    fn a_night_fits_a_hundred_columns_in_the_site_s_time() {
+        let shown = status(&night(), 100);
+        assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
+        let joined = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "site time 02:30 Asia/Kolkata",
+            "1 open, 1 of them CRITICAL",
+            "not reached; 3 failed in a row, next try 02:35: connection refused",
+            "waiting critical 1, health 1; 2 rejected by the NOC",
+            "stored applied 12 refused none",
+            "Asha INACTIVE NONE active unknown unknown 1.00 21:15 phone",
+            "Ravi off duty - - - - - -",
+            "21:15 21:45 50 % G-1 in progress",
+            "hs-1 handset G-1 21:24 79 % SILENT",
+        ] {
+            assert!(joined.contains(part), "{part}:\n{shown}");
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_listed_in_the_site_s_time() {
+        let clock = WallClock::of(&night());
+        assert_eq!(refused(&json!([]), clock, 100), "nothing was refused\n");
+        let input = json!({"received_at": "2026-03-10T20:00:00.000Z", "reason": "not_json", "topic": "vigil/v1/p/d/k",
+                           "detail": "expected a value ".repeat(9), "head": "x".repeat(200)});
+        let shown = refused(&json!([input]), clock, 100);
+        assert!(shown.contains("01:30") && shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
+    }
 }
