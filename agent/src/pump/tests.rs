@@ -4,6 +4,7 @@ use super::*;
 use crate::sources::decode;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
+use vigil_core::alert::Alert;
 use vigil_core::observation::Observation;
 
 struct Recording {

@@ -1,0 +1,127 @@
+//! The way to ask the pump: questions go in by a bounded queue, and are answered between two batches.
+
+use crate::sources::decode::Refusal;
+use crate::store::{Announcement, DeadLetter, Marks};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use vigil_cloud_sync::wire::Event;
+use vigil_core::alert::Alert;
+use vigil_core::rules::tours::RunRecord;
+use vigil_core::site::Site;
+use vigil_core::view::View;
+
+/// The agent is stopping: the pump answers no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is stopping")]
+pub struct Stopping;
+
+/// A question, with where its answer goes.
+#[derive(Debug)]
+pub(super) enum Request {
+    NextEvents(usize, oneshot::Sender<Vec<Event>>),
+    Settle(Vec<u64>, Vec<(u64, String)>, oneshot::Sender<()>),
+    NextAnnouncements(usize, oneshot::Sender<Vec<(u64, Announcement)>>),
+    Announced(Vec<u64>, oneshot::Sender<()>),
+    View(oneshot::Sender<View>),
+    Alerts(oneshot::Sender<Vec<Alert>>),
+    Runs(oneshot::Sender<Vec<RunRecord>>),
+    Refused(oneshot::Sender<Vec<Refusal>>),
+    DeadLetters(oneshot::Sender<Vec<(u64, DeadLetter)>>),
+    Stock(oneshot::Sender<Stock>),
+    Site(Arc<Site>, oneshot::Sender<()>),
+    Health(String, oneshot::Sender<()>),
+}
+
+/// What the store holds, in numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stock {
+    /// The marks as of the last commit.
+    pub marks: Marks,
+    /// Events that wait for the NOC, by lane in order of urgency.
+    pub outbox: [usize; 5],
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Commits since the start.
+    pub commits: u64,
+}
+
+/// What others wait for: work for the uplink, announcements for the site, anything new for the pages.
+#[derive(Debug, Clone, Default)]
+pub struct Wakes {
+    /// The outbox has grown.
+    pub uplink: Arc<Notify>,
+    /// There is something to announce.
+    pub announcer: Arc<Notify>,
+}
+
+/// The way to ask the pump.
+#[derive(Debug, Clone)]
+pub struct PumpHandle {
+    requests: mpsc::Sender<Request>,
+    changes: watch::Receiver<u64>,
+}
+
+impl PumpHandle {
+    pub(super) fn new(requests: mpsc::Sender<Request>, changes: watch::Receiver<u64>) -> Self {
+        Self { requests, changes }
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// The most urgent events that wait for the NOC.
+    pub async fn next_events(&self, limit: usize) -> Result<Vec<Event>, Stopping> {
+        self.ask(|reply| Request::NextEvents(limit, reply)).await
+    }
+    /// Deletes what the NOC has, and lays aside what it rejected.
+    pub async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Settle(stored, dead, reply)).await
+    }
+    /// Announcements that the broker has not taken yet.
+    pub async fn next_announcements(&self, limit: usize) -> Result<Vec<(u64, Announcement)>, Stopping> {
+        self.ask(|reply| Request::NextAnnouncements(limit, reply)).await
+    }
+    /// The broker has them.
+    pub async fn announced(&self, numbers: Vec<u64>) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Announced(numbers, reply)).await
+    }
+    /// Everything that is going on.
+    pub async fn view(&self) -> Result<View, Stopping> {
+        self.ask(Request::View).await
+    }
+    /// Every stored alert, newest first.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, Stopping> {
+        self.ask(Request::Alerts).await
+    }
+    /// Every closed run, newest first.
+    pub async fn runs(&self) -> Result<Vec<RunRecord>, Stopping> {
+        self.ask(Request::Runs).await
+    }
+    /// The refused inputs that are kept, newest first.
+    pub async fn refused(&self) -> Result<Vec<Refusal>, Stopping> {
+        self.ask(Request::Refused).await
+    }
+    /// The dead letters that are kept, newest first.
+    pub async fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, Stopping> {
+        self.ask(Request::DeadLetters).await
+    }
+    /// What the store holds, in numbers.
+    pub async fn stock(&self) -> Result<Stock, Stopping> {
+        self.ask(Request::Stock).await
+    }
+    /// From now on, this site file counts.
+    pub async fn site(&self, site: Arc<Site>) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Site(site, reply)).await
+    }
+    /// A health report for the NOC, unless one still waits.
+    pub async fn health(&self, data: String) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Health(data, reply)).await
+    }
+    /// A number that rises with every commit.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+}
