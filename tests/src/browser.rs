@@ -177,7 +177,8 @@ impl Browser {
 
     /// By how many pixels the page is wider than its window.
     pub fn overflow(&self) -> i64 {
-        let wider = self.run("return document.documentElement.scrollWidth - window.innerWidth;");
+        let wider =
+            self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth;");
         wider.as_i64().expect("a number of pixels")
     }
 
