@@ -3,7 +3,7 @@
 use vigil_core::alert::{Rule, Status};
 use vigil_core::engine::Outcome;
 use vigil_core::id::Tag;
-use vigil_core::observation::{Attendance, AttendanceAction, Heartbeat, Kind, Observation, Scan};
+use vigil_core::observation::{Attendance, AttendanceAction, Heartbeat, Kind, Observation, Scan, TaskState};
 use vigil_core::policy::DutyMode;
 use vigil_core::site::{Shift, ShiftHours, Site};
 use vigil_core::time::{Days, LocalTime, Span, Timestamp};
@@ -301,5 +301,76 @@ mod shared_handset {
         }
         night.until(at("23:10"));
         assert_eq!(night.alerts_of(Rule::Inactivity).len(), 1);
+    }
+}
+
+mod growth {
+    use super::*;
+
+    /// Everything that can happen in a night happens in every night: one tour half done, one missed, one asleep, one
+    /// handset that dies, a guard who does not come.
+    fn a_bad_night(night: &mut Night, shift_by: Span) {
+        let on = |clock: &str| at(clock) + shift_by;
+        night.check_in(on("20:00"), "G-7");
+        night.walks(on("20:01"), on("20:40"), "G-7");
+        night.scan(on("20:10"), "G-7", "cp-0");
+        night.task(on("20:20"), "G-7", &format!("T-{}", shift_by.millis()), TaskState::Completed);
+        night.lies_still(on("20:40"), on("23:30"), "G-7");
+        night.observe(on("23:40"), "hs-7", Kind::Status { online: false });
+        night.observe(on("05:00"), "hs-7", Kind::Sos(None));
+        night.attendance(on("05:10"), "G-7", AttendanceAction::BreakStart);
+        night.check_out(on("06:00"), "G-7");
+    }
+
+    #[test]
+    fn a_season_of_bad_nights_is_not_carried_along() {
+        let mut night = Night::on_plant_7(|s| {
+            s.shifts.push(night_shift("G-8"));
+            s.tours.push(tour("half", &["20:00"], mins(40)));
+            s.tours.push(tour("missed", &["02:00"], mins(40)));
+        });
+        let mut sizes = vec![];
+        for day in 0..120 {
+            a_bad_night(&mut night, Span::from_hours(24 * day));
+            sizes.push(night.engine.snapshot().unwrap().len());
+        }
+        assert!(
+            sizes[119] < sizes[9] * 11 / 10,
+            "{} bytes after 10 nights, {} after 120",
+            sizes[9],
+            sizes[119]
+        );
+    }
+
+    #[test]
+    fn a_handset_that_chatters_all_night_costs_one_entry_a_second() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        let before = night.engine.snapshot().unwrap().len();
+        for n in 0..20_000 {
+            let now = at("20:01") + Span::from_millis(n * 5);
+            let touched = Heartbeat { interactions: 1, steps: 1, ..Heartbeat::default() };
+            night.observe(now, "hs-7", Kind::Heartbeat(touched));
+            night.observe(now, "hs-7", Night::fix(now, 1.0, 1.0));
+        }
+        let kept = night.engine.snapshot().unwrap().len() - before;
+        assert!(kept < 40_000, "{kept} bytes for a hundred seconds");
+    }
+
+    #[test]
+    fn a_guard_who_left_the_roster_is_evaluated_no_more_and_then_forgotten() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        night.lies_still(at("20:01"), at("22:03"), "G-7");
+        let mut parts = plant_7();
+        parts.guards.remove(0);
+        parts.devices.remove(0);
+        night.reload(parts, at("22:03"));
+        night.until(at("23:00"));
+        assert_eq!(night.the_alert(Rule::Inactivity).cleared_at, Some(at("22:03")));
+        let before = night.engine.snapshot().unwrap().len();
+        night.until(at("23:00") + Span::from_hours(96));
+        let after = night.engine.snapshot().unwrap().len();
+        assert!(after * 4 < before, "{before} bytes, and {after} four days later");
     }
 }
