@@ -59,8 +59,12 @@ impl AlertBook {
         &self.muted
     }
 
-    /// Forgets alerts that nothing can change any more: over, or past late evidence.
+    /// Forgets alerts that nothing can change any more: over, or past late evidence. A run comes once, and no scan
+    /// reaches it after that time; a guard and a device may still come back.
     pub(crate) fn forget_before(&mut self, instant: Timestamp) {
+        let alerts = &self.alerts;
+        let over = |id: &AlertId| alerts.get(id).is_none_or(|a| a.updated_at < instant);
+        self.current.retain(|(_, subject), id| !(matches!(subject, Subject::Run(..)) && over(id)));
         let current: std::collections::BTreeSet<AlertId> = self.current.values().copied().collect();
         self.alerts.retain(|id, a| a.updated_at >= instant || current.contains(id));
     }
@@ -120,12 +124,15 @@ impl Engine {
         }
     }
 
-    /// The episode is over; the status stays with the operator.
+    /// The episode is over; the status stays with the operator. What is told later may have cleared it earlier.
     pub(crate) fn clear(&mut self, id: AlertId, cleared_at: Timestamp, now: Timestamp) {
         self.revise(id, now, |alert| {
-            let open = alert.cleared_at.is_none();
-            alert.cleared_at = alert.cleared_at.or(Some(cleared_at));
-            open
+            let withdrawn = alert.status == Status::FalsePositive;
+            let earlier = !withdrawn && alert.cleared_at.is_none_or(|before| cleared_at < before);
+            if earlier {
+                alert.cleared_at = Some(cleared_at);
+            }
+            earlier
         });
     }
 

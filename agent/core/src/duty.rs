@@ -45,6 +45,11 @@ impl Duty {
         self.actions.forget_before(instant - policy.max_duty);
     }
 
+    /// Whether no action is known.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+
     /// The shape of the guard's time.
     pub fn shape(&self, policy: &AttendancePolicy, roster: &[Occurrence], guard: &GuardId) -> Shape {
         let mut shape = match policy.mode {

@@ -180,6 +180,7 @@ impl Engine {
         self.fire_due(now);
         self.state.now = self.state.now.max(now);
         self.site = site;
+        self.end_episodes_of_strangers();
         self.state.runs.forget_unstarted(self.state.now);
         self.state.roster.forget_after(self.state.now);
         self.state.planned_until = self.state.now;
@@ -188,6 +189,14 @@ impl Engine {
         self.derive();
         self.on_plan();
         Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// Guards who left the site file are no longer evaluated; nothing else would end what was going on.
+    fn end_episodes_of_strangers(&mut self) {
+        let (site, now) = (Arc::clone(&self.site), self.state.now);
+        let gone = self.state.guards.keys().filter(|g| site.guard(g).is_none()).cloned();
+        let gone: Vec<GuardId> = gone.collect();
+        gone.iter().for_each(|guard| self.end_episode(guard, now, now));
     }
 
     /// An evaluation that is not judged yet stays due; with another cycle, the first multiple of it from there on.
@@ -361,6 +370,11 @@ impl Engine {
                 watch.forget_before(keep_from, horizon);
             }
         }
+        let site = &self.site;
+        self.state.guards.retain(|guard, watch| site.guard(guard).is_some() || !watch.is_over());
+        self.shapes.retain(|guard, _| self.state.guards.contains_key(guard));
+        let known = |device: &DeviceId| site.device(device.as_str()).is_some();
+        self.state.devices.retain(|d, i| known(d) || i.last_received_at.is_some_and(|t| t >= horizon));
         let heard_from = self.state.now - Span::from_hours(26);
         self.state.devices.values_mut().for_each(|d| d.forget_before(heard_from, horizon));
     }

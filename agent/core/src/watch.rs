@@ -35,6 +35,11 @@ pub(crate) struct Raised {
 }
 
 impl Watch {
+    /// Whether nothing is left that could still matter.
+    pub(crate) fn is_over(&self) -> bool {
+        self.duty.is_empty() && self.raised.is_empty() && self.episode.is_none()
+    }
+
     /// Forgets the trail before `trail_from`, and alerts whose window ended before `horizon`.
     pub(crate) fn forget_before(&mut self, trail_from: Timestamp, horizon: Timestamp) {
         self.raised.retain(|r| r.to >= horizon);
@@ -59,6 +64,11 @@ impl Engine {
     /// Whether a guard is on duty at an instant, breaks included.
     pub(crate) fn on_duty(&self, guard: &GuardId, at: Timestamp) -> bool {
         self.shapes.get(guard).is_some_and(|s| s.on_duty.contains(at))
+    }
+
+    /// The last end of a duty of the guard that is not after `at`.
+    pub(crate) fn left_duty_at(&self, guard: &GuardId, at: Timestamp) -> Option<Timestamp> {
+        self.shapes.get(guard)?.on_duty.iter().map(|(_, to)| to).rfind(|to| *to <= at)
     }
 
     /// Everyone on duty at an instant.

@@ -173,8 +173,9 @@ impl Engine {
         let episode = self.state.guards.get(guard).and_then(|w| w.episode);
         let since = episode.and_then(|id| self.state.book.get(id)).map(|a| a.detected_at);
         // One who had left before it began was never asleep: that is late evidence, and withdraws it.
-        if !self.on_duty(guard, at) && since.is_none_or(|since| at >= since) {
-            self.end_episode(guard, at, self.state.now);
+        let left_at = self.left_duty_at(guard, at).filter(|_| !self.on_duty(guard, at));
+        if let Some(left_at) = left_at.filter(|left| since.is_none_or(|since| *left >= since)) {
+            self.end_episode(guard, left_at, self.state.now);
         }
     }
 

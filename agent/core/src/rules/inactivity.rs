@@ -43,7 +43,7 @@ impl Engine {
         let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
         for guard in &guards {
             self.end_episode_off_duty(guard, at);
-            if monitored && self.works(guard, at) {
+            if monitored && self.works(guard, at) && self.site.guard(guard).is_some() {
                 self.judge(guard, at);
             }
         }
@@ -121,13 +121,13 @@ impl Engine {
         )
     }
 
+    /// Leaving duty ends the episode, also for a moment since the last evaluation, and in whatever order it was told.
     fn end_episode_off_duty(&mut self, guard: &GuardId, at: Timestamp) {
-        if self.on_duty(guard, at) {
+        let since = at - self.site.policy.inactivity.cycle;
+        if self.shapes.get(guard).is_some_and(|s| s.on_duty.covers(since, at.just_after())) {
             return;
         }
-        let ended =
-            self.shapes.get(guard).and_then(|s| s.on_duty.iter().map(|(_, to)| to).rfind(|to| *to <= at));
-        self.end_episode(guard, ended.unwrap_or(at), at);
+        self.end_episode(guard, self.left_duty_at(guard, at).unwrap_or(at), at);
     }
 
     /// Leaving duty ends the episode.

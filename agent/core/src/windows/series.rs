@@ -1,7 +1,10 @@
 //! Things that happened, in order of event time.
 
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
+
+/// Windows, buckets and slots begin on whole seconds: what is folded within one crosses no boundary.
+const SECOND: Span = Span::from_secs(1);
 
 /// Entries in order of their instant, whatever the order of their arrival; of one instant, in their own order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,20 @@ impl<T> Series<T> {
         let in_order = self.0.last().is_none_or(|last| key(last).is_le());
         let place = if in_order { self.0.len() } else { self.0.partition_point(|e| key(e).is_le()) };
         self.0.insert(place, (at, entry));
+    }
+
+    /// Adds an entry, or folds it into one of the same second: what a device repeats within a second is one thing, and
+    /// no device can make more of a night than its seconds. `fold` must not care for order, and the later instant stays.
+    pub fn fold_in(&mut self, at: Timestamp, entry: T, fold: impl Fn(&mut T, T)) {
+        let second = at.floor_to(SECOND);
+        let place = self.0.partition_point(|(t, _)| *t < second);
+        match self.0.get_mut(place) {
+            Some((known, value)) if known.floor_to(SECOND) == second => {
+                *known = at.max(*known);
+                fold(value, entry);
+            }
+            Some(_) | None => self.0.insert(place, (at, entry)),
+        }
     }
 
     /// The entries with `from <= instant < to`.

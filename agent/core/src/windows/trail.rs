@@ -20,13 +20,15 @@ pub struct TrailFix {
 }
 
 impl TrailFix {
+    /// The better of two fixes of one second is the greater.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
-        // The best fix of an instant comes last, because of equals the estimator takes the latest.
+        let speed = |f: &Self| f.speed_mps.unwrap_or(-1.0);
         other
             .accuracy_m
             .total_cmp(&self.accuracy_m)
             .then(self.lat.total_cmp(&other.lat))
             .then(self.lon.total_cmp(&other.lon))
+            .then(speed(self).total_cmp(&speed(other)))
     }
 }
 
@@ -71,22 +73,26 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Adds a fix.
+    /// Adds a fix: the best of its second stays.
     pub fn add_fix(&mut self, at: Timestamp, fix: TrailFix) {
-        self.fixes.insert_by(at, fix, TrailFix::order);
+        self.fixes.fold_in(at, fix, |known, new| {
+            if known.order(&new).is_lt() {
+                *known = new;
+            }
+        });
     }
 
     /// Adds `count` phone events.
     pub fn add_phone(&mut self, at: Timestamp, count: u32) {
         if count > 0 {
-            self.phone.insert_by(at, count, u32::cmp);
+            self.phone.fold_in(at, count, |known, new| *known = known.saturating_add(new));
         }
     }
 
     /// Adds `count` steps.
     pub fn add_steps(&mut self, at: Timestamp, count: u32) {
         if count > 0 {
-            self.steps.insert_by(at, count, u32::cmp);
+            self.steps.fold_in(at, count, |known, new| *known = known.saturating_add(new));
         }
     }
 
