@@ -253,7 +253,7 @@ mod blindness {
         assert!(night.alerts_of(Rule::GuardAbsent).is_empty());
         // The whole grace, less the two minutes that the agent could hear before the shift.
         night.until(at("20:36"));
-        assert_eq!(night.the_alert(Rule::GuardAbsent).detected_at, at("20:35").just_after());
+        assert_eq!(night.the_alert(Rule::GuardAbsent).detected_at, at("20:15").just_after());
     }
 
     #[test]

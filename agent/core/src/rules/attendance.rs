@@ -64,7 +64,7 @@ impl Engine {
     }
 
     fn arm_shift(&mut self, o: &Occurrence) {
-        let judged_at = self.absent_at(o) + self.settle();
+        let judged_at = self.absence_known_at(o) + self.settle();
         let checked_in = self.site.policy.attendance.mode == DutyMode::CheckIn;
         let judged = self.state.roster.judged.contains(&(o.starts_at, o.shift.clone()));
         let fresh = !judged && judged_at >= self.state.began;
@@ -73,10 +73,14 @@ impl Engine {
         }
     }
 
-    /// The end of the grace; a check-in that the agent could not hear may have been one.
+    /// The end of the grace: the instant of the alert, whenever it is judged, so that a restart changes no id.
     fn absent_at(&self, o: &Occurrence) -> Timestamp {
-        let over_at = (o.starts_at + self.site.policy.attendance.check_in_grace).just_after();
-        self.state.blind.prolong(o.starts_at, over_at)
+        (o.starts_at + self.site.policy.attendance.check_in_grace).just_after()
+    }
+
+    /// When the absence is known: a check-in that the agent could not hear may have been one.
+    fn absence_known_at(&self, o: &Occurrence) -> Timestamp {
+        self.state.blind.prolong(o.starts_at, self.absent_at(o))
     }
 
     /// The grace of a shift is over.
@@ -84,14 +88,14 @@ impl Engine {
         let found =
             self.state.roster.occurrences.iter().find(|o| o.starts_at == starts_at && o.shift == *shift);
         let Some(o) = found.cloned() else { return };
-        let absent_at = self.absent_at(&o);
-        if absent_at + self.settle() > self.state.now {
+        let (absent_at, known_at) = (self.absent_at(&o), self.absence_known_at(&o));
+        if known_at + self.settle() > self.state.now {
             return self.arm_shift(&o);
         }
         if !self.state.roster.judged.insert((starts_at, shift.clone())) {
             return;
         }
-        if !self.was_on_duty(&o.guard, o.starts_at, absent_at) {
+        if !self.was_on_duty(&o.guard, o.starts_at, known_at) {
             let name = self.site.guard(&o.guard).map_or(o.guard.as_str(), |g| g.name.as_str());
             let clock = o.starts_at.local_clock(self.site.timezone);
             let finding = Finding {
