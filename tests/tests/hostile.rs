@@ -399,7 +399,7 @@ mod order {
         match h.what {
             0 => lives(),
             1 => Kind::Heartbeat(Heartbeat { interactions: 2, steps: 16, ..Heartbeat::default() }),
-            2 => Night::fix(at("22:00"), 40.0 * f64::from(u8::try_from(h.nth).expect("a few")), 0.0),
+            2 => Night::fix(at("22:00"), [0.0, 40.0, 80.0, 120.0, 160.0, 200.0][h.nth], 0.0),
             3 => Night::tag_of(&format!("cp-{}", h.nth)),
             4 => attends(guard, AttendanceAction::CheckIn),
             5 => attends(guard, AttendanceAction::CheckOut),

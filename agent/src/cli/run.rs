@@ -4,6 +4,7 @@ use super::{Failure, logs};
 use crate::clock::Clock;
 use crate::run::{Agent, RunError, Switch};
 use crate::setup::setup;
+use crate::store::{DiskError, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,8 +50,11 @@ fn not_started(why: &RunError) -> Failure {
         RunError::Broker(_) | RunError::Page(_) => {
             "Is another agent or broker using the address? Choose another in agent.toml."
         }
-        RunError::Store(_) => {
+        RunError::Store(StoreError::Disk(DiskError::InUse(_))) => {
             "Is another agent running on this data_dir? It must be a folder that only this agent writes."
+        }
+        RunError::Store(_) => {
+            "data_dir must be a folder that this user may write to, on a disk with room; see [store] in agent.toml."
         }
         RunError::Uplink(_) => "Mend [uplink] in agent.toml; `vigil check` shows every problem at once.",
         RunError::Pump(_) | RunError::Ended(_) | RunError::Stuck | RunError::Thread(_) => {
