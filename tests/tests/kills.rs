@@ -131,16 +131,24 @@ impl Busy {
     }
 }
 
-/// When the shift of G-4 starts, and a second later that of G-5 and so on: when both agents are up, and killed.
-const FIRST_SHIFT: Span = Span::from_secs(4);
+/// When the first task is due: when both agents are up.
+const FIRST_DUE: Span = Span::from_secs(4);
+/// Tasks that fall due while the kills go on, and a little beyond.
+const TASKS: usize = 12;
 
-/// Six guards whose absence is found while the kills go on, and a button for every kill.
+/// Guards with handsets, a button for every kill, and tasks that nobody does.
 fn plant(began: Timestamp) -> Plant {
-    let absent =
-        |plant: Plant, n: i64| plant.shift(&format!("G-{n}"), began + FIRST_SHIFT + Span::from_secs(n - 4));
-    (4..=9).fold(Plant::default().guards(9).buttons(KILLS), absent).and(
-        "[policy]\nsettle = \"0s\"\n[policy.attendance]\ncheck_in_grace = \"1s\"\n[policy.tasks]\nauto_escalate = false",
-    )
+    let created_at = began - Span::from_mins(10);
+    let open = |plant: Plant, n: i64| {
+        let due_at = began + FIRST_DUE + Span::from_millis(400 * n);
+        plant.and(&format!(
+            "[[tasks]]\nid = \"T-{n}\"\npriority = \"LOW\"\ncreated_at = \"{created_at}\"\ndue_at = \"{due_at}\""
+        ))
+    };
+    (0..)
+        .take(TASKS)
+        .fold(Plant::default().guards(DEVICES).buttons(KILLS), open)
+        .and("[policy]\nsettle = \"0s\"")
 }
 
 /// What an alert is, but for what depends on when it was heard of.
@@ -182,7 +190,7 @@ fn twenty_kills_lose_nothing_that_was_acknowledged_and_double_no_alert() {
     let plant = plant(began);
     let steady = Agent::start("gw-steady", &plant, Source::Embedded, Some(&noc.uplink("gw-steady")));
     let mut killed = Agent::start("gw-killed", &plant, Source::Embedded, Some(&noc.uplink("gw-killed")));
-    assert!(now() < began + FIRST_SHIFT, "two agents did not start within {FIRST_SHIFT}");
+    assert!(now() < began + FIRST_DUE, "two agents did not start within {FIRST_DUE}");
     let (field, calm) = (Field::around(&killed), Field::around(&steady));
     let devices: Vec<_> = (1..=DEVICES).map(|n| Busy::start(format!("hs-{n}"), field.clone())).collect();
     let mut draw = Draw(SEED);
@@ -219,7 +227,7 @@ fn twenty_kills_lose_nothing_that_was_acknowledged_and_double_no_alert() {
     }
 
     killed.start_again();
-    let expected = KILLS + 6;
+    let expected = KILLS + TASKS;
     let (undisturbed, survived) =
         (arrived(&noc, "gw-steady", expected), arrived(&noc, "gw-killed", expected));
     let essences = |alerts: &[Value]| alerts.iter().map(essence).collect::<BTreeSet<_>>();
