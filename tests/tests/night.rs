@@ -222,6 +222,7 @@ fn four_ways_to_tell_a_night_bring_the_same_alerts_to_the_receiver() {
         let source = outside[i].as_ref().map_or(Source::Embedded, Source::External);
         Agent::start(gateways[i], &script.plant(), source, Some(&noc.uplink(gateways[i])))
     });
+    assert!(now() < script.begins + DEADLINES, "the agents did not start in time");
     // Nothing can be heard before it happens.
     until("the night begins", || now() > script.begins);
     let told: Vec<Vec<Value>> = std::thread::scope(|scope| {

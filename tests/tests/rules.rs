@@ -4,7 +4,7 @@ use vigil_core::alert::{Rule, Severity, Status};
 use vigil_core::engine::Outcome;
 use vigil_core::evidence::{Evidence, SignalState};
 use vigil_core::observation::{Attendance, AttendanceAction, Kind, TaskState};
-use vigil_core::policy::{DutyMode, Monitor};
+use vigil_core::policy::{DutyMode, Monitor, Settle};
 use vigil_core::rules::tours::RunStatus;
 use vigil_core::site::{Shift, ShiftHours};
 use vigil_core::time::{Days, LocalTime, Timestamp};
@@ -313,6 +313,18 @@ mod tasks {
     fn overdue(night: &Night) -> Vec<(Timestamp, Severity, bool)> {
         let revisions = night.revisions().into_iter().filter(|a| a.rule == Rule::TaskOverdue);
         revisions.map(|a| (a.updated_at, a.severity, a.escalated)).collect()
+    }
+
+    /// The agent notes that it is up again before it judges anything, and may die between the two.
+    #[test]
+    fn what_fell_due_in_a_power_cut_waits_to_be_judged_even_without_settling() {
+        let mut night = Night::on_plant_7(|s| with_policy(s, |p| p.settle = Settle(secs(0))));
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::Low);
+        night.until(at("21:59"));
+        night.power_cut(at("21:59:59"), at("22:00:02"));
+        assert_eq!(night.engine.on_deadline(at("22:00:02")).effects, Default::default());
+        night.until(at("22:00:03"));
+        assert_eq!(overdue(&night), [(at("22:00").just_after(), Severity::Low, false)]);
     }
 
     #[test]

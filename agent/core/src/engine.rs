@@ -169,7 +169,8 @@ impl Engine {
     pub fn on_restart(&mut self, down_from: Timestamp, up_at: Timestamp) -> Commit {
         if up_at > down_from {
             self.state.blind.add(down_from, up_at);
-            self.state.not_before = up_at + self.settle();
+            // Strictly after: at `up_at` itself nothing is judged yet, whatever `settle` is.
+            self.state.not_before = (up_at + self.settle()).just_after();
         }
         self.state.now = self.state.now.max(up_at);
         Commit { observation: None, effects: std::mem::take(&mut self.effects) }

@@ -1,6 +1,6 @@
 //! The daemon, as systemd would run it.
 
-use super::{Mosquitto, Plant, Process, binary, json, password};
+use super::{Mosquitto, PATIENCE, Plant, Process, binary, eventually, json, now, password};
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 use tempfile::TempDir;
+use vigil_core::time::Timestamp;
 
 /// Where an agent gets its messages.
 #[derive(Debug, Clone, Copy)]
@@ -117,9 +118,18 @@ impl Agent {
         self.folder.path().join("data").join("db")
     }
 
-    /// What it says of itself.
+    /// What it says of itself now; its page may show a status that is a moment old.
     pub fn status(&self) -> Value {
-        json(self.page(), "/api/status")
+        let asked_at = now();
+        eventually("the agent's status is taken anew", PATIENCE, || {
+            let status = json(self.page(), "/api/status");
+            let taken_at = status["now"].as_str().and_then(|at| Timestamp::parse(at).ok());
+            if taken_at.is_some_and(|at| at >= asked_at) {
+                Ok(status)
+            } else {
+                Err(format!("one of {taken_at:?}"))
+            }
+        })
     }
 
     /// What it says of one device.
