@@ -47,11 +47,15 @@ struct Used {
     y: f64,
     accuracy_m: f64,
     sigma: f64,
+    /// 1/sigma^2.
+    weight: f64,
 }
 
 impl Used {
-    fn distance(&self, other: &Self) -> f64 {
-        (self.x - other.x).hypot(self.y - other.y)
+    /// A plain root: unlike `hypot` it is one instruction, and the same to the last bit on every machine.
+    fn distance_to(&self, (x, y): (f64, f64)) -> f64 {
+        let (dx, dy) = (self.x - x, self.y - y);
+        (dx * dx + dy * dy).sqrt()
     }
 }
 
@@ -118,8 +122,9 @@ fn one_for_each_slot(fixes: &[(Timestamp, TrailFix)], from: Timestamp) -> Vec<Us
     let east = DEGREE_M * lat0.to_radians().cos();
     let used = |(_, at_ms, f): &(i64, i64, TrailFix)| {
         let accuracy_m = f64::from(f.accuracy_m);
+        let sigma = accuracy_m.max(MIN_SIGMA_M);
         let (x, y) = ((f.lon - lon0) * east, (f.lat - lat0) * DEGREE_M);
-        Used { at_ms: *at_ms, x, y, accuracy_m, sigma: accuracy_m.max(MIN_SIGMA_M) }
+        Used { at_ms: *at_ms, x, y, accuracy_m, sigma, weight: 1.0 / (sigma * sigma) }
     };
     best.iter().map(used).collect()
 }
@@ -136,25 +141,30 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Step 2: the geometric median with weights 1/sigma^2.
 fn centre(used: &[Used]) -> (f64, f64) {
-    let mean = |weights: &dyn Fn(&Used) -> f64| {
-        let sum = used.iter().fold((0.0, 0.0, 0.0), |(sx, sy, sw), u| {
-            let w = weights(u);
-            (sx + w * u.x, sy + w * u.y, sw + w)
-        });
-        if sum.2 > 0.0 { (sum.0 / sum.2, sum.1 / sum.2) } else { (0.0, 0.0) }
-    };
-    let precision = |u: &Used| 1.0 / (u.sigma * u.sigma);
-    let mut at = mean(&precision);
+    let mut at = mean(used, |u| u.weight);
     for _ in 0..WEISZFELD_STEPS {
-        at = mean(&|u: &Used| precision(u) / (u.x - at.0).hypot(u.y - at.1).max(1.0));
+        let next = mean(used, |u| u.weight / u.distance_to(at).max(1.0));
+        if next == at {
+            // Every further step would give the same.
+            break;
+        }
+        at = next;
     }
     at
 }
 
+fn mean(used: &[Used], weight: impl Fn(&Used) -> f64) -> (f64, f64) {
+    let sum = used.iter().fold((0.0, 0.0, 0.0), |(sx, sy, sw), u| {
+        let w = weight(u);
+        (sx + w * u.x, sy + w * u.y, sw + w)
+    });
+    if sum.2 > 0.0 { (sum.0 / sum.2, sum.1 / sum.2) } else { (0.0, 0.0) }
+}
+
 /// Steps 3 and 4: which fixes are away from the centre, with a witness.
 fn counting(used: &[Used]) -> Vec<bool> {
-    let (cx, cy) = centre(used);
-    let away: Vec<bool> = used.iter().map(|u| (u.x - cx).hypot(u.y - cy) > AWAY_M + 2.0 * u.sigma).collect();
+    let centre = centre(used);
+    let away: Vec<bool> = used.iter().map(|u| u.distance_to(centre) > AWAY_M + 2.0 * u.sigma).collect();
     let sparse = median_spacing_ms(used).is_some_and(|s| s >= SPARSE_MS);
     let witnessed = |i: usize, j: Option<usize>| {
         let Some((j, other)) = j.and_then(|j| used.get(j).map(|u| (j, u))) else { return false };
@@ -172,7 +182,7 @@ fn counting(used: &[Used]) -> Vec<bool> {
 #[expect(clippy::cast_precision_loss, reason = "ten minutes of milliseconds are exact in a double")]
 fn is_witness(a: &Used, b: &Used) -> bool {
     let apart_ms = (a.at_ms - b.at_ms).abs();
-    let distance = a.distance(b);
+    let distance = a.distance_to((b.x, b.y));
     let reach = WALK_MPS * apart_ms as f64 / 1_000.0 + 2.0 * a.sigma.max(b.sigma);
     apart_ms <= WITNESS_MS && distance >= 1.0 && distance <= reach
 }

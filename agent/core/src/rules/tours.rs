@@ -12,15 +12,19 @@ use crate::site::{Device, DeviceKind, Site, Tour, TourType};
 use crate::time::{Span, Timestamp};
 use crate::windows::{Series, trail::observed};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 type RunKey = (Timestamp, TourId);
 
 /// Every run that still matters, and every scan that could belong to one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunLog {
-    runs: BTreeMap<RunKey, Run>,
+    /// By schedule first: the runs around an instant are found without looking at the others.
+    runs: BTreeMap<Timestamp, BTreeMap<TourId, Run>>,
     scans: Series<(CheckpointId, Option<GuardId>)>,
+    /// How long before its schedule a run may open, and how long behind it may close: the most of any.
+    reach: (Span, Span),
 }
 
 /// One scheduled occurrence of a tour.
@@ -136,7 +140,38 @@ impl Run {
 impl RunLog {
     /// Every run, by schedule and tour.
     pub fn iter(&self) -> impl Iterator<Item = (&TourId, &Run)> {
-        self.runs.iter().map(|((_, tour), run)| (tour, run))
+        self.runs.values().flatten()
+    }
+
+    /// Every run that takes a scan somewhere in `[from, to]`, and some that do not.
+    fn around(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (&TourId, &Run)> {
+        let (early, late) = self.reach;
+        self.runs.range(from - late..=(to + early).max(from - late)).flat_map(|(_, tours)| tours)
+    }
+
+    fn keys(&self) -> Vec<RunKey> {
+        self.iter().map(|(tour, run)| (run.scheduled_at, tour.clone())).collect()
+    }
+
+    fn get(&self, key: &RunKey) -> Option<&Run> {
+        self.runs.get(&key.0)?.get(&key.1)
+    }
+
+    fn get_mut(&mut self, key: &RunKey) -> Option<&mut Run> {
+        self.runs.get_mut(&key.0)?.get_mut(&key.1)
+    }
+
+    /// Adds a run; false if it is known.
+    fn insert(&mut self, tour: TourId, run: Run) -> bool {
+        let (early, late) = self.reach;
+        let reach =
+            (run.scheduled_at.since(run.opens_at).max(early), run.close_by.since(run.scheduled_at).max(late));
+        let Entry::Vacant(place) = self.runs.entry(run.scheduled_at).or_default().entry(tour) else {
+            return false;
+        };
+        place.insert(run);
+        self.reach = reach;
+        true
     }
 
     /// A run goes to one in progress, else to one that may still start, else to a late one; the earliest of each.
@@ -146,67 +181,81 @@ impl RunLog {
             (true, true) => 1,
             (true, false) => 2,
         };
-        let lacks = |run: &Run| !run.scans.contains_key(place) && run.checkpoints.contains(place);
-        let open = self.runs.iter().filter(|(_, run)| run.takes(at, guard) && lacks(run));
-        open.min_by_key(|(key, run)| (rank(run), (*key).clone())).map(|(key, _)| key.clone())
+        let wants = |(_, run): &(&TourId, &Run)| {
+            run.takes(at, guard) && !run.scans.contains_key(place) && run.checkpoints.contains(place)
+        };
+        // Of equals, this is the first, which is the earliest.
+        let first = self.around(at, at).filter(wants).min_by_key(|(_, run)| rank(run));
+        first.map(|(tour, run)| (run.scheduled_at, tour.clone()))
     }
 
     fn give(&mut self, at: Timestamp, place: &CheckpointId, guard: Option<&GuardId>) -> Option<RunKey> {
         let key = self.run_for(at, place, guard)?;
-        self.runs.get_mut(&key)?.scans.insert(place.clone(), at);
+        self.get_mut(&key)?.scans.insert(place.clone(), at);
         Some(key)
     }
 
     /// Takes a scan; the runs that it changed. One that comes out of order is given its place among the others: all
-    /// scans from the earliest run that it can touch on are given anew, in order of event time.
+    /// scans behind it are given anew, in order of event time. Those before it never depended on it.
     fn on_scan(&mut self, at: Timestamp, place: &CheckpointId, guard: Option<GuardId>) -> Vec<RunKey> {
-        let in_order = self.scans.last_before(Timestamp::from_millis(i64::MAX)).is_none_or(|(t, _)| *t <= at);
-        if !self.scans.insert_once(at, (place.clone(), guard.clone())) {
+        let scan = (at, (place.clone(), guard));
+        let in_order = self.scans.iter().next_back().is_none_or(|last| *last <= scan);
+        if !self.scans.insert_once(scan.0, scan.1.clone()) {
             return vec![];
         }
         if in_order {
-            return self.give(at, place, guard.as_ref()).into_iter().collect();
+            return self.give(at, place, scan.1.1.as_ref()).into_iter().collect();
         }
-        let from = self.earliest_touched(at);
-        let before: BTreeMap<RunKey, Run> = self.touched(from).map(|(k, r)| (k.clone(), r.clone())).collect();
-        for key in before.keys() {
-            if let Some(run) = self.runs.get_mut(key) {
-                run.scans.clear();
-            }
+        let again = self.scans.range(at, Timestamp::from_millis(i64::MAX)).to_vec();
+        let last = again.last().map_or(at, |(t, _)| *t);
+        let before = self.take_back(at, last);
+        let given = again.iter().filter_map(|(at, (place, guard))| self.give(*at, place, guard.as_ref()));
+        let mut changed: BTreeSet<RunKey> = given.collect();
+        for (key, scans) in before {
+            match self.get(&key) {
+                Some(run) if run.scans == scans => changed.remove(&key),
+                Some(_) | None => changed.insert(key),
+            };
         }
-        let again = self.scans.range(from, Timestamp::from_millis(i64::MAX)).to_vec();
-        for (at, (place, guard)) in &again {
-            self.give(*at, place, guard.as_ref());
-        }
-        let changed =
-            |(key, old): &(RunKey, Run)| self.runs.get(key).is_some_and(|new| new.scans != old.scans);
-        before.into_iter().filter(changed).map(|(key, _)| key).collect()
+        changed.into_iter().collect()
     }
 
-    fn touched(&self, from: Timestamp) -> impl Iterator<Item = (&RunKey, &Run)> {
-        self.runs.iter().filter(move |(_, run)| run.close_by >= from)
-    }
-
-    fn earliest_touched(&self, at: Timestamp) -> Timestamp {
-        let mut from = at;
-        loop {
-            let earliest = self.touched(from).map(|(_, run)| run.opens_at).min().unwrap_or(from);
-            if earliest >= from {
-                return from;
+    /// Takes every scan in `[from, to]` back; the runs that had one, with what they had.
+    fn take_back(
+        &mut self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<(RunKey, BTreeMap<CheckpointId, Timestamp>)> {
+        let had = |(_, run): &(&TourId, &Run)| run.scans.values().any(|at| *at >= from);
+        let before: Vec<(RunKey, BTreeMap<CheckpointId, Timestamp>)> = self
+            .around(from, to)
+            .filter(had)
+            .map(|(tour, run)| ((run.scheduled_at, tour.clone()), run.scans.clone()))
+            .collect();
+        for (key, _) in &before {
+            if let Some(run) = self.get_mut(key) {
+                run.scans.retain(|_, at| *at < from);
             }
-            from = earliest;
         }
+        before
     }
 
     pub(crate) fn forget_before(&mut self, instant: Timestamp) {
-        self.runs.retain(|_, run| run.close_by >= instant);
+        self.retain(|run| run.close_by >= instant);
         // A scan outlives the last run that it could belong to.
-        let earliest = self.runs.values().map(|r| r.opens_at).min().unwrap_or(instant);
+        let earliest = self.iter().map(|(_, r)| r.opens_at).min().unwrap_or(instant);
         self.scans.forget_before(instant.min(earliest));
     }
 
     pub(crate) fn forget_unstarted(&mut self, now: Timestamp) {
-        self.runs.retain(|_, run| run.scheduled_at <= now || !run.scans.is_empty());
+        self.retain(|run| run.scheduled_at <= now || !run.scans.is_empty());
+    }
+
+    fn retain(&mut self, kept: impl Fn(&Run) -> bool) {
+        self.runs.retain(|_, tours| {
+            tours.retain(|_, run| kept(run));
+            !tours.is_empty()
+        });
     }
 }
 
@@ -215,10 +264,7 @@ impl Engine {
     pub(crate) fn plan_runs(&mut self, after: Timestamp, until: Timestamp) {
         for (scheduled_at, tour) in roster::starts(&self.site, after, until) {
             let Some(run) = self.site.tour(&tour).map(|t| self.run(t, scheduled_at)) else { continue };
-            if run.close_by >= self.state.began
-                && !self.state.runs.runs.contains_key(&(scheduled_at, tour.clone()))
-            {
-                self.state.runs.runs.insert((scheduled_at, tour.clone()), run);
+            if run.close_by >= self.state.began && self.state.runs.insert(tour.clone(), run) {
                 self.arm_run(&(scheduled_at, tour));
             }
         }
@@ -242,12 +288,11 @@ impl Engine {
     }
 
     pub(crate) fn arm_runs(&mut self) {
-        let keys: Vec<RunKey> = self.state.runs.runs.keys().cloned().collect();
-        keys.iter().for_each(|key| self.arm_run(key));
+        self.state.runs.keys().iter().for_each(|key| self.arm_run(key));
     }
 
     fn arm_run(&mut self, key: &RunKey) {
-        let Some(run) = self.state.runs.runs.get(key) else { return };
+        let Some(run) = self.state.runs.get(key) else { return };
         let settle = self.site.policy.settle.0;
         if !run.judged.0 {
             self.agenda.arm(run.start_by.just_after() + settle, Deadline::RunStartBy(key.0, key.1.clone()));
@@ -286,7 +331,7 @@ impl Engine {
     /// A run should have started by now.
     pub(crate) fn on_start_by(&mut self, scheduled_at: Timestamp, tour: &TourId) {
         let key = (scheduled_at, tour.clone());
-        let Some(run) = self.state.runs.runs.get_mut(&key) else { return };
+        let Some(run) = self.state.runs.get_mut(&key) else { return };
         run.judged.0 = true;
         let started_at = run.started_at();
         if run.watched && started_at.is_none_or(|s| s > run.start_by) {
@@ -302,7 +347,7 @@ impl Engine {
     /// A run should be done by now.
     pub(crate) fn on_close_by(&mut self, scheduled_at: Timestamp, tour: &TourId) {
         let key = (scheduled_at, tour.clone());
-        let Some(run) = self.state.runs.runs.get_mut(&key) else { return };
+        let Some(run) = self.state.runs.get_mut(&key) else { return };
         run.judged.1 = true;
         let partial = run.watched && !run.scans.is_empty() && !run.has_enough(&self.site);
         let detected_at = run.close_by.just_after();
@@ -323,7 +368,7 @@ impl Engine {
     ) -> Option<AlertId> {
         let site = std::sync::Arc::clone(&self.site);
         let tour = site.tour(&key.1).filter(|t| t.mandatory && site.policy.tours.mandatory_enforcement)?;
-        let run = self.state.runs.runs.get(key)?;
+        let run = self.state.runs.get(key)?;
         let until = if rule == Rule::TourPartial { run.close_by } else { run.start_by };
         if self.blind_to(run, until) {
             return None;
@@ -365,7 +410,12 @@ impl Engine {
         let of_guard = |r: &Run| r.guard.as_ref().map_or(alone, |g| g == guard);
         let due = |r: &&Run| from <= r.start_by && r.start_by < to && of_guard(r);
         let unscanned = |r: &Run| r.started_at().is_none_or(|s| s >= to);
-        self.state.runs.runs.values().filter(due).any(|r| unscanned(r) && !self.blind_to(r, r.start_by))
+        self.state
+            .runs
+            .around(from, to)
+            .map(|(_, run)| run)
+            .filter(due)
+            .any(|r| unscanned(r) && !self.blind_to(r, r.start_by))
     }
 
     /// Whether a handset that could have scanned, or a reader of the tour, was observed over the run.
@@ -387,7 +437,7 @@ impl Engine {
 
     /// A scan changed a run: alerts that were raised for it may be over, or may never have been right.
     fn on_run_changed(&mut self, key: &RunKey) {
-        let Some(run) = self.state.runs.runs.get(key) else { return };
+        let Some(run) = self.state.runs.get(key) else { return };
         let (started_at, start_by, closed) = (run.started_at(), run.start_by, run.judged.1);
         let enough = run.has_enough(&self.site);
         let (whole, close_by, now) = (run.is_whole(), run.close_by, self.state.now);
@@ -409,7 +459,7 @@ impl Engine {
     }
 
     fn record_run(&mut self, key: &RunKey) {
-        let Some(run) = self.state.runs.runs.get_mut(key) else { return };
+        let Some(run) = self.state.runs.get_mut(key) else { return };
         let first_closing = run.revision > 0 && run.is_whole() && run.judged.1;
         let started_at = run.started_at();
         let late = started_at.map_or(Span::ZERO, |s| s.since(run.start_by));
@@ -443,4 +493,120 @@ fn run_summary(site: &Site, tour: &Tour, e: &RunEvidence, rule: Rule) -> String 
     let places: Vec<&str> = e.missing.iter().map(CheckpointId::as_str).collect();
     let missing = places.join(", ");
     format!("{} of {clock} is incomplete: {} % scanned, missing {missing}{doubt}", tour.name, e.coverage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::{Checkpoint, Guard, tests::empty_site};
+    use crate::time::{Days, LocalTime};
+    use proptest::prelude::*;
+
+    fn id<T: std::str::FromStr<Err = crate::id::InvalidId>>(kind: &str, n: usize) -> T {
+        format!("{kind}-{n}").parse().unwrap()
+    }
+
+    fn min(m: i64) -> Timestamp {
+        Timestamp::from_millis(m * 60_000)
+    }
+
+    /// Three tours over two of four checkpoints each; the first is one guard's, the others are anybody's.
+    fn site() -> Site {
+        let mut parts = empty_site();
+        parts.guards = (0..2).map(|n| Guard { id: id("G", n), name: String::new(), badge: None }).collect();
+        parts.checkpoints = (0..4)
+            .map(|n| Checkpoint {
+                id: id("c", n),
+                name: String::new(),
+                tag: None,
+                position: None,
+                sun_key: None,
+            })
+            .collect();
+        let tour = |n: usize| Tour {
+            id: id("t", n),
+            name: String::new(),
+            kind: TourType::Routine,
+            mandatory: true,
+            checkpoints: vec![id("c", n), id("c", n + 1)],
+            ordered: false,
+            start: vec![LocalTime::hour(0)],
+            days: Days::ALL,
+            duration: Span::from_mins(20),
+            guard: (n == 0).then(|| id("G", 0)),
+            min_dwell: None,
+        };
+        parts.tours = (0..3).map(tour).collect();
+        Site::new(parts).unwrap()
+    }
+
+    /// Every 30 min, each open for 40 before it closes: neighbours overlap.
+    fn log(site: &Site) -> RunLog {
+        let mut log = RunLog::default();
+        for (n, tour) in site.tours.iter().enumerate().flat_map(|(n, t)| (0..5).map(move |i| (n + i * 30, t)))
+        {
+            let scheduled_at = min(60 + i64::try_from(n).unwrap());
+            let run = Run {
+                opens_at: scheduled_at - Span::from_mins(10),
+                scheduled_at,
+                start_by: scheduled_at + Span::from_mins(10),
+                close_by: scheduled_at + Span::from_mins(30),
+                guard: tour.guard.clone(),
+                scans: BTreeMap::new(),
+                checkpoints: tour.checkpoints.clone(),
+                judged: (false, false),
+                watched: true,
+                revision: 0,
+            };
+            assert!(log.insert(tour.id.clone(), run));
+        }
+        log
+    }
+
+    type Tap = (i64, usize, usize);
+
+    /// Takes a scan, and checks that it told of the runs that it changed.
+    fn take(log: &mut RunLog, (at, place, guard): &Tap) {
+        let (guard, before) = ((*guard < 2).then(|| id("G", *guard)), log.clone());
+        let told = log.on_scan(min(*at), &id("c", *place), guard);
+        let differs = |key: &RunKey| log.get(key).map(|r| &r.scans) != before.get(key).map(|r| &r.scans);
+        let changed: Vec<RunKey> = log.keys().into_iter().filter(differs).collect();
+        assert_eq!(told, changed);
+    }
+
+    fn after(site: &Site, taps: &[Tap]) -> RunLog {
+        let mut log = log(site);
+        taps.iter().for_each(|tap| take(&mut log, tap));
+        log
+    }
+
+    #[test]
+    fn scans_of_one_instant_have_an_order_of_their_own() {
+        let site = site();
+        assert_eq!(after(&site, &[(60, 3, 2), (60, 2, 2)]), after(&site, &[(60, 2, 2), (60, 3, 2)]));
+    }
+
+    #[test]
+    fn the_runs_around_an_instant_are_all_that_take_a_scan_then() {
+        let (site, guard) = (site(), id("G", 0));
+        let log = log(&site);
+        for m in 0..240 {
+            let open: Vec<_> = log.iter().filter(|(_, r)| r.takes(min(m), Some(&guard))).collect();
+            let found: Vec<_> =
+                log.around(min(m), min(m)).filter(|(_, r)| r.takes(min(m), Some(&guard))).collect();
+            assert_eq!(open, found, "minute {m}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn in_which_order_scans_arrive_does_not_matter(
+            mut taps in prop::collection::vec((50_i64..170, 0_usize..4, 0_usize..3), 0..12),
+        ) {
+            let site = site();
+            let as_they_came = after(&site, &taps);
+            taps.sort();
+            prop_assert_eq!(as_they_came, after(&site, &taps));
+        }
+    }
 }
