@@ -29,8 +29,9 @@ pub use disk::DiskError;
 pub const REFUSED_KEPT: u64 = 1_000;
 /// How many dead letters are kept: each is an event that the NOC rejected, so a thousand are a defect to be mended.
 pub const DEAD_KEPT: usize = 1_000;
-/// sled keeps larger values in files of their own, which our sync does not reach.
-const SNAPSHOT_PIECE: usize = 32 * 1024;
+/// The largest piece of what can be cut: sled keeps a page beyond 128 KiB in a file of its own, which costs a sync of
+/// its own. A page has up to 17 values before it is split.
+const PIECE: usize = 6 * 1024;
 /// Alerts, runs and reports (contract 2).
 const LONG_RETENTION: Span = Span::from_hours(400 * 24);
 /// Journal blocks dropped in one go, so that housekeeping never holds up an acknowledgement for long.
@@ -151,13 +152,13 @@ pub struct Marks {
     pub set_aside: u64,
 }
 
-/// What the snapshot is worth: the inputs before `next_input` are in it.
+/// What the snapshot is worth: the inputs before `next_input` are in it. The pieces are its site, then the engine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct SnapshotHead {
     next_input: u64,
     pieces: u32,
+    site_bytes: u64,
     bytes: u64,
-    site: Site,
 }
 
 /// A restored past: the engine's snapshot with its site, and the inputs behind it.
@@ -308,7 +309,7 @@ impl Store {
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
         if let Some((site, bytes)) = draft.snapshot {
-            self.stage_snapshot(&mut writes, &marks, site, &bytes)?;
+            self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }
         writes.put(keys::meta("marks"), encode(&marks)?);
         self.disk.commit(writes)?;
@@ -347,18 +348,22 @@ impl Store {
         &self,
         writes: &mut Writes,
         marks: &Marks,
-        site: Site,
-        bytes: &[u8],
+        site: &Site,
+        engine: &[u8],
     ) -> Result<(), StoreError> {
         let before = self.disk.get(&keys::meta("snapshot"))?.map(|b| decode::<SnapshotHead>(&b));
-        let pieces = u32::try_from(bytes.chunks(SNAPSHOT_PIECE).len()).unwrap_or(u32::MAX);
-        for (n, piece) in (0_u64..).zip(bytes.chunks(SNAPSHOT_PIECE)) {
+        let mut bytes = encode(site)?;
+        let site_bytes = bytes.len() as u64;
+        bytes.extend_from_slice(engine);
+        let pieces = u32::try_from(bytes.chunks(PIECE).len()).unwrap_or(u32::MAX);
+        for (n, piece) in (0_u64..).zip(bytes.chunks(PIECE)) {
             writes.put(keys::numbered(Kind::Snapshot, n), piece.to_vec());
         }
         if let Some(Ok(old)) = before {
             (pieces..old.pieces).for_each(|n| writes.remove(keys::numbered(Kind::Snapshot, u64::from(n))));
         }
-        let head = SnapshotHead { next_input: marks.next_input, pieces, bytes: bytes.len() as u64, site };
+        let bytes = bytes.len() as u64;
+        let head = SnapshotHead { next_input: marks.next_input, pieces, site_bytes, bytes };
         writes.put(keys::meta("snapshot"), encode(&head)?);
         Ok(())
     }
@@ -373,9 +378,11 @@ impl Store {
             for n in 0..u64::from(head.pieces) {
                 bytes.extend(self.disk.get(&keys::numbered(Kind::Snapshot, n))?.unwrap_or_default());
             }
-            if bytes.len() as u64 == head.bytes {
+            if bytes.len() as u64 == head.bytes
+                && let Some((site, engine)) = split_snapshot(&bytes, head.site_bytes)
+            {
                 from = head.next_input;
-                snapshot = Some((head.site, bytes));
+                snapshot = Some((site, engine));
             }
         }
         Ok(Past { snapshot, inputs: self.inputs_from(from)? })
@@ -531,6 +538,12 @@ impl Store {
     }
 }
 
+/// The site and the engine of a snapshot that is whole.
+fn split_snapshot(bytes: &[u8], site_bytes: u64) -> Option<(Site, Vec<u8>)> {
+    let (site, engine) = bytes.split_at_checked(usize::try_from(site_bytes).ok()?)?;
+    Some((decode(site).ok()?, engine.to_vec()))
+}
+
 fn outgoing(sequence: u64, event: StoredEvent) -> Event {
     Event {
         sequence,
@@ -560,18 +573,30 @@ fn stage_events(
 }
 
 fn stage_journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
-    let received_at = inputs.iter().map(|i| match i {
-        Input::Observation(o, outcome) => {
+    for input in &inputs {
+        if let Input::Observation(_, outcome) = input {
             *marks.outcomes.entry(*outcome).or_default() += 1;
-            o.received_at
         }
+    }
+    if inputs.is_empty() { Ok(()) } else { stage_block(writes, marks, inputs) }
+}
+
+/// One block, or two halves if it is too large.
+fn stage_block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
+    let received_at = inputs.iter().map(|i| match i {
+        Input::Observation(o, _) => o.received_at,
         Input::Down { until, .. } => *until,
     });
-    let Some(received_at) = received_at.max() else { return Ok(()) };
-    let count = inputs.len() as u64;
-    let block = encode(&Block { received_at, inputs })?;
-    writes.put(keys::numbered(Kind::Journal, marks.next_input), block);
-    marks.next_input += count;
+    let mut block = Block { received_at: received_at.max().unwrap_or_default(), inputs };
+    let bytes = encode(&block)?;
+    let count = block.inputs.len();
+    if bytes.len() > PIECE && count > 1 {
+        let rest = block.inputs.split_off(count / 2);
+        stage_block(writes, marks, block.inputs)?;
+        return stage_block(writes, marks, rest);
+    }
+    writes.put(keys::numbered(Kind::Journal, marks.next_input), bytes);
+    marks.next_input += count as u64;
     Ok(())
 }
 
