@@ -21,15 +21,10 @@ fn run_with_little_room(config: &Path) -> Child {
 }
 
 /// The address in the log line that says `running`.
-fn broker_of(log: &mut impl BufRead) -> Option<String> {
-    let mut line = String::new();
-    while log.read_line(&mut line).expect("a log") > 0 {
-        if let Some(address) = line.split("\"mqtt\":\"").nth(1).and_then(|rest| rest.split('"').next()) {
-            return Some(address.to_owned());
-        }
-        line.clear();
-    }
-    None
+fn broker_of(log: &mut impl BufRead) -> String {
+    let mut lines = log.lines().map(|line| line.expect("a log"));
+    let address = |line: String| line.split("\"mqtt\":\"").nth(1)?.split('"').next().map(str::to_owned);
+    lines.find_map(address).expect("the agent runs")
 }
 
 fn ended(agent: &mut Child, patience: Duration) -> Option<i32> {
@@ -55,7 +50,7 @@ fn a_full_disk_ends_the_agent_with_a_reason() {
     assert!(written.success());
     let mut agent = run_with_little_room(&config);
     let mut log = BufReader::new(agent.stderr.take().expect("its log"));
-    let broker = broker_of(&mut log).expect("the agent did not start");
+    let broker = broker_of(&mut log);
     let mut load = vigil();
     load.args(night).arg("--broker").arg(broker).stdout(Stdio::null()).stderr(Stdio::null());
     let mut load = load.spawn().expect("vigil");
