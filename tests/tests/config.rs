@@ -13,6 +13,7 @@ gateway = "gw 1"
 mode = "embeded"
 password_file = "mqtt.passwd"
 [http]
+listen = "127.0.0.1:0"
 lisen = "127.0.0.1:0"
 [store]
 retention = "72 hours"
@@ -34,8 +35,8 @@ fn five_mistakes_are_five_reports_with_file_line_and_mend() {
     let expected = [
         ("agent.toml:2: agent.gateway: ".to_owned(), "allowed: "),
         ("agent.toml:4: mqtt.mode: ".to_owned(), "embedded"),
-        ("agent.toml:7: http.lisen: ".to_owned(), "did you mean \"listen\"?"),
-        ("agent.toml:9: store.retention: ".to_owned(), "allowed: "),
+        ("agent.toml:8: http.lisen: ".to_owned(), "did you mean \"listen\"?"),
+        ("agent.toml:10: store.retention: ".to_owned(), "allowed: "),
         (format!("site.toml:{settle_line}: policy.settle: "), "allowed: "),
     ];
     let told: Vec<&str> = ended.err.lines().filter(|l| l.contains(".toml:")).collect();
