@@ -22,14 +22,9 @@ fn run_with_little_room(config: &Path) -> Child {
 
 /// The address in the log line that says `running`.
 fn broker_of(log: &mut impl BufRead) -> String {
-    let mut line = String::new();
-    while log.read_line(&mut line).expect("a log") > 0 {
-        if let Some(address) = line.split("\"mqtt\":\"").nth(1).and_then(|rest| rest.split('"').next()) {
-            return address.to_owned();
-        }
-        line.clear();
-    }
-    panic!("the agent did not start")
+    let mut lines = log.lines().map(|line| line.expect("a log"));
+    let address = |line: String| line.split("\"mqtt\":\"").nth(1)?.split('"').next().map(str::to_owned);
+    lines.find_map(address).expect("the agent runs")
 }
 
 fn ended(agent: &mut Child, patience: Duration) -> Option<i32> {

@@ -1,10 +1,13 @@
 //! sled, and what it takes to trust it: the only file that touches it.
 //!
 //! sled's own `flush` hands pages to the kernel and no further. A commit is durable only after our own `fdatasync`
-//! on the same file; the metadata files are synced once, when the database is made. A database that does not open
+//! on the same file, and on those of pages that are too large for it; the metadata files are synced once, when the database is made. A database that does not open
 //! is not the end: a crash inside sled's `open` leaves a half-written snapshot, which is removed; a damaged one is
 //! set aside whole, and a fresh one takes its place.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -42,8 +45,37 @@ pub enum DiskError {
 pub struct Disk {
     db: sled::Db,
     file: File,
+    blobs: Blobs,
     /// Where a damaged predecessor was set aside.
     set_aside: Option<PathBuf>,
+}
+
+/// The pages that are too large for sled's log lie in files of their own, which sled never syncs.
+#[derive(Debug)]
+struct Blobs {
+    folder: PathBuf,
+    synced: RefCell<BTreeSet<OsString>>,
+}
+
+impl Blobs {
+    /// Syncs those that are new. There is hardly ever one.
+    fn sync(&self) -> std::io::Result<()> {
+        let present = fs::read_dir(&self.folder)?.map(|entry| entry.map(|e| e.file_name()));
+        let present: BTreeSet<OsString> = present.collect::<Result<_, _>>()?;
+        let mut synced = self.synced.borrow_mut();
+        let mut new = false;
+        for name in present.difference(&synced) {
+            match File::open(self.folder.join(name)) {
+                Ok(blob) => blob.sync_all()?,
+                // Collected since the folder was read.
+                Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => {}
+                Err(other) => return Err(other),
+            }
+            new = true;
+        }
+        *synced = present;
+        if new { File::open(&self.folder)?.sync_all() } else { Ok(()) }
+    }
 }
 
 /// One atomic change.
@@ -84,7 +116,8 @@ impl Disk {
         if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
             File::open(parent).and_then(|f| f.sync_all()).map_err(problem)?;
         }
-        Ok(Self { db, file, set_aside })
+        let blobs = Blobs { folder: folder.join("blobs"), synced: RefCell::default() };
+        Ok(Self { db, file, blobs, set_aside })
     }
 
     /// Applies `writes` as one; on return it is on stable storage.
@@ -100,7 +133,7 @@ impl Disk {
     fn write(&self, writes: Writes) -> Result<(), DiskError> {
         self.db.apply_batch(writes.0).map_err(engine)?;
         self.db.flush().map_err(engine)?;
-        self.file.sync_data().map_err(|e| DiskError::Engine(e.to_string()))
+        self.blobs.sync().and_then(|()| self.file.sync_data()).map_err(|e| DiskError::Engine(e.to_string()))
     }
 
     /// One value.
@@ -241,6 +274,20 @@ mod tests {
         let aside = disk.set_aside().expect("set aside").to_owned();
         assert!(aside.join("db").exists());
         put(&disk, b"new");
+    }
+
+    #[test]
+    fn a_page_that_lies_in_a_file_of_its_own_is_synced_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("db");
+        let disk = Disk::open(&folder).unwrap();
+        let mut writes = Writes::default();
+        writes.put(b"large".to_vec(), vec![7; 300_000]);
+        disk.commit(writes).unwrap();
+        let names = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let present: BTreeSet<OsString> = names(folder.join("blobs"));
+        assert!(!present.is_empty());
+        assert_eq!(*disk.blobs.synced.borrow(), present);
     }
 
     #[test]

@@ -115,13 +115,13 @@ pub struct Marks {
     pub set_aside: u64,
 }
 
-/// What the snapshot is worth: the inputs before `next_input` are in it.
+/// What the snapshot is worth: the inputs before `next_input` are in it. The pieces are its site, then the engine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SnapshotHead {
     pub(super) next_input: u64,
     pub(super) pieces: u32,
+    pub(super) site_bytes: u64,
     pub(super) bytes: u64,
-    pub(super) site: Site,
 }
 
 /// A restored past: the engine's snapshot with its site, and the inputs behind it.

@@ -24,8 +24,9 @@ use std::path::Path;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
 
-/// sled keeps larger values in files of their own, which our sync does not reach.
-const SNAPSHOT_PIECE: usize = 32 * 1024;
+/// The largest piece of what can be cut: sled keeps a page beyond 128 KiB in a file of its own, which costs a sync of
+/// its own. A page has up to 17 values before it is split.
+const PIECE: usize = 6 * 1024;
 
 /// Why a commit failed.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +135,7 @@ impl Store {
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
         if let Some((site, bytes)) = draft.snapshot {
-            self.stage_snapshot(&mut writes, &marks, site, &bytes)?;
+            self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }
         writes.put(keys::meta("marks"), encode(&marks)?);
         self.disk.commit(writes)?;
@@ -173,18 +174,22 @@ impl Store {
         &self,
         writes: &mut Writes,
         marks: &Marks,
-        site: Site,
-        bytes: &[u8],
+        site: &Site,
+        engine: &[u8],
     ) -> Result<(), StoreError> {
         let before = self.disk.get(&keys::meta("snapshot"))?.map(|b| decode::<SnapshotHead>(&b));
-        let pieces = u32::try_from(bytes.chunks(SNAPSHOT_PIECE).len()).unwrap_or(u32::MAX);
-        for (n, piece) in (0_u64..).zip(bytes.chunks(SNAPSHOT_PIECE)) {
+        let mut bytes = encode(site)?;
+        let site_bytes = bytes.len() as u64;
+        bytes.extend_from_slice(engine);
+        let pieces = u32::try_from(bytes.chunks(PIECE).len()).unwrap_or(u32::MAX);
+        for (n, piece) in (0_u64..).zip(bytes.chunks(PIECE)) {
             writes.put(keys::numbered(Kind::Snapshot, n), piece.to_vec());
         }
         if let Some(Ok(old)) = before {
             (pieces..old.pieces).for_each(|n| writes.remove(keys::numbered(Kind::Snapshot, u64::from(n))));
         }
-        let head = SnapshotHead { next_input: marks.next_input, pieces, bytes: bytes.len() as u64, site };
+        let bytes = bytes.len() as u64;
+        let head = SnapshotHead { next_input: marks.next_input, pieces, site_bytes, bytes };
         writes.put(keys::meta("snapshot"), encode(&head)?);
         Ok(())
     }

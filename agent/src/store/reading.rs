@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::Alert;
 use vigil_core::rules::tours::RunRecord;
+use vigil_core::site::Site;
 
 impl Store {
     /// What the engine is rebuilt from. Records that cannot be read are set aside and do not block the others.
@@ -22,9 +23,11 @@ impl Store {
             for n in 0..u64::from(head.pieces) {
                 bytes.extend(self.disk.get(&keys::numbered(Kind::Snapshot, n))?.unwrap_or_default());
             }
-            if bytes.len() as u64 == head.bytes {
+            if bytes.len() as u64 == head.bytes
+                && let Some((site, engine)) = split_snapshot(&bytes, head.site_bytes)
+            {
                 from = head.next_input;
-                snapshot = Some((head.site, bytes));
+                snapshot = Some((site, engine));
             }
         }
         Ok(Past { snapshot, inputs: self.inputs_from(from)? })
@@ -127,6 +130,12 @@ impl Store {
         let letters = self.read_all(Kind::Dead)?.into_iter().rev();
         Ok(letters.filter_map(|(key, letter)| keys::number_of(&key).map(|n| (n, letter))).collect())
     }
+}
+
+/// The site and the engine of a snapshot that is whole.
+fn split_snapshot(bytes: &[u8], site_bytes: u64) -> Option<(Site, Vec<u8>)> {
+    let (site, engine) = bytes.split_at_checked(usize::try_from(site_bytes).ok()?)?;
+    Some((decode(site).ok()?, engine.to_vec()))
 }
 
 fn outgoing(sequence: u64, event: StoredEvent) -> Event {

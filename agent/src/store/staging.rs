@@ -1,10 +1,10 @@
 //! Each part of a draft as writes of one batch.
 
-use super::StoreError;
 use super::disk::Writes;
 use super::entries::{Announcement, Block, Input, Lane, Marks, StoredEvent};
 use super::keys::{self, Kind};
 use super::records::encode;
+use super::{PIECE, StoreError};
 use crate::sources::decode::Refusal;
 use vigil_core::alert::Alert;
 use vigil_core::rules::tours::RunRecord;
@@ -29,18 +29,30 @@ pub(super) fn events(
 }
 
 pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
-    let received_at = inputs.iter().map(|i| match i {
-        Input::Observation(o, outcome) => {
+    for input in &inputs {
+        if let Input::Observation(_, outcome) = input {
             *marks.outcomes.entry(*outcome).or_default() += 1;
-            o.received_at
         }
+    }
+    if inputs.is_empty() { Ok(()) } else { block(writes, marks, inputs) }
+}
+
+/// One block, or two halves if it is too large.
+fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
+    let received_at = inputs.iter().map(|i| match i {
+        Input::Observation(o, _) => o.received_at,
         Input::Down { until, .. } => *until,
     });
-    let Some(received_at) = received_at.max() else { return Ok(()) };
-    let count = inputs.len() as u64;
-    let block = encode(&Block { received_at, inputs })?;
-    writes.put(keys::numbered(Kind::Journal, marks.next_input), block);
-    marks.next_input += count;
+    let mut whole = Block { received_at: received_at.max().unwrap_or_default(), inputs };
+    let bytes = encode(&whole)?;
+    let count = whole.inputs.len();
+    if bytes.len() > PIECE && count > 1 {
+        let rest = whole.inputs.split_off(count / 2);
+        block(writes, marks, whole.inputs)?;
+        return block(writes, marks, rest);
+    }
+    writes.put(keys::numbered(Kind::Journal, marks.next_input), bytes);
+    marks.next_input += count as u64;
     Ok(())
 }
 

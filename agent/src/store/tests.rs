@@ -44,6 +44,32 @@ fn ids(store: &mut Store) -> Vec<(u64, String)> {
 }
 
 #[test]
+fn what_can_be_cut_never_lies_in_files_of_its_own() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut site = vigil_core::site::SiteParts::from(a_site());
+    site.guards = (0..10_000)
+        .map(|n| vigil_core::site::Guard {
+            id: vigil_core::id::GuardId::new(&format!("G-{n}")).unwrap(),
+            name: "a name of some length, as people have them".repeat(2),
+            badge: None,
+        })
+        .collect();
+    let site = Site::new(site).unwrap();
+    // The backlog of a whole site after an outage: 512 deliveries of 100 events in one commit.
+    let backlog = Draft { snapshot: Some((site.clone(), vec![7; 3_000_000])), ..inputs(0..51_200) };
+    store.commit(backlog).unwrap();
+    store.commit(inputs(51_200..51_210)).unwrap();
+    drop(store);
+    assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+    let mut store = Store::open(dir.path()).unwrap();
+    let past = store.past().unwrap();
+    assert_eq!(past.snapshot, Some((site, vec![7; 3_000_000])));
+    assert_eq!(past.inputs, (51_200..51_210).map(input).collect::<Vec<_>>());
+    assert_eq!(store.inputs_from(700).unwrap(), (700..51_210).map(input).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_most_urgent_event_goes_first_and_each_lane_keeps_its_order() {
     let dir = folder();
     let mut store = Store::open(dir.path()).unwrap();
