@@ -28,17 +28,18 @@ pub(super) fn events(
     Ok(added)
 }
 
-pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
+/// How many bytes it takes.
+pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<u64, StoreError> {
     for input in &inputs {
         if let Input::Observation(_, outcome) = input {
             *marks.outcomes.entry(*outcome).or_default() += 1;
         }
     }
-    if inputs.is_empty() { Ok(()) } else { block(writes, marks, inputs) }
+    if inputs.is_empty() { Ok(0) } else { block(writes, marks, inputs) }
 }
 
 /// One block, or two halves if it is too large.
-fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
+fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<u64, StoreError> {
     let received_at = inputs.iter().map(|i| match i {
         Input::Observation(o, _) => o.received_at,
         Input::Down { until, .. } => *until,
@@ -48,12 +49,12 @@ fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(
     let count = whole.inputs.len();
     if bytes.len() > PIECE && count > 1 {
         let rest = whole.inputs.split_off(count / 2);
-        block(writes, marks, whole.inputs)?;
-        return block(writes, marks, rest);
+        return Ok(block(writes, marks, whole.inputs)? + block(writes, marks, rest)?);
     }
+    let size = bytes.len() as u64;
     writes.put(keys::numbered(Kind::Journal, marks.next_input), bytes);
     marks.next_input += count as u64;
-    Ok(())
+    Ok(size)
 }
 
 pub(super) fn facts(writes: &mut Writes, alerts: &[Alert], runs: &[RunRecord]) -> Result<(), StoreError> {
