@@ -37,6 +37,9 @@ const SNAPSHOT_INPUTS: u64 = 20_000;
 const SNAPSHOT_EVERY: Span = Span::from_hours(6);
 /// How often what is past its time is dropped.
 const EXPIRE_EVERY: Span = Span::from_hours(1);
+/// The part of the store's size that the journal may fill: sled's file grows to 2.7 times what lies in it and never
+/// shrinks, and snapshots, alerts and the outbox want their part.
+const JOURNAL_SHARE: u64 = 4;
 
 /// Why the pump stopped.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,8 @@ pub struct Pump {
 pub struct Terms {
     /// How long raw observations are kept.
     pub retention: Span,
+    /// How large the store may become before the oldest of them go before their time.
+    pub max_bytes: u64,
     /// Whether there is a NOC to send to; without one, nothing waits for it.
     pub has_uplink: bool,
 }
@@ -227,10 +232,27 @@ impl Pump {
     fn finish(&mut self, mut draft: Draft) -> Result<(), PumpError> {
         let inputs = self.store.marks().next_input - self.snapshot_input;
         let due = self.engine.now().since(self.snapshot_at) >= SNAPSHOT_EVERY && inputs > 0;
-        if inputs >= SNAPSHOT_INPUTS || due {
+        let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE;
+        if inputs >= SNAPSHOT_INPUTS || due || too_large {
             self.add_snapshot(&mut draft)?;
         }
-        self.commit(draft)
+        self.commit(draft)?;
+        if too_large { self.make_room() } else { Ok(()) }
+    }
+
+    /// The snapshot is new, so that everything before it can go.
+    fn make_room(&mut self) -> Result<(), PumpError> {
+        // An eighth at once, so that it is not the next commit that has to do it again.
+        let keep = self.terms.max_bytes / JOURNAL_SHARE * 7 / 8;
+        let dropped = self.store.make_room(keep)?;
+        let (bytes, max_bytes) = (self.store.size(), self.terms.max_bytes);
+        tracing::warn!(
+            bytes,
+            max_bytes,
+            dropped,
+            "the store is full: the oldest observations go before their time"
+        );
+        Ok(())
     }
 
     fn add_snapshot(&mut self, draft: &mut Draft) -> Result<(), PumpError> {

@@ -83,7 +83,11 @@ impl Agent {
         let wakes = Wakes::default();
         let store = Store::open(&setup.data_dir.join("db"))?;
         report_damage(&store);
-        let terms = Terms { retention: setup.retention, has_uplink: setup.uplink.is_some() };
+        let terms = Terms {
+            retention: setup.retention,
+            max_bytes: setup.max_bytes,
+            has_uplink: setup.uplink.is_some(),
+        };
         let (pump, handle, revived) =
             Pump::revive(store, Arc::clone(&setup.site), clock.clone(), terms, inbound, wakes.clone())?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());

@@ -33,6 +33,8 @@ pub struct Setup {
     pub http_listen: std::net::SocketAddr,
     /// How long raw observations are kept.
     pub retention: Span,
+    /// How large the store may become.
+    pub max_bytes: u64,
 }
 
 /// How messages come in.
@@ -90,6 +92,7 @@ pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result
         heartbeat,
         http_listen: config.http_listen(),
         retention: config.store().retention(),
+        max_bytes: config.store().max_bytes(),
         site,
     })
 }

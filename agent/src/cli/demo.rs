@@ -190,6 +190,7 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
         heartbeat: Duration::from_secs(5),
         http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, page)),
         retention: Span::from_hours(72),
+        max_bytes: 256 * 1024 * 1024,
     };
     let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, GATEWAY_PAGE)).is_ok();
     Agent::start(setup(if free { GATEWAY_PAGE } else { 0 }), clock).await.map_err(broken)

@@ -38,7 +38,7 @@ fn revive(folder: &Path, site: &Arc<Site>, now: Timestamp) -> Pump {
     let store = Store::open(folder).unwrap();
     let (_queue, inbound) = mpsc::channel(1);
     let clock = Clock::scaled(now, 1);
-    let terms = Terms { retention: Span::from_hours(72), has_uplink: true };
+    let terms = Terms { retention: Span::from_hours(72), max_bytes: 1 << 30, has_uplink: true };
     let (pump, _, _) =
         Pump::revive(store, Arc::clone(site), clock, terms, inbound, Wakes::default()).unwrap();
     pump
@@ -125,6 +125,32 @@ fn being_asked_does_not_put_off_the_sign_of_life() {
     std::thread::sleep(Duration::from_millis(5));
     pump.judge(true).unwrap();
     assert!(pump.alive_at > due && pump.store.marks().judged_until > before);
+}
+
+#[test]
+fn a_full_store_drops_the_oldest_observations_and_grows_no_more() {
+    let recording = recording("dead_phone");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    pump.terms.max_bytes = 4 << 20;
+    let mut sizes = vec![];
+    for round in 0..900_i64 {
+        let chatter = (0..100_i64).map(|n| {
+            let at = recording.until + Span::from_millis(round * 1_000 + n);
+            let text = vigil_core::observation::Kind::Activity("x".repeat(64));
+            Observation::new(recording.observations[0].device.clone(), at, at, None, text)
+        });
+        let (inbound, _stored) = delivery(&chatter.collect::<Vec<_>>());
+        pump.take_in(vec![inbound]).unwrap();
+        sizes.push(pump.store.size());
+    }
+    let (half, whole) = (sizes[450], sizes[899]);
+    assert!(whole < 10 << 20 && whole < half * 5 / 4, "{half} bytes half-way, {whole} at the end");
+    let journal = pump.store.inputs_from(0).unwrap();
+    assert!(journal.len() < 20_000, "{}", journal.len());
+    drop(pump);
+    let pump = revive(dir.path(), &recording.site, recording.until + Span::from_hours(1));
+    assert_eq!(pump.engine.view(recording.until).blind_secs, 0, "the engine is whole");
 }
 
 #[test]

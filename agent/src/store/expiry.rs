@@ -19,7 +19,7 @@ impl Store {
     /// Drops what is past its time; true if there may be more.
     pub fn expire(&mut self, now: Timestamp, retention: Span) -> Result<bool, StoreError> {
         let mut writes = Writes::default();
-        let more = self.stage_old_blocks(&mut writes, now - retention)?;
+        let (more, freed) = self.stage_old_blocks(&mut writes, now - retention)?;
         self.stage_old_facts(&mut writes, now - LONG_RETENTION)?;
         let letters = self.disk.scan(&Kind::Dead.prefix()).count();
         for record in self.disk.scan(&Kind::Dead.prefix()).take(letters.saturating_sub(DEAD_KEPT)) {
@@ -28,26 +28,60 @@ impl Store {
         if !writes.is_empty() {
             self.disk.commit(writes)?;
         }
+        self.journal_bytes -= freed;
         Ok(more)
     }
 
-    fn stage_old_blocks(&self, writes: &mut Writes, before: Timestamp) -> Result<bool, StoreError> {
-        let head = self.disk.get(&keys::meta("snapshot"))?.and_then(|b| decode::<SnapshotHead>(&b).ok());
-        let snapshot_from = head.map_or(0, |h| h.next_input);
+    /// Drops the oldest blocks of the journal, whatever their age, until no more than `keep` bytes are left or the rest
+    /// is not in the snapshot; how many went.
+    pub fn make_room(&mut self, keep: u64) -> Result<usize, StoreError> {
+        let snapshot_from = self.snapshot_from()?;
         let mut dropped = 0;
+        loop {
+            let mut writes = Writes::default();
+            let mut freed = 0;
+            for record in self.disk.scan(&Kind::Journal.prefix()).take(EXPIRE_AT_ONCE) {
+                let (key, bytes) = record?;
+                let needed = keys::number_of(&key).is_none_or(|n| n >= snapshot_from);
+                if needed || self.journal_bytes - freed <= keep {
+                    break;
+                }
+                freed += bytes.len() as u64;
+                writes.remove(key);
+                dropped += 1;
+            }
+            if writes.is_empty() {
+                return Ok(dropped);
+            }
+            self.disk.commit(writes)?;
+            self.journal_bytes -= freed;
+        }
+    }
+
+    /// The first input that is not in the snapshot.
+    fn snapshot_from(&self) -> Result<u64, StoreError> {
+        let head = self.disk.get(&keys::meta("snapshot"))?.and_then(|b| decode::<SnapshotHead>(&b).ok());
+        Ok(head.map_or(0, |h| h.next_input))
+    }
+
+    /// Whether there may be more, and how many bytes go.
+    fn stage_old_blocks(&self, writes: &mut Writes, before: Timestamp) -> Result<(bool, u64), StoreError> {
+        let snapshot_from = self.snapshot_from()?;
+        let (mut dropped, mut freed) = (0, 0);
         for record in self.disk.scan(&Kind::Journal.prefix()) {
             let (key, bytes) = record?;
             let old = decode::<Block>(&bytes).is_ok_and(|b| b.received_at < before);
             if !old || keys::number_of(&key).is_none_or(|n| n >= snapshot_from) {
-                return Ok(false);
+                return Ok((false, freed));
             }
+            freed += bytes.len() as u64;
             writes.remove(key);
             dropped += 1;
             if dropped == EXPIRE_AT_ONCE {
-                return Ok(true);
+                return Ok((true, freed));
             }
         }
-        Ok(false)
+        Ok((false, freed))
     }
 
     fn stage_old_facts(&self, writes: &mut Writes, before: Timestamp) -> Result<(), StoreError> {

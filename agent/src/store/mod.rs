@@ -46,6 +46,8 @@ pub struct Store {
     marks: Marks,
     /// Which lane each waiting event is in; the outbox in order of sequence.
     waiting: BTreeMap<u64, Lane>,
+    /// What the journal weighs.
+    journal_bytes: u64,
 }
 
 impl Store {
@@ -53,13 +55,16 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)?;
         let marks = disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
-        let mut store = Self { disk, marks: Marks::default(), waiting: BTreeMap::new() };
+        let mut store = Self { disk, marks: Marks::default(), waiting: BTreeMap::new(), journal_bytes: 0 };
         match marks {
             Some(Ok(marks)) => store.marks = marks,
             Some(Err(_)) => store.marks = store.marks_from_records()?,
             None => {}
         }
         store.index_outbox()?;
+        for record in store.disk.scan(&Kind::Journal.prefix()) {
+            store.journal_bytes += record?.1.len() as u64;
+        }
         Ok(store)
     }
 
@@ -107,6 +112,11 @@ impl Store {
         self.disk.size()
     }
 
+    /// Bytes of the journal.
+    pub const fn journal_bytes(&self) -> u64 {
+        self.journal_bytes
+    }
+
     /// Where a damaged predecessor was set aside, if this start found one.
     pub fn damaged(&self) -> Option<&Path> {
         self.disk.set_aside()
@@ -128,7 +138,7 @@ impl Store {
         let mut marks = self.marks.clone();
         marks.judged_until = marks.judged_until.max(draft.judged_until);
         let added = staging::events(&mut writes, &mut marks, &draft.events)?;
-        staging::journal(&mut writes, &mut marks, draft.inputs)?;
+        let journal_bytes = staging::journal(&mut writes, &mut marks, draft.inputs)?;
         staging::facts(&mut writes, &draft.alerts, &draft.runs)?;
         staging::announcements(&mut writes, &mut marks, &draft.announcements)?;
         staging::refusals(&mut writes, &mut marks, &draft.refusals)?;
@@ -140,6 +150,7 @@ impl Store {
         writes.put(keys::meta("marks"), encode(&marks)?);
         self.disk.commit(writes)?;
         self.marks = marks;
+        self.journal_bytes += journal_bytes;
         self.waiting.extend(added);
         for sequence in draft.delivered.iter().chain(draft.dead.iter().map(|(s, _)| s)) {
             self.waiting.remove(sequence);

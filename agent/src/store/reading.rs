@@ -24,10 +24,10 @@ impl Store {
                 bytes.extend(self.disk.get(&keys::numbered(Kind::Snapshot, n))?.unwrap_or_default());
             }
             if bytes.len() as u64 == head.bytes
-                && let Some(whole) = split_snapshot(&bytes, head.site_bytes)
+                && let Some((site, engine)) = split_snapshot(&bytes, head.site_bytes)
             {
                 from = head.next_input;
-                snapshot = Some(whole);
+                snapshot = Some((site, engine));
             }
         }
         Ok(Past { snapshot, inputs: self.inputs_from(from)? })

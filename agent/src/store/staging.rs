@@ -28,32 +28,33 @@ pub(super) fn events(
     Ok(added)
 }
 
-pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
+/// How many bytes it takes.
+pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<u64, StoreError> {
     for input in &inputs {
         if let Input::Observation(_, outcome) = input {
             *marks.outcomes.entry(*outcome).or_default() += 1;
         }
     }
-    if inputs.is_empty() { Ok(()) } else { block(writes, marks, inputs) }
+    if inputs.is_empty() { Ok(0) } else { block(writes, marks, inputs) }
 }
 
 /// One block, or two halves if it is too large.
-fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<(), StoreError> {
+fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<u64, StoreError> {
     let received_at = inputs.iter().map(|i| match i {
         Input::Observation(o, _) => o.received_at,
         Input::Down { until, .. } => *until,
     });
-    let mut block = Block { received_at: received_at.max().unwrap_or_default(), inputs };
-    let bytes = encode(&block)?;
-    let count = block.inputs.len();
+    let mut whole = Block { received_at: received_at.max().unwrap_or_default(), inputs };
+    let bytes = encode(&whole)?;
+    let count = whole.inputs.len();
     if bytes.len() > PIECE && count > 1 {
-        let rest = block.inputs.split_off(count / 2);
-        self::block(writes, marks, block.inputs)?;
-        return self::block(writes, marks, rest);
+        let rest = whole.inputs.split_off(count / 2);
+        return Ok(block(writes, marks, whole.inputs)? + block(writes, marks, rest)?);
     }
+    let size = bytes.len() as u64;
     writes.put(keys::numbered(Kind::Journal, marks.next_input), bytes);
     marks.next_input += count as u64;
-    Ok(())
+    Ok(size)
 }
 
 pub(super) fn facts(writes: &mut Writes, alerts: &[Alert], runs: &[RunRecord]) -> Result<(), StoreError> {
