@@ -9,7 +9,7 @@ use vigil_tests::bench::daemon::{Daemon, Mosquitto, vigil};
 use vigil_tests::bench::devices::{DEVICES, Load, PAYLOAD_BYTES, Run, payload, publish};
 use vigil_tests::bench::figures::{Figure, Table};
 use vigil_tests::bench::proc::{Usage, load, machine};
-use vigil_tests::bench::raw::{append, count};
+use vigil_tests::bench::raw::{append, count, overwrite};
 use vigil_tests::bench::{Failure, setting};
 
 /// Before it counts: connections, first pages of the store, first snapshot.
@@ -45,6 +45,7 @@ struct Column {
     batch: Figure,
     raw: Figure,
     raw_written: Figure,
+    over: Figure,
     raw_single: Figure,
 }
 
@@ -92,6 +93,7 @@ impl Bench {
         let raw = append(dir.path(), &sample, self.messages, whole(batch))?;
         column.raw.push(raw.per_second);
         column.raw_written.push(raw.written);
+        column.over.push(overwrite(dir.path(), &sample, self.messages, whole(batch))?.per_second);
         column.raw_single.push(append(dir.path(), &sample, 2_000, 1)?.per_second);
         self.mosquitto(dir.path(), column, round)
     }
@@ -144,15 +146,19 @@ fn print(columns: &[Column; 3]) {
     row("agent: wchar an event", &|c| c.agent.handed_over.to_string());
     row("agent: CPU s per 100,000", &|c| c.agent.cpu.to_string());
     row("raw append + fdatasync, same batches: events/s", &|c| c.raw.to_string());
-    row("raw: write_bytes an event", &|c| c.raw_written.to_string());
+    row("raw overwrite + fdatasync, same batches: events/s", &|c| c.over.to_string());
+    row("raw append: write_bytes an event", &|c| c.raw_written.to_string());
     row("raw append + fdatasync one by one: events/s", &|c| c.raw_single.to_string());
     row("mosquitto, null subscriber: acknowledged/s", &|c| c.mosquitto.per_second.to_string());
     row("mosquitto: PUBACK p50, ms", &|c| c.mosquitto.p50_ms.to_string());
     row("mosquitto: PUBACK p99, ms", &|c| c.mosquitto.p99_ms.to_string());
     row("mosquitto: CPU s per 100,000", &|c| c.mosquitto.cpu.to_string());
-    row("ratio: agent / raw, events/s", &|c| c.agent.per_second.ratio(&c.raw).to_string());
-    row("ratio: agent / raw one by one, events/s", &|c| c.agent.per_second.ratio(&c.raw_single).to_string());
-    row("ratio: agent / raw, write_bytes", &|c| c.agent.written.ratio(&c.raw_written).to_string());
+    row("ratio: agent / raw append, events/s", &|c| c.agent.per_second.ratio(&c.raw).to_string());
+    row("ratio: agent / raw overwrite, events/s", &|c| c.agent.per_second.ratio(&c.over).to_string());
+    row("ratio: agent / raw append one by one, events/s", &|c| {
+        c.agent.per_second.ratio(&c.raw_single).to_string()
+    });
+    row("ratio: agent / raw append, write_bytes", &|c| c.agent.written.ratio(&c.raw_written).to_string());
     row("ratio: agent / mosquitto, acknowledged/s", &|c| {
         c.agent.per_second.ratio(&c.mosquitto.per_second).to_string()
     });

@@ -3,7 +3,7 @@
 use super::Failure;
 use super::proc::Usage;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -16,13 +16,27 @@ pub struct Raw {
     pub written: f64,
 }
 
-/// Appends `events` payloads to a new file in `folder`, `batch` of them to a write, each write followed by `fdatasync`.
+/// Appends `events` payloads to a new file in `folder`, `batch` of them to a write, each write followed by
+/// `fdatasync`. The file grows, so the file system writes its own books as well.
 pub fn append(folder: &Path, payload: &[u8], events: usize, batch: usize) -> Result<Raw, Failure> {
+    timed(folder, payload, events, batch, false)
+}
+
+/// The same over blocks that are on disk already: nothing but the data has to be written.
+pub fn overwrite(folder: &Path, payload: &[u8], events: usize, batch: usize) -> Result<Raw, Failure> {
+    timed(folder, payload, events, batch, true)
+}
+
+fn timed(folder: &Path, payload: &[u8], events: usize, batch: usize, over: bool) -> Result<Raw, Failure> {
     let path = folder.join("raw");
-    let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
-    let block = payload.repeat(batch.max(1));
+    let mut file = OpenOptions::new().create_new(true).write(true).open(&path)?;
+    let (block, writes) = (payload.repeat(batch.max(1)), events.div_ceil(batch.max(1)));
+    if over {
+        file.write_all(&vec![0; block.len() * writes])?;
+        file.sync_all()?;
+        file.rewind()?;
+    }
     let (before, began) = (Usage::of("self")?, Instant::now());
-    let writes = events.div_ceil(batch.max(1));
     for _ in 0..writes {
         file.write_all(&block)?;
         file.sync_data()?;

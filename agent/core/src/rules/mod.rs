@@ -3,6 +3,7 @@
 pub mod attendance;
 pub mod inactivity;
 pub mod instruments;
+pub mod runs;
 pub mod safety;
 pub mod score;
 pub mod tasks;

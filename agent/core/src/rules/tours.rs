@@ -8,24 +8,12 @@ use crate::evidence::{Evidence, RunEvidence};
 use crate::id::{CheckpointId, GuardId, TourId};
 use crate::observation::Scan;
 use crate::roster;
+use crate::rules::runs::RunKey;
 use crate::site::{Device, DeviceKind, Site, Tour, TourType};
 use crate::time::{Span, Timestamp};
-use crate::windows::{Series, trail::observed};
+use crate::windows::trail::observed;
 use serde::{Deserialize, Serialize};
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-
-type RunKey = (Timestamp, TourId);
-
-/// Every run that still matters, and every scan that could belong to one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct RunLog {
-    /// By schedule first: the runs around an instant are found without looking at the others.
-    runs: BTreeMap<Timestamp, BTreeMap<TourId, Run>>,
-    scans: Series<(CheckpointId, Option<GuardId>)>,
-    /// How long before its schedule a run may open, and how long behind it may close: the most of any.
-    reach: (Span, Span),
-}
+use std::collections::BTreeMap;
 
 /// One scheduled occurrence of a tour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +36,7 @@ pub struct Run {
     pub(crate) judged: (bool, bool),
     /// False for a run that should have started before the agent began to watch.
     pub(crate) watched: bool,
-    revision: u32,
+    pub(super) revision: u32,
 }
 
 /// Where a run stands.
@@ -131,131 +119,10 @@ impl Run {
         }
     }
 
-    fn takes(&self, at: Timestamp, guard: Option<&GuardId>) -> bool {
+    /// Whether a scan of then, by this guard, may be one of its own.
+    pub(super) fn takes(&self, at: Timestamp, guard: Option<&GuardId>) -> bool {
         let whose = self.guard.as_ref().is_none_or(|g| Some(g) == guard);
         whose && self.opens_at <= at && at <= self.close_by
-    }
-}
-
-impl RunLog {
-    /// Every run, by schedule and tour.
-    pub fn iter(&self) -> impl Iterator<Item = (&TourId, &Run)> {
-        self.runs.values().flatten()
-    }
-
-    /// Every run that takes a scan somewhere in `[from, to]`, and some that do not.
-    fn around(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (&TourId, &Run)> {
-        let (early, late) = self.reach;
-        self.runs.range(from - late..=(to + early).max(from - late)).flat_map(|(_, tours)| tours)
-    }
-
-    fn keys(&self) -> Vec<RunKey> {
-        self.iter().map(|(tour, run)| (run.scheduled_at, tour.clone())).collect()
-    }
-
-    fn get(&self, key: &RunKey) -> Option<&Run> {
-        self.runs.get(&key.0)?.get(&key.1)
-    }
-
-    fn get_mut(&mut self, key: &RunKey) -> Option<&mut Run> {
-        self.runs.get_mut(&key.0)?.get_mut(&key.1)
-    }
-
-    /// Adds a run; false if it is known.
-    fn insert(&mut self, tour: TourId, run: Run) -> bool {
-        let (early, late) = self.reach;
-        let reach =
-            (run.scheduled_at.since(run.opens_at).max(early), run.close_by.since(run.scheduled_at).max(late));
-        let Entry::Vacant(place) = self.runs.entry(run.scheduled_at).or_default().entry(tour) else {
-            return false;
-        };
-        place.insert(run);
-        self.reach = reach;
-        true
-    }
-
-    /// A run goes to one in progress, else to one that may still start, else to a late one; the earliest of each.
-    fn run_for(&self, at: Timestamp, place: &CheckpointId, guard: Option<&GuardId>) -> Option<RunKey> {
-        let rank = |run: &Run| match (run.scans.is_empty(), at <= run.start_by) {
-            (false, _) => 0,
-            (true, true) => 1,
-            (true, false) => 2,
-        };
-        let wants = |(_, run): &(&TourId, &Run)| {
-            run.takes(at, guard) && !run.scans.contains_key(place) && run.checkpoints.contains(place)
-        };
-        // Of equals, this is the first, which is the earliest.
-        let first = self.around(at, at).filter(wants).min_by_key(|(_, run)| rank(run));
-        first.map(|(tour, run)| (run.scheduled_at, tour.clone()))
-    }
-
-    fn give(&mut self, at: Timestamp, place: &CheckpointId, guard: Option<&GuardId>) -> Option<RunKey> {
-        let key = self.run_for(at, place, guard)?;
-        self.get_mut(&key)?.scans.insert(place.clone(), at);
-        Some(key)
-    }
-
-    /// Takes a scan; the runs that it changed. One that comes out of order is given its place among the others: all
-    /// scans behind it are given anew, in order of event time. Those before it never depended on it.
-    fn on_scan(&mut self, at: Timestamp, place: &CheckpointId, guard: Option<GuardId>) -> Vec<RunKey> {
-        let scan = (at, (place.clone(), guard));
-        let in_order = self.scans.iter().next_back().is_none_or(|last| *last <= scan);
-        if !self.scans.insert_once(scan.0, scan.1.clone()) {
-            return vec![];
-        }
-        if in_order {
-            return self.give(at, place, scan.1.1.as_ref()).into_iter().collect();
-        }
-        let again = self.scans.range(at, Timestamp::from_millis(i64::MAX)).to_vec();
-        let last = again.last().map_or(at, |(t, _)| *t);
-        let before = self.take_back(at, last);
-        let given = again.iter().filter_map(|(at, (place, guard))| self.give(*at, place, guard.as_ref()));
-        let mut changed: BTreeSet<RunKey> = given.collect();
-        for (key, scans) in before {
-            match self.get(&key) {
-                Some(run) if run.scans == scans => changed.remove(&key),
-                Some(_) | None => changed.insert(key),
-            };
-        }
-        changed.into_iter().collect()
-    }
-
-    /// Takes every scan in `[from, to]` back; the runs that had one, with what they had.
-    fn take_back(
-        &mut self,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Vec<(RunKey, BTreeMap<CheckpointId, Timestamp>)> {
-        let had = |(_, run): &(&TourId, &Run)| run.scans.values().any(|at| *at >= from);
-        let before: Vec<(RunKey, BTreeMap<CheckpointId, Timestamp>)> = self
-            .around(from, to)
-            .filter(had)
-            .map(|(tour, run)| ((run.scheduled_at, tour.clone()), run.scans.clone()))
-            .collect();
-        for (key, _) in &before {
-            if let Some(run) = self.get_mut(key) {
-                run.scans.retain(|_, at| *at < from);
-            }
-        }
-        before
-    }
-
-    pub(crate) fn forget_before(&mut self, instant: Timestamp) {
-        self.retain(|run| run.close_by >= instant);
-        // A scan outlives the last run that it could belong to.
-        let earliest = self.iter().map(|(_, r)| r.opens_at).min().unwrap_or(instant);
-        self.scans.forget_before(instant.min(earliest));
-    }
-
-    pub(crate) fn forget_unstarted(&mut self, now: Timestamp) {
-        self.retain(|run| run.scheduled_at <= now || !run.scans.is_empty());
-    }
-
-    fn retain(&mut self, kept: impl Fn(&Run) -> bool) {
-        self.runs.retain(|_, tours| {
-            tours.retain(|_, run| kept(run));
-            !tours.is_empty()
-        });
     }
 }
 
@@ -409,13 +276,9 @@ impl Engine {
     pub(crate) fn unscanned_due(&self, guard: &GuardId, alone: bool, from: Timestamp, to: Timestamp) -> bool {
         let of_guard = |r: &Run| r.guard.as_ref().map_or(alone, |g| g == guard);
         let due = |r: &&Run| from <= r.start_by && r.start_by < to && of_guard(r);
+        let runs = self.state.runs.around(from, to).map(|(_, run)| run);
         let unscanned = |r: &Run| r.started_at().is_none_or(|s| s >= to);
-        self.state
-            .runs
-            .around(from, to)
-            .map(|(_, run)| run)
-            .filter(due)
-            .any(|r| unscanned(r) && !self.blind_to(r, r.start_by))
+        runs.filter(due).any(|r| unscanned(r) && !self.blind_to(r, r.start_by))
     }
 
     /// Whether a handset that could have scanned, or a reader of the tour, was observed over the run.
@@ -493,120 +356,4 @@ fn run_summary(site: &Site, tour: &Tour, e: &RunEvidence, rule: Rule) -> String 
     let places: Vec<&str> = e.missing.iter().map(CheckpointId::as_str).collect();
     let missing = places.join(", ");
     format!("{} of {clock} is incomplete: {} % scanned, missing {missing}{doubt}", tour.name, e.coverage)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::site::{Checkpoint, Guard, tests::empty_site};
-    use crate::time::{Days, LocalTime};
-    use proptest::prelude::*;
-
-    fn id<T: std::str::FromStr<Err = crate::id::InvalidId>>(kind: &str, n: usize) -> T {
-        format!("{kind}-{n}").parse().unwrap()
-    }
-
-    fn min(m: i64) -> Timestamp {
-        Timestamp::from_millis(m * 60_000)
-    }
-
-    /// Three tours over two of four checkpoints each; the first is one guard's, the others are anybody's.
-    fn site() -> Site {
-        let mut parts = empty_site();
-        parts.guards = (0..2).map(|n| Guard { id: id("G", n), name: String::new(), badge: None }).collect();
-        parts.checkpoints = (0..4)
-            .map(|n| Checkpoint {
-                id: id("c", n),
-                name: String::new(),
-                tag: None,
-                position: None,
-                sun_key: None,
-            })
-            .collect();
-        let tour = |n: usize| Tour {
-            id: id("t", n),
-            name: String::new(),
-            kind: TourType::Routine,
-            mandatory: true,
-            checkpoints: vec![id("c", n), id("c", n + 1)],
-            ordered: false,
-            start: vec![LocalTime::hour(0)],
-            days: Days::ALL,
-            duration: Span::from_mins(20),
-            guard: (n == 0).then(|| id("G", 0)),
-            min_dwell: None,
-        };
-        parts.tours = (0..3).map(tour).collect();
-        Site::new(parts).unwrap()
-    }
-
-    /// Every 30 min, each open for 40 before it closes: neighbours overlap.
-    fn log(site: &Site) -> RunLog {
-        let mut log = RunLog::default();
-        for (n, tour) in site.tours.iter().enumerate().flat_map(|(n, t)| (0..5).map(move |i| (n + i * 30, t)))
-        {
-            let scheduled_at = min(60 + i64::try_from(n).unwrap());
-            let run = Run {
-                opens_at: scheduled_at - Span::from_mins(10),
-                scheduled_at,
-                start_by: scheduled_at + Span::from_mins(10),
-                close_by: scheduled_at + Span::from_mins(30),
-                guard: tour.guard.clone(),
-                scans: BTreeMap::new(),
-                checkpoints: tour.checkpoints.clone(),
-                judged: (false, false),
-                watched: true,
-                revision: 0,
-            };
-            assert!(log.insert(tour.id.clone(), run));
-        }
-        log
-    }
-
-    type Tap = (i64, usize, usize);
-
-    /// Takes a scan, and checks that it told of the runs that it changed.
-    fn take(log: &mut RunLog, (at, place, guard): &Tap) {
-        let (guard, before) = ((*guard < 2).then(|| id("G", *guard)), log.clone());
-        let told = log.on_scan(min(*at), &id("c", *place), guard);
-        let differs = |key: &RunKey| log.get(key).map(|r| &r.scans) != before.get(key).map(|r| &r.scans);
-        let changed: Vec<RunKey> = log.keys().into_iter().filter(differs).collect();
-        assert_eq!(told, changed);
-    }
-
-    fn after(site: &Site, taps: &[Tap]) -> RunLog {
-        let mut log = log(site);
-        taps.iter().for_each(|tap| take(&mut log, tap));
-        log
-    }
-
-    #[test]
-    fn scans_of_one_instant_have_an_order_of_their_own() {
-        let site = site();
-        assert_eq!(after(&site, &[(60, 3, 2), (60, 2, 2)]), after(&site, &[(60, 2, 2), (60, 3, 2)]));
-    }
-
-    #[test]
-    fn the_runs_around_an_instant_are_all_that_take_a_scan_then() {
-        let (site, guard) = (site(), id("G", 0));
-        let log = log(&site);
-        for m in 0..240 {
-            let open: Vec<_> = log.iter().filter(|(_, r)| r.takes(min(m), Some(&guard))).collect();
-            let found: Vec<_> =
-                log.around(min(m), min(m)).filter(|(_, r)| r.takes(min(m), Some(&guard))).collect();
-            assert_eq!(open, found, "minute {m}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn in_which_order_scans_arrive_does_not_matter(
-            mut taps in prop::collection::vec((50_i64..170, 0_usize..4, 0_usize..3), 0..12),
-        ) {
-            let site = site();
-            let as_they_came = after(&site, &taps);
-            taps.sort();
-            prop_assert_eq!(as_they_came, after(&site, &taps));
-        }
-    }
 }

@@ -1,0 +1,133 @@
+//! The store alone: what a durable commit of so many heartbeats costs, beside the least that any store has to do.
+//!
+//! `cargo bench -p vigil-tests --bench store`; `VIGIL_BENCH_ROUNDS` says how often, `VIGIL_BENCH_DIR` on which file system.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use vigil_agent::simulate::{Scenario, site_toml};
+use vigil_agent::sources::decode;
+use vigil_agent::store::{Draft, Input, Store};
+use vigil_core::engine::{Engine, Outcome};
+use vigil_core::observation::Observation;
+use vigil_core::site::Site;
+use vigil_core::time::Timestamp;
+use vigil_tests::bench::devices::{DEVICES, payload};
+use vigil_tests::bench::figures::{Figure, Table};
+use vigil_tests::bench::proc::{Usage, load, machine};
+use vigil_tests::bench::raw::{append, count, overwrite};
+use vigil_tests::bench::{Failure, setting};
+
+/// The pump's own pace.
+const SNAPSHOT_INPUTS: usize = 20_000;
+/// Commits of a round at most: a disk that turns in a millisecond takes seconds for them.
+const COMMITS: usize = 4_000;
+
+fn main() -> Result<(), Failure> {
+    println!("{}\n", machine());
+    let (rounds, events) = (setting("VIGIL_BENCH_ROUNDS", 5)?, setting("VIGIL_BENCH_MESSAGES", 100_000)?);
+    let folder = std::env::var_os("VIGIL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let full = full_engine()?;
+    let mut columns: Vec<Column> =
+        [1, 10, 100, 500].map(|batch| Column { batch, ..Column::default() }).into();
+    for round in 0..rounds {
+        for column in &mut columns {
+            column.play(&folder, &full, events.min(COMMITS * column.batch))?;
+        }
+        eprintln!("round {} of {rounds}, load {}", round + 1, load());
+    }
+    print(&columns);
+    Ok(())
+}
+
+/// An engine whose windows are full, for snapshots of a real size.
+fn full_engine() -> Result<Engine, Failure> {
+    let scenario = Scenario::sized(DEVICES, 240, 1);
+    let text = site_toml(&scenario);
+    let site =
+        vigil_config::parse_site(Path::new("site.toml"), text.as_bytes()).map_err(|p| p.to_string())?;
+    let mut engine = Engine::new(Arc::new(site), scenario.starts_at);
+    for message in vigil_agent::simulate::Night::of(&scenario) {
+        let decoded = decode::message(engine.site(), message.at, &message.topic, message.payload.as_bytes());
+        decoded.observations.into_iter().for_each(|o| drop(engine.on_observation(o)));
+    }
+    Ok(engine)
+}
+
+/// What was measured with commits of this size.
+#[derive(Debug, Default)]
+struct Column {
+    batch: usize,
+    store: Figure,
+    written: Figure,
+    cpu_us: Figure,
+    mib: Figure,
+    raw: Figure,
+    raw_written: Figure,
+    over: Figure,
+}
+
+impl Column {
+    /// One round: the store, then the yardstick, in the same folder.
+    fn play(&mut self, folder: &Path, full: &Engine, events: usize) -> Result<(), Failure> {
+        let dir = tempfile::tempdir_in(folder)?;
+        let mut store = Store::open(&dir.path().join("db"))?;
+        let observations = heartbeats(full.site(), events)?;
+        store.commit(snapshot(full)?)?;
+        let (before, began) = (Usage::of("self")?, Instant::now());
+        for (n, batch) in observations.chunks(self.batch).enumerate() {
+            let due = n > 0 && (n * self.batch).is_multiple_of(SNAPSHOT_INPUTS);
+            let mut draft = if due { snapshot(full)? } else { Draft::default() };
+            draft.inputs = batch.iter().map(|o| Input::Observation(o.clone(), Outcome::Applied)).collect();
+            draft.judged_until = batch.last().map_or(Timestamp::default(), |o| o.received_at);
+            store.commit(draft)?;
+        }
+        let (secs, used) = (began.elapsed().as_secs_f64(), Usage::of("self")?.since(before));
+        let events = count(events);
+        self.store.push(events / secs);
+        self.written.push(used.written / events);
+        self.cpu_us.push(used.cpu_secs * 1e6 / events);
+        self.mib.push(count(usize::try_from(store.size())?) / 1_048_576.0);
+        let sample = payload(0, 0, 0)?;
+        let raw = append(dir.path(), &sample, observations.len(), self.batch)?;
+        self.raw.push(raw.per_second);
+        self.raw_written.push(raw.written);
+        self.over.push(overwrite(dir.path(), &sample, observations.len(), self.batch)?.per_second);
+        Ok(())
+    }
+}
+
+fn snapshot(engine: &Engine) -> Result<Draft, Failure> {
+    Ok(Draft { snapshot: Some(((**engine.site()).clone(), engine.snapshot()?)), ..Draft::default() })
+}
+
+fn heartbeats(site: &Site, events: usize) -> Result<Vec<Observation>, Failure> {
+    let mut all = Vec::with_capacity(events);
+    for n in 0..events {
+        let topic = format!("vigil/v1/plant-7/hs-G-{}/heartbeat", n % DEVICES + 1);
+        let received_at = Timestamp::from_millis(1_800_000_000_000 + i64::try_from(n)?);
+        all.extend(decode::message(site, received_at, &topic, &payload(1, 0, n)?).observations);
+    }
+    if all.len() == events { Ok(all) } else { Err("a heartbeat was refused".into()) }
+}
+
+fn print(columns: &[Column]) {
+    let sizes: Vec<String> = columns.iter().map(|c| c.batch.to_string()).collect();
+    let mut table = Table::new(
+        &[&["events in a commit"], &sizes.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat(),
+    );
+    let mut row = |name: &str, figure: &dyn Fn(&Column) -> String| {
+        table.row(std::iter::once(name.to_owned()).chain(columns.iter().map(figure)).collect());
+    };
+    row("store: events/s", &|c| c.store.to_string());
+    row("store: write_bytes an event", &|c| c.written.to_string());
+    row("store: CPU us an event", &|c| c.cpu_us.to_string());
+    row("store: MiB on disk at the end", &|c| c.mib.to_string());
+    row("raw append + fdatasync: events/s", &|c| c.raw.to_string());
+    row("raw append: write_bytes an event", &|c| c.raw_written.to_string());
+    row("raw overwrite + fdatasync: events/s", &|c| c.over.to_string());
+    row("ratio: store / raw append, events/s", &|c| c.store.ratio(&c.raw).to_string());
+    row("ratio: store / raw overwrite, events/s", &|c| c.store.ratio(&c.over).to_string());
+    row("ratio: store / raw append, write_bytes", &|c| c.written.ratio(&c.raw_written).to_string());
+    println!("{table}");
+}
