@@ -266,6 +266,22 @@ mod blindness {
         night.until(at("22:21"));
         assert!(night.alerts_of(Rule::TourPartial).is_empty());
     }
+
+    #[test]
+    fn a_box_whose_clock_stood_at_1970_does_not_work_through_half_a_century() {
+        let mut parts = plant_7();
+        parts.tours.push(tour("round", &["21:00"], mins(40)));
+        parts.shifts.push(night_shift("G-7"));
+        let mut night = Night::on(Site::new(parts).unwrap(), Timestamp::from_millis(0));
+        night.heartbeat(Timestamp::from_millis(1_000), "G-7", 0, 0);
+        let started = std::time::Instant::now();
+        night.power_cut(Timestamp::from_millis(60_000), at("19:00"));
+        night.until(at("19:01"));
+        assert!(started.elapsed().as_secs() < 4, "{:?}", started.elapsed());
+        night.until(at("21:31"));
+        assert_eq!(night.alerts_of(Rule::GuardAbsent).len(), 1);
+        assert_eq!(night.alerts_of(Rule::TourMissed).len(), 1);
+    }
 }
 
 mod shared_handset {

@@ -172,9 +172,25 @@ impl Engine {
             self.state.blind.add(down_from, up_at);
             // Strictly after: at `up_at` itself nothing is judged yet, whatever `settle` is.
             self.state.not_before = (up_at + self.settle()).just_after();
+            self.skip_what_is_too_late(up_at);
         }
         self.state.now = self.state.now.max(up_at);
         Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+    }
+
+    /// Nothing can follow from what fell due more than 72 h ago: a box that was in a cupboard for a year, or whose
+    /// clock stood at 1970, is not to work through every cycle of it.
+    fn skip_what_is_too_late(&mut self, now: Timestamp) {
+        let from = (now - LATE).floor_to(HOURLY);
+        if self.state.next_hour >= from {
+            return;
+        }
+        self.state.next_hour = from;
+        // The longest run opens, may start and lasts within three days.
+        self.state.planned_until = self.state.planned_until.max(from - LATE);
+        let cycle = self.site.policy.inactivity.cycle;
+        self.state.next_evaluation = self.state.next_evaluation.max(from.floor_to(cycle));
+        self.derive();
     }
 
     /// The site file changed: runs that have not begun are planned anew, everything known stays.

@@ -95,7 +95,9 @@ impl Engine {
         if !self.state.roster.judged.insert((starts_at, shift.clone())) {
             return;
         }
-        if !self.was_on_duty(&o.guard, o.starts_at, known_at) {
+        // A shift that was over before the agent could hear again: its blindness explains it.
+        let could_be_known = known_at < o.ends_at;
+        if could_be_known && !self.was_on_duty(&o.guard, o.starts_at, known_at) {
             let name = self.site.guard(&o.guard).map_or(o.guard.as_str(), |g| g.name.as_str());
             let clock = o.starts_at.local_clock(self.site.timezone);
             let finding = Finding {
