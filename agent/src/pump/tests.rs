@@ -144,8 +144,11 @@ fn a_full_store_drops_the_oldest_observations_and_grows_no_more() {
         pump.take_in(vec![inbound]).unwrap();
         sizes.push(pump.store.size());
     }
-    let (half, whole) = (sizes[450], sizes[899]);
-    assert!(whole < 10 << 20 && whole < half * 5 / 4, "{half} bytes half-way, {whole} at the end");
+    // sled gives segments back when it gets round to it: what counts is the height of the waves. Without the limit
+    // the file would be beyond 20 MiB at the end.
+    let height = |part: &[u64]| part.iter().copied().max().unwrap_or(0);
+    let (middle, end) = (height(&sizes[300..600]), height(&sizes[600..]));
+    assert!(end < 10 << 20 && end < middle * 3 / 2, "{middle} bytes in the middle, {end} at the end");
     let journal = pump.store.inputs_from(0).unwrap();
     assert!(journal.len() < 20_000, "{}", journal.len());
     drop(pump);
