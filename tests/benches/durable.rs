@@ -107,7 +107,7 @@ impl Bench {
         let run = publish(daemon.mqtt, load)?;
         let used = daemon.usage()?.since(before);
         let commits = daemon.metric("vigil_commits_total")? - commits;
-        let stored = daemon.metric("vigil_observations{outcome=\"applied\"}")?;
+        let stored = daemon.metric("vigil_observations_total{outcome=\"applied\"}")?;
         if stored < count(self.messages + WARM_UP) {
             return Err(format!("acknowledged {}, stored {stored}", self.messages + WARM_UP).into());
         }
