@@ -106,9 +106,9 @@ impl Bench {
         let (commits, before) = (daemon.metric("vigil_commits_total")?, daemon.usage()?);
         let run = publish(daemon.mqtt, load)?;
         let used = daemon.usage()?.since(before);
-        let commits = daemon.metric("vigil_commits_total")? - commits;
-        // The page may show a status that is up to 250 ms old.
+        // The agent may show a status that is up to 250 ms old.
         std::thread::sleep(std::time::Duration::from_millis(400));
+        let commits = daemon.metric("vigil_commits_total")? - commits;
         let stored = daemon.metric("vigil_observations_total{outcome=\"applied\"}")?;
         if stored < count(self.messages + WARM_UP) {
             return Err(format!("acknowledged {}, stored {stored}", self.messages + WARM_UP).into());
