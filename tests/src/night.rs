@@ -18,7 +18,7 @@ use vigil_core::observation::{
     TaskUpdate,
 };
 use vigil_core::policy::{Policy, PolicyParts};
-use vigil_core::rules::tours::RunRecord;
+use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::{
     Checkpoint, Device, DeviceKind, FixMode, Geofence, Guard, Position, Site, SiteParts, Tour, TourType,
 };
@@ -265,6 +265,11 @@ impl Night {
         self.observe(at, &handset, Self::tag_of(place))
     }
 
+    /// A scan that the handset held back.
+    pub fn scan_late(&mut self, at: Timestamp, received_at: Timestamp, guard: &str, place: &str) -> Outcome {
+        self.observe_late(at, received_at, &Self::handset(guard), Self::tag_of(place))
+    }
+
     /// The scan of a checkpoint.
     pub fn tag_of(place: &str) -> Kind {
         let tag = Tag::new(&place.replace("cp-", "04AA000")).expect("a tag");
@@ -355,6 +360,16 @@ impl Night {
     /// Every run record, in order.
     pub fn runs(&self) -> &[RunRecord] {
         &self.runs
+    }
+
+    /// What the log says of the only run of a night: its latest revision.
+    pub fn the_run(&self) -> &RunRecord {
+        let last = self.runs.last().expect("a run");
+        let same = |r: &&RunRecord| r.tour == last.tour && r.scheduled_at == last.scheduled_at;
+        let revisions: Vec<u32> = self.runs.iter().filter(same).map(|r| r.revision).collect();
+        assert_eq!(revisions.len(), self.runs.len(), "one run: {:#?}", self.runs);
+        assert!((1..).zip(&revisions).all(|(n, r)| n == *r), "revisions rise by one: {revisions:?}");
+        last
     }
 
     /// What became of each observation.

@@ -23,6 +23,8 @@ pub enum Deadline {
     RunStartBy(Timestamp, TourId),
     /// A run should be done.
     RunCloseBy(Timestamp, TourId),
+    /// A run has changed, and what is on its way has had time to arrive: its log entry is due.
+    RunSettled(Timestamp, TourId),
     /// So much of a task's time has passed.
     TaskStep(TaskId, Step),
     /// A cycle is over: every guard on duty is evaluated at this multiple of it.

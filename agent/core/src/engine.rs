@@ -7,10 +7,10 @@ use crate::duty::Shape;
 use crate::id::{DeviceId, GuardId};
 use crate::observation::{Kind, Observation};
 use crate::rules::attendance::Roster;
+use crate::rules::compliance::RunRecord;
 use crate::rules::instruments::Instrument;
 use crate::rules::runs::RunLog;
 use crate::rules::tasks::TaskLog;
-use crate::rules::tours::RunRecord;
 use crate::site::Site;
 use crate::time::{Span, Timestamp};
 use crate::watch::Watch;
@@ -49,6 +49,8 @@ pub struct State {
     pub(crate) blind: Intervals,
     /// Until then, deadlines that passed in blindness wait for what is on its way.
     pub(crate) not_before: Timestamp,
+    /// The earliest instant of which something was told late in the last hour.
+    pub(crate) told_late: Option<Timestamp>,
     pub(crate) guards: BTreeMap<GuardId, Watch>,
     pub(crate) devices: BTreeMap<DeviceId, Instrument>,
     pub(crate) roster: Roster,
@@ -130,6 +132,7 @@ impl Engine {
             next_hour: began,
             blind: Intervals::default(),
             not_before: began,
+            told_late: None,
             guards: BTreeMap::new(),
             devices: BTreeMap::new(),
             roster: Roster::default(),
@@ -300,6 +303,7 @@ impl Engine {
             Deadline::DeviceSilent(device) => self.on_silence(&device),
             Deadline::RunStartBy(scheduled_at, tour) => self.on_start_by(scheduled_at, &tour),
             Deadline::RunCloseBy(scheduled_at, tour) => self.on_close_by(scheduled_at, &tour),
+            Deadline::RunSettled(scheduled_at, tour) => self.on_run_settled(scheduled_at, &tour),
             Deadline::TaskStep(task, step) => self.on_task_step(&task, step),
             Deadline::Evaluate(at) => self.on_evaluate(at),
             Deadline::Escalate(alert) => self.on_escalate(alert),
@@ -354,6 +358,7 @@ impl Engine {
         let cycle = self.site.policy.inactivity.cycle;
         if at < self.state.next_evaluation - cycle {
             self.on_late_evidence(at, &observation.kind);
+            self.state.told_late = Some(self.state.told_late.map_or(at, |known| known.min(at)));
         }
         if observation.received_at.since(at) > cycle { Outcome::Late } else { Outcome::Applied }
     }
@@ -374,17 +379,23 @@ impl Engine {
 
     fn on_forget(&mut self) {
         let horizon = self.state.now - LATE;
-        self.state.blind.forget_before(horizon);
+        // Now, while the instruments still know what was told of them in the last hour.
+        if let Some(from) = self.state.told_late.take() {
+            self.reopen_unheard_runs(from);
+        }
         self.state.book.forget_before(horizon);
         self.state.runs.forget_before(horizon);
-        self.state.roster.forget_before(horizon);
+        // Late evidence may still correct a run: who was there then, and what the agent saw, outlives it.
+        let attended_from = self.state.runs.opens_from().map_or(horizon, |opens| opens.min(horizon));
+        self.state.blind.forget_before(attended_from);
+        self.state.roster.forget_before(attended_from);
         self.state.tasks.forget_before(horizon);
         let attendance = self.site.policy.attendance.clone();
         let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
         for guard in guards {
             let keep_from = self.keep_from(&guard, horizon);
             if let Some(watch) = self.state.guards.get_mut(&guard) {
-                watch.duty.forget_before(horizon, &attendance);
+                watch.duty.forget_before(attended_from, &attendance);
                 watch.forget_before(keep_from, horizon);
             }
         }

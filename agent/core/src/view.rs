@@ -1,9 +1,11 @@
 //! The engine as people see it: plain objects for the page, the local API and `vigil status`.
 
 use crate::alert::Alert;
+use crate::book::LATE;
 use crate::engine::Engine;
 use crate::evidence::Signals;
 use crate::id::{CheckpointId, DeviceId, GuardId, SiteId, TourId};
+use crate::rules::compliance::Compliance;
 use crate::rules::tours::{Run, RunStatus};
 use crate::site::DeviceKind;
 use crate::time::{Span, Timestamp};
@@ -98,8 +100,12 @@ pub struct RunView {
     pub start_by: Timestamp,
     /// Until when it must be done.
     pub close_by: Timestamp,
+    /// Whether it must be walked.
+    pub mandatory: bool,
     /// Where it stands.
     pub status: RunStatus,
+    /// What it amounts to, once it is over.
+    pub compliance: Option<Compliance>,
     /// Whose it is.
     pub guard: Option<GuardId>,
     /// Percent of the checkpoints scanned.
@@ -135,7 +141,7 @@ impl Engine {
         guards.sort_by_key(|g| g.presence == Presence::OffDuty);
         let mut alerts: Vec<Alert> = self.state.book.iter().cloned().collect();
         alerts.sort_by_key(|a| std::cmp::Reverse((a.detected_at, a.id)));
-        let blind = self.state.blind.within(Timestamp::default(), now);
+        let blind = self.state.blind.within(now - LATE, now);
         View {
             site: self.site.id.clone(),
             name: self.site.name.clone(),
@@ -195,7 +201,9 @@ impl Engine {
             scheduled_at: run.scheduled_at,
             start_by: run.start_by,
             close_by: run.close_by,
+            mandatory: self.site.tour(tour).is_some_and(|t| t.mandatory),
             status: run.status(&self.site),
+            compliance: run.is_closed().then(|| self.compliance(run)),
             guard: run.guard.clone(),
             coverage: run.coverage(),
             scanned: run.scans.keys().cloned().collect(),

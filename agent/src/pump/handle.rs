@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::Alert;
-use vigil_core::rules::tours::RunRecord;
+use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 use vigil_core::view::View;
 

@@ -7,7 +7,7 @@ use vigil_cloud_sync::wire::EventKind;
 use vigil_core::alert::Alert;
 use vigil_core::engine::Outcome;
 use vigil_core::observation::Observation;
-use vigil_core::rules::tours::RunRecord;
+use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
 

@@ -9,7 +9,7 @@ use crate::sources::decode::Refusal;
 use serde::de::DeserializeOwned;
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::Alert;
-use vigil_core::rules::tours::RunRecord;
+use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 
 impl Store {

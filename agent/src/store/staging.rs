@@ -7,7 +7,7 @@ use super::records::encode;
 use super::{PIECE, StoreError};
 use crate::sources::decode::Refusal;
 use vigil_core::alert::Alert;
-use vigil_core::rules::tours::RunRecord;
+use vigil_core::rules::compliance::RunRecord;
 
 /// How many refused inputs are kept (contract 4).
 const REFUSED_KEPT: u64 = 1_000;

@@ -131,6 +131,7 @@ impl Engine {
         watch.trail.attended.insert_once(at, ());
         watch.duty.on_action(at, attendance.action);
         self.reshape(&guard);
+        self.reopen_runs_of(&guard, at);
         self.arm_handsets(&guard);
         match attendance.action {
             AttendanceAction::CheckIn => self.on_check_in(&guard, at),

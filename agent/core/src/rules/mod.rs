@@ -1,6 +1,7 @@
 //! One file a rule.
 
 pub mod attendance;
+pub mod compliance;
 pub mod inactivity;
 pub mod instruments;
 pub mod runs;

@@ -61,6 +61,20 @@ impl RunLog {
         true
     }
 
+    /// Whose scans a run has, as far as that is known.
+    pub(super) fn walkers(&self, run: &Run) -> impl Iterator<Item = &GuardId> {
+        let of_run = |at: &Timestamp, place: &CheckpointId| run.scans.get(place) == Some(at);
+        let during = self.scans.range(run.opens_at, run.close_by.just_after()).iter();
+        let guards =
+            during.filter(move |(at, (place, _))| of_run(at, place)).filter_map(|(_, (_, g))| g.as_ref());
+        guards.filter(|guard| run.guard.as_ref().is_none_or(|own| own == *guard))
+    }
+
+    /// From when on the attendance of runs that are still known matters.
+    pub(crate) fn opens_from(&self) -> Option<Timestamp> {
+        self.iter().map(|(_, run)| run.opens_at).min()
+    }
+
     /// A run goes to one in progress, else to one that may still start, else to a late one; the earliest of each.
     fn run_for(&self, at: Timestamp, place: &CheckpointId, guard: Option<&GuardId>) -> Option<RunKey> {
         let rank = |run: &Run| match (run.scans.is_empty(), at <= run.start_by) {
@@ -136,7 +150,7 @@ impl RunLog {
     pub(crate) fn forget_before(&mut self, instant: Timestamp) {
         self.retain(|run| run.close_by >= instant);
         // A scan outlives the last run that it could belong to.
-        let earliest = self.iter().map(|(_, r)| r.opens_at).min().unwrap_or(instant);
+        let earliest = self.opens_from().unwrap_or(instant);
         self.scans.forget_before(instant.min(earliest));
     }
 
@@ -155,6 +169,7 @@ impl RunLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::tours::Docket;
     use proptest::prelude::*;
 
     fn id<T: std::str::FromStr<Err = crate::id::InvalidId>>(kind: &str, n: usize) -> T {
@@ -179,9 +194,8 @@ mod tests {
                 guard: (tour == 0).then(|| id("G", 0)),
                 scans: BTreeMap::new(),
                 checkpoints: vec![id("c", tour), id("c", tour + 1)],
-                judged: (false, false),
                 watched: true,
-                revision: 0,
+                docket: Docket::default(),
             };
             assert!(log.insert(id("t", tour), run));
         }

@@ -3,17 +3,18 @@
 use crate::alert::{AlertId, Rule, Severity, Subject};
 use crate::book::Finding;
 use crate::deadline::Deadline;
-use crate::engine::{Engine, Record};
+use crate::engine::Engine;
 use crate::evidence::{Evidence, RunEvidence};
 use crate::id::{CheckpointId, GuardId, TourId};
 use crate::observation::Scan;
 use crate::roster;
 use crate::rules::runs::RunKey;
 use crate::site::{Device, DeviceKind, Site, Tour, TourType};
-use crate::time::{Span, Timestamp};
+use crate::time::Timestamp;
 use crate::windows::trail::observed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// One scheduled occurrence of a tour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,11 +33,9 @@ pub struct Run {
     pub scans: BTreeMap<CheckpointId, Timestamp>,
     /// What was to be visited when it was planned: a site file that changes meanwhile changes no run that has begun.
     pub checkpoints: Vec<CheckpointId>,
-    /// Whether the start, and the end, have been judged.
-    pub(crate) judged: (bool, bool),
     /// False for a run that should have started before the agent began to watch.
     pub(crate) watched: bool,
-    pub(super) revision: u32,
+    pub(crate) docket: Docket,
 }
 
 /// Where a run stands.
@@ -57,29 +56,21 @@ pub enum RunStatus {
     Incomplete,
 }
 
-/// The log entry of a closed run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRecord {
-    /// Of which tour.
-    pub tour: TourId,
-    /// When it was due.
-    pub scheduled_at: Timestamp,
-    /// From 1; late evidence raises it by one.
-    pub revision: u32,
-    /// How it ended.
-    pub status: RunStatus,
-    /// Whose it was, if anyone's.
-    pub guard: Option<GuardId>,
-    /// Percent of the checkpoints scanned.
-    pub coverage: u8,
-    /// The first scan.
-    pub started_at: Option<Timestamp>,
-    /// The last scan.
-    pub last_scan_at: Option<Timestamp>,
-    /// Whole minutes after `start_by` at which it started, rounded up.
-    pub overdue_by: i64,
-    /// Distinct checkpoints scanned.
-    pub scanned: Vec<CheckpointId>,
+/// What has been judged of a run, what was said of it, and what is still to come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Docket {
+    /// Whether its start has been judged.
+    pub(super) started: bool,
+    /// Whether its end has been judged.
+    pub(super) closed: bool,
+    /// When its log entry is written or corrected, if it is to be.
+    pub(super) settles_at: Option<Timestamp>,
+    /// The revision of its log entry; 0 if there is none yet.
+    pub(super) revision: u32,
+    /// What that entry says, in short.
+    pub(super) logged: Option<Uuid>,
+    /// Whether the instruments that could have scanned it were heard.
+    pub(super) heard: bool,
 }
 
 impl Run {
@@ -95,27 +86,27 @@ impl Run {
     }
 
     /// Whether enough was scanned: every checkpoint, or the share that the policy asks for.
-    fn has_enough(&self, site: &Site) -> bool {
+    pub(super) fn has_enough(&self, site: &Site) -> bool {
         let policy = &site.policy.tours;
         let needed =
             if policy.require_all_checkpoints { 100 } else { usize::from(policy.min_checkpoint_percentage) };
         self.scans.len() * 100 >= needed * self.checkpoints.len()
     }
 
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.scans.len() >= self.checkpoints.len()
     }
 
     /// Where it stands.
     pub fn status(&self, site: &Site) -> RunStatus {
-        match (self.scans.is_empty(), self.judged) {
+        match (self.scans.is_empty(), self.docket.closed) {
             (false, _) if self.is_whole() => RunStatus::Completed,
-            (false, (_, true)) if self.has_enough(site) => RunStatus::Completed,
-            (false, (_, true)) => RunStatus::Incomplete,
-            (false, (_, false)) => RunStatus::InProgress,
-            (true, (_, true)) => RunStatus::Missed,
-            (true, (true, false)) => RunStatus::Overdue,
-            (true, (false, false)) => RunStatus::Scheduled,
+            (false, true) if self.has_enough(site) => RunStatus::Completed,
+            (false, true) => RunStatus::Incomplete,
+            (false, false) => RunStatus::InProgress,
+            (true, true) => RunStatus::Missed,
+            (true, false) if self.docket.started => RunStatus::Overdue,
+            (true, false) => RunStatus::Scheduled,
         }
     }
 
@@ -148,9 +139,8 @@ impl Engine {
             guard: tour.guard.clone(),
             scans: BTreeMap::new(),
             checkpoints: tour.checkpoints.clone(),
-            judged: (false, false),
             watched: start_by >= self.state.began,
-            revision: 0,
+            docket: Docket::default(),
         }
     }
 
@@ -161,11 +151,14 @@ impl Engine {
     fn arm_run(&mut self, key: &RunKey) {
         let Some(run) = self.state.runs.get(key) else { return };
         let settle = self.site.policy.settle.0;
-        if !run.judged.0 {
+        if !run.docket.started {
             self.agenda.arm(run.start_by.just_after() + settle, Deadline::RunStartBy(key.0, key.1.clone()));
         }
-        if !run.judged.1 {
+        if !run.docket.closed {
             self.agenda.arm(run.close_by.just_after() + settle, Deadline::RunCloseBy(key.0, key.1.clone()));
+        }
+        if let Some(due) = run.docket.settles_at {
+            self.agenda.arm(due, Deadline::RunSettled(key.0, key.1.clone()));
         }
     }
 
@@ -199,7 +192,7 @@ impl Engine {
     pub(crate) fn on_start_by(&mut self, scheduled_at: Timestamp, tour: &TourId) {
         let key = (scheduled_at, tour.clone());
         let Some(run) = self.state.runs.get_mut(&key) else { return };
-        run.judged.0 = true;
+        run.docket.started = true;
         let started_at = run.started_at();
         if run.watched && started_at.is_none_or(|s| s > run.start_by) {
             let detected_at = run.start_by.just_after();
@@ -215,7 +208,7 @@ impl Engine {
     pub(crate) fn on_close_by(&mut self, scheduled_at: Timestamp, tour: &TourId) {
         let key = (scheduled_at, tour.clone());
         let Some(run) = self.state.runs.get_mut(&key) else { return };
-        run.judged.1 = true;
+        run.docket.closed = true;
         let partial = run.watched && !run.scans.is_empty() && !run.has_enough(&self.site);
         let detected_at = run.close_by.just_after();
         if partial {
@@ -223,7 +216,7 @@ impl Engine {
             let severity = if critical { Severity::High } else { Severity::Medium };
             self.raise_run(Rule::TourPartial, severity, &key, detected_at);
         }
-        self.record_run(&key);
+        self.log_run(&key);
     }
 
     fn raise_run(
@@ -282,7 +275,7 @@ impl Engine {
     }
 
     /// Whether a handset that could have scanned, or a reader of the tour, was observed over the run.
-    fn run_observed(&self, run: &Run, until: Timestamp) -> bool {
+    pub(super) fn run_observed(&self, run: &Run, until: Timestamp) -> bool {
         let from = run.opens_at;
         let handset =
             |g: &GuardId| self.state.guards.get(g).is_some_and(|w| w.trail.handset_observed(from, until));
@@ -301,7 +294,7 @@ impl Engine {
     /// A scan changed a run: alerts that were raised for it may be over, or may never have been right.
     fn on_run_changed(&mut self, key: &RunKey) {
         let Some(run) = self.state.runs.get(key) else { return };
-        let (started_at, start_by, closed) = (run.started_at(), run.start_by, run.judged.1);
+        let (started_at, start_by, closed) = (run.started_at(), run.start_by, run.docket.closed);
         let enough = run.has_enough(&self.site);
         let (whole, close_by, now) = (run.is_whole(), run.close_by, self.state.now);
         let subject = Subject::Run(key.1.clone(), key.0);
@@ -317,33 +310,8 @@ impl Engine {
             self.withdraw(partial, now);
         }
         if closed || whole {
-            self.record_run(key);
+            self.settle_run(key);
         }
-    }
-
-    fn record_run(&mut self, key: &RunKey) {
-        let Some(run) = self.state.runs.get_mut(key) else { return };
-        let first_closing = run.revision > 0 && run.is_whole() && run.judged.1;
-        let started_at = run.started_at();
-        let late = started_at.map_or(Span::ZERO, |s| s.since(run.start_by));
-        let record = RunRecord {
-            tour: key.1.clone(),
-            scheduled_at: key.0,
-            revision: run.revision + 1,
-            status: run.status(&self.site),
-            guard: run.guard.clone(),
-            coverage: run.coverage(),
-            started_at,
-            last_scan_at: run.scans.values().max().copied(),
-            overdue_by: if late > Span::ZERO { late.mins_up() } else { 0 },
-            scanned: run.scans.keys().cloned().collect(),
-        };
-        // A run that was recorded when it became whole says nothing new at its closing time.
-        if first_closing && run.revision == 1 {
-            return;
-        }
-        run.revision += 1;
-        self.effects.records.push(Record::Run(record));
     }
 }
 
