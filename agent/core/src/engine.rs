@@ -11,11 +11,12 @@ use crate::rules::compliance::RunRecord;
 use crate::rules::instruments::Instrument;
 use crate::rules::runs::RunLog;
 use crate::rules::tasks::TaskLog;
-use crate::site::Site;
+use crate::site::{Device, Site};
 use crate::time::{Span, Timestamp};
 use crate::watch::Watch;
 use crate::windows::Intervals;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -333,13 +334,12 @@ impl Engine {
         if !self.instrument(&device.id).recent.is_new(observation.identity) {
             return Outcome::Duplicate;
         }
-        // What has been received cannot lie in the future: a clock that is ahead must never mute a device.
-        let mut at = observation.at.min(observation.received_at);
         if let Kind::Status { online: false } = observation.kind {
             self.on_last_will(device, observation.received_at);
             return Outcome::Applied;
         }
-        if let Kind::Attendance(attendance) = &observation.kind {
+        let (kind, mut at) = self.by_our_clock(device, observation);
+        if let Kind::Attendance(attendance) = &*kind {
             // Before anything else of it counts: it says whose message it is.
             self.take_up(device, at, attendance);
         }
@@ -351,19 +351,33 @@ impl Engine {
             // A handset whose clock has never been set still calls for help, and it does so now.
             at = observation.received_at;
         }
-        let known = self.dispatch(device, at, &observation.kind);
+        let known = self.dispatch(device, at, &kind);
         if !known {
             return Outcome::UnknownTag;
         }
         let cycle = self.site.policy.inactivity.cycle;
         if at < self.state.next_evaluation - cycle {
-            self.on_late_evidence(at, &observation.kind);
+            self.on_late_evidence(at, &kind);
             self.state.told_late = Some(self.state.told_late.map_or(at, |known| known.min(at)));
         }
         if observation.received_at.since(at) > cycle { Outcome::Late } else { Outcome::Applied }
     }
 
-    fn dispatch(&mut self, device: &crate::site::Device, at: Timestamp, kind: &Kind) -> bool {
+    /// What a device said, with the instants of its clock corrected. What has been received cannot lie in the future: a
+    /// clock that is ahead must never mute a device, not before it is known to be ahead either.
+    fn by_our_clock<'o>(
+        &mut self,
+        device: &Device,
+        observation: &'o Observation,
+    ) -> (Cow<'o, Kind>, Timestamp) {
+        let stamped = !matches!(observation.kind, Kind::Status { .. });
+        let by = if stamped { self.on_device_clock(device, observation) } else { Span::ZERO };
+        let at = (observation.at + by).min(observation.received_at);
+        let kind = &observation.kind;
+        (if by == Span::ZERO { Cow::Borrowed(kind) } else { Cow::Owned(kind.moved(by)) }, at)
+    }
+
+    fn dispatch(&mut self, device: &Device, at: Timestamp, kind: &Kind) -> bool {
         match kind {
             Kind::Heartbeat(heartbeat) => self.on_heartbeat(device, at, heartbeat),
             Kind::Location(fix) => self.on_fix(device, at, fix),

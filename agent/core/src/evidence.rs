@@ -22,6 +22,8 @@ pub enum Evidence {
     Safety(SafetyEvidence),
     /// Section 5.
     Task(TaskEvidence),
+    /// Section 8: a clock that is wrong.
+    Skew(SkewEvidence),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +35,7 @@ enum Stored {
     Break(BreakEvidence),
     Safety(SafetyEvidence),
     Task(TaskEvidence),
+    Skew(SkewEvidence),
 }
 
 impl Serialize for Evidence {
@@ -46,6 +49,7 @@ impl Serialize for Evidence {
                 Self::Break(e) => e.serialize(serializer),
                 Self::Safety(e) => e.serialize(serializer),
                 Self::Task(e) => e.serialize(serializer),
+                Self::Skew(e) => e.serialize(serializer),
             };
         }
         match self.clone() {
@@ -56,6 +60,7 @@ impl Serialize for Evidence {
             Self::Break(e) => Stored::Break(e),
             Self::Safety(e) => Stored::Safety(e),
             Self::Task(e) => Stored::Task(e),
+            Self::Skew(e) => Stored::Skew(e),
         }
         .serialize(serializer)
     }
@@ -72,6 +77,7 @@ impl<'de> Deserialize<'de> for Evidence {
             Stored::Break(e) => Self::Break(e),
             Stored::Safety(e) => Self::Safety(e),
             Stored::Task(e) => Self::Task(e),
+            Stored::Skew(e) => Self::Skew(e),
         })
     }
 }
@@ -230,4 +236,15 @@ pub struct TaskEvidence {
     pub created_at: Timestamp,
     /// Its deadline.
     pub deadline: Timestamp,
+}
+
+/// How wrong a device's clock is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkewEvidence {
+    /// Which device.
+    pub device: DeviceId,
+    /// The median of arrival less event time over the last five live messages, in milliseconds; negative if ahead.
+    pub behind_ms: i64,
+    /// How much would be right.
+    pub max_ms: i64,
 }

@@ -1,7 +1,7 @@
 //! One normalised input: who or what, where, and at what instant it happened.
 
 use crate::id::{DeviceId, GuardId, Tag, TaskId};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -63,6 +63,24 @@ impl Kind {
             Self::Activity(_) => "activity",
             Self::Sos(_) => "sos",
             Self::Status { .. } => "status",
+        }
+    }
+
+    /// The same with the sender's own instants moved: they are of the clock that stamped the message.
+    pub(crate) fn moved(&self, by: Span) -> Self {
+        match self {
+            Self::Task(update) => Self::Task(TaskUpdate {
+                created_at: update.created_at.map(|t| t + by),
+                due_at: update.due_at.map(|t| t + by),
+                ..update.clone()
+            }),
+            Self::Heartbeat(_)
+            | Self::Location(_)
+            | Self::Scan(_)
+            | Self::Attendance(_)
+            | Self::Activity(_)
+            | Self::Sos(_)
+            | Self::Status { .. } => self.clone(),
         }
     }
 

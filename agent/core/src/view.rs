@@ -131,6 +131,8 @@ pub struct DeviceView {
     pub silent: bool,
     /// Its last charge in thousandths.
     pub battery_permille: Option<u16>,
+    /// How many seconds its clock is behind, if it is wrong; negative if it is ahead.
+    pub clock_behind_secs: Option<i64>,
 }
 
 impl Engine {
@@ -223,6 +225,7 @@ impl Engine {
             offline: instrument.is_some_and(|i| i.offline_since.is_some()),
             silent: instrument.is_some_and(|i| i.silent),
             battery_permille: instrument.and_then(|i| i.battery_permille),
+            clock_behind_secs: instrument.and_then(|i| i.skew.correction()).map(|s| s.millis() / 1_000),
         }
     }
 }

@@ -183,19 +183,27 @@ fn devices(s: &Value, clock: WallClock, width: u16) -> String {
             plain(d, "/guard"),
             clock.at(d, "/last_received_at"),
             battery.map_or_else(|| "-".to_owned(), |b| format!("{} %", b / 10)),
-            device_state(d).to_owned(),
+            device_state(d),
         ]);
     }
     text(&shown)
 }
 
-fn device_state(device: &Value) -> &'static str {
+fn device_state(device: &Value) -> String {
     let is = |key: &str| device.get(key) == Some(&Value::Bool(true));
-    match (is("silent"), is("offline"), device.get("last_received_at").is_some_and(Value::is_string)) {
-        (true, _, _) => "SILENT",
-        (_, true, _) => "OFFLINE",
-        (_, _, true) => "heard",
-        _ => "not heard yet",
+    let heard =
+        match (is("silent"), is("offline"), device.get("last_received_at").is_some_and(Value::is_string)) {
+            (true, _, _) => "SILENT",
+            (_, true, _) => "OFFLINE",
+            (_, _, true) => "heard",
+            _ => "not heard yet",
+        };
+    match device.get("clock_behind_secs").and_then(Value::as_i64) {
+        Some(secs) => {
+            let way = if secs > 0 { "behind" } else { "ahead" };
+            format!("{heard}, clock {} min {way}", secs.unsigned_abs().div_ceil(60))
+        }
+        None => heard.to_owned(),
     }
 }
 
@@ -221,7 +229,9 @@ mod tests {
                       "scheduled_at": "2026-03-10T15:45:00.000Z", "start_by": "2026-03-10T16:15:00.000Z",
                       "status": "IN_PROGRESS", "guard": "G-1", "coverage": 50}],
             "devices": [{"id": "hs-1", "kind": "handset", "guard": "G-1", "battery_permille": 795, "silent": true,
-                         "offline": true, "last_received_at": "2026-03-10T15:54:00.000Z"}],
+                         "offline": true, "last_received_at": "2026-03-10T15:54:00.000Z"},
+                        {"id": "hs-2", "kind": "handset", "guard": "G-2", "battery_permille": null, "silent": false,
+                         "offline": false, "last_received_at": "2026-03-10T15:54:00.000Z", "clock_behind_secs": -601}],
             "alerts": [{"severity": "CRITICAL", "status": "DETECTED", "cleared_at": null}],
             "source": {"mode": "embedded", "address": "127.0.0.1:1883", "connected": true},
             "uplink": {"reachable": false, "attempts": 3, "last_error": "connection refused ".repeat(9), "unauthorized": false,
@@ -246,6 +256,7 @@ mod tests {
             "Ravi off duty - - - - - -",
             "21:15 21:45 50 % G-1 in progress",
             "hs-1 handset G-1 21:24 79 % SILENT",
+            "hs-2 handset G-2 21:24 - heard, clock 11 min ahead",
         ] {
             assert!(joined.contains(part), "{part}:\n{shown}");
         }

@@ -8,6 +8,7 @@ use crate::evidence::{Evidence, LastPosition, SilenceEvidence};
 use crate::id::{DeviceId, GuardId};
 use crate::movement::{MAX_ACCURACY_M, PHONE_ACCURACY_M, RECEIVER_ACCURACY_M};
 use crate::observation::{Fix, Heartbeat, Identity};
+use crate::rules::skew::Skew;
 use crate::site::{Device, DeviceKind};
 use crate::time::Timestamp;
 use crate::windows::{Intervals, Series, TrailFix, trail::hear};
@@ -40,6 +41,8 @@ pub struct Instrument {
     /// Whether it is silent now, and the alert that says so, if none muted it.
     pub(crate) silent: bool,
     pub(crate) silence: Option<AlertId>,
+    /// What its messages say of its clock.
+    pub(crate) skew: Skew,
     pub(crate) recent: Recent,
 }
 
@@ -130,6 +133,7 @@ impl Engine {
     /// The broker speaks for a device that went without saying goodbye.
     pub(crate) fn on_last_will(&mut self, device: &Device, received_at: Timestamp) {
         let instrument = self.instrument(&device.id);
+        instrument.skew.on_lost();
         if instrument.offline_since.is_some() {
             return;
         }

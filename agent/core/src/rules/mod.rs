@@ -7,5 +7,6 @@ pub mod instruments;
 pub mod runs;
 pub mod safety;
 pub mod score;
+pub mod skew;
 pub mod tasks;
 pub mod tours;

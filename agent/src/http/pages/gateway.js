@@ -160,6 +160,10 @@ function showRuns(status) {
 function deviceState(device) {
   if (device.silent) return ["silent", "bad"];
   if (device.offline) return ["offline", "warn"];
+  if (device.clock_behind_secs !== null) {
+    const way = device.clock_behind_secs > 0 ? "behind" : "ahead";
+    return [`clock ${Math.ceil(Math.abs(device.clock_behind_secs) / 60)} min ${way}`, "warn"];
+  }
   return device.last_received_at ? ["heard", "good"] : ["not heard yet", "quiet"];
 }
 
