@@ -329,6 +329,16 @@ mod tasks {
     }
 
     #[test]
+    fn dying_again_before_it_is_judged_loses_nothing() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::Low);
+        night.power_cut(at("21:59:59"), at("22:00:10"));
+        night.power_cut(at("22:00:12"), at("22:00:12").just_after());
+        night.until(at("22:00:20"));
+        assert_eq!(overdue(&night), [(at("22:00").just_after(), Severity::Low, false)]);
+    }
+
+    #[test]
     fn each_step_comes_strictly_after_its_share_of_the_time() {
         use Severity::{Critical, High, Low, Medium};
         type Steps = Vec<(&'static str, Severity, bool)>;

@@ -389,6 +389,19 @@ pub struct Alert {
     pub history: Vec<Step>,
 }
 
+impl Alert {
+    /// Whether it was DETECTED and not cleared at `at`, whenever that became known.
+    pub(crate) fn is_waiting_at(&self, at: Timestamp) -> bool {
+        let answered = self.history.iter().any(|s| s.status != Status::Detected && s.at <= at);
+        !answered && self.cleared_at.is_none_or(|cleared_at| cleared_at > at)
+    }
+
+    /// Whether want of an answer at `due` escalates it: what was withdrawn meanwhile needs none.
+    pub(crate) fn escalates_at(&self, due: Timestamp) -> bool {
+        !self.escalated && self.status != Status::FalsePositive && self.is_waiting_at(due)
+    }
+}
+
 /// `{"method":"NONE"}` on the edges; every field in the store.
 #[derive(Serialize, Deserialize)]
 struct EdgeVerification {

@@ -180,10 +180,12 @@ impl Engine {
             (Rule::TaskOverdue, Subject::Task(task)) => self.state.tasks.is_critical(task),
             _ => false,
         };
-        let waiting = alert.status == Status::Detected && alert.cleared_at.is_none() && !alert.escalated;
-        if self.site.policy.tasks.auto_escalate && answerable && waiting {
-            let due = alert.detected_at + self.site.policy.tasks.escalation_delay;
-            self.agenda.arm(due + self.settle(), Deadline::Escalate(id));
+        let due = alert.detected_at + self.site.policy.tasks.escalation_delay;
+        let judged_at = due + self.settle();
+        // One that was answered or cleared after it was due is still to be judged, but not long afterwards.
+        let open = self.is_to_come(judged_at) || alert.is_waiting_at(self.state.now);
+        if self.site.policy.tasks.auto_escalate && answerable && open && alert.escalates_at(due) {
+            self.agenda.arm(judged_at, Deadline::Escalate(id));
         }
     }
 
@@ -192,7 +194,7 @@ impl Engine {
         let delay = self.site.policy.tasks.escalation_delay;
         let Some(due) = self.state.book.get(id).map(|a| a.detected_at + delay) else { return };
         self.revise(id, due, |alert| {
-            let waiting = alert.status == Status::Detected && alert.cleared_at.is_none() && !alert.escalated;
+            let waiting = alert.escalates_at(due);
             alert.escalated |= waiting;
             waiting
         });

@@ -269,6 +269,13 @@ impl Engine {
         self.site.policy.settle.0
     }
 
+    /// Whether what is judged at `due` is still to be judged: what passed while the agent was down waits for a moment.
+    pub(crate) fn is_to_come(&self, due: Timestamp) -> bool {
+        let waits = self.state.now < self.state.not_before;
+        let down_from = self.state.blind.iter().next_back().map(|(from, _)| from).filter(|_| waits);
+        due > down_from.unwrap_or(self.state.now)
+    }
+
     /// Rebuilds what is derived: the shape of everyone's time, and every deadline.
     fn derive(&mut self) {
         self.agenda = Agenda::default();

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod compliance;
+mod escalation;
 
 use vigil_core::site::Tour;
 use vigil_core::time::Timestamp;

@@ -166,7 +166,7 @@ impl Engine {
             let Some(at) = task.step_at(&policy.tasks, step) else { continue };
             let judged_at = at.max(task.known_at) + policy.settle.0;
             // What fell due before the agent began to watch is not judged.
-            if judged_at > self.state.now && at >= self.state.began {
+            if self.is_to_come(judged_at) && at >= self.state.began {
                 self.agenda.arm(judged_at, Deadline::TaskStep(id.clone(), step));
             }
         }
