@@ -1,7 +1,9 @@
-//! What Linux knows of a process: `/proc/PID/io`, `stat` and `status`.
+//! What Linux knows of a process and of its disk: `/proc/PID/io`, `stat` and `status`, `/sys/dev/block`.
 
 use super::Failure;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// `/proc/PID/stat` counts in these, on every architecture that Linux runs on today.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -9,8 +11,6 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// What a process has used since it started.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
-    /// Bytes of pages that it made the kernel write to storage (`write_bytes`): whole pages, however little changed.
-    pub written: f64,
     /// Bytes that it handed to `write` and its kin (`wchar`), sockets and logs included.
     pub handed_over: f64,
     /// Seconds of processor time, user and system.
@@ -26,21 +26,41 @@ impl Usage {
         let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         let ticks =
             |n: usize| behind.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-        Ok(Self {
-            written: field(&io, "write_bytes")?,
-            handed_over: field(&io, "wchar")?,
-            cpu_secs: (ticks(11) + ticks(12)) / TICKS_PER_SECOND,
-        })
+        Ok(Self { handed_over: field(&io, "wchar")?, cpu_secs: (ticks(11) + ticks(12)) / TICKS_PER_SECOND })
     }
 
     /// What was used since then.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
-        Self {
-            written: self.written - before.written,
-            handed_over: self.handed_over - before.handed_over,
-            cpu_secs: self.cpu_secs - before.cpu_secs,
+        Self { handed_over: self.handed_over - before.handed_over, cpu_secs: self.cpu_secs - before.cpu_secs }
+    }
+}
+
+/// The device under a folder. What it wrote is the truth about wear: `write_bytes` of a process counts a whole
+/// folio, up to 2 MiB, when one byte of it changes. Whatever else writes to the device is counted too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    stat: PathBuf,
+}
+
+impl Disk {
+    /// Fails where a folder has no device of its own, as on tmpfs.
+    pub fn under(folder: &Path) -> Result<Self, Failure> {
+        let device = fs::metadata(folder)?.dev();
+        let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+        let stat = PathBuf::from(format!("/sys/dev/block/{major}:{minor}/stat"));
+        if stat.exists() {
+            return Ok(Self { stat });
         }
+        Err(format!("{} is on no block device; name another in VIGIL_BENCH_DIR", folder.display()).into())
+    }
+
+    /// Bytes written since the machine started.
+    pub fn written(&self) -> Result<f64, Failure> {
+        let text = fs::read_to_string(&self.stat)?;
+        let sectors = text.split_whitespace().nth(6).and_then(|n| n.parse::<f64>().ok());
+        // The unit is 512 bytes, whatever the sectors of the device are.
+        sectors.map(|n| n * 512.0).ok_or_else(|| "the device does not say what it wrote".into())
     }
 }
 
@@ -100,5 +120,11 @@ mod tests {
         let memory = Memory::of("self").unwrap();
         assert!(memory.resident > 1.0 && memory.peak >= memory.resident);
         assert!(Usage::of("0").is_err());
+    }
+
+    #[test]
+    fn only_a_folder_on_a_device_has_a_disk() {
+        let refused = Disk::under(Path::new("/proc")).unwrap_err().to_string();
+        assert!(refused.contains("VIGIL_BENCH_DIR"), "{refused}");
     }
 }

@@ -1,7 +1,7 @@
 //! The yardstick: the least that any durable store has to do, on the same file system.
 
 use super::Failure;
-use super::proc::Usage;
+use super::proc::Disk;
 use std::fs::OpenOptions;
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::time::Instant;
 pub struct Raw {
     /// Payloads a second.
     pub per_second: f64,
-    /// `write_bytes` for each payload.
+    /// Bytes that the device wrote for each payload.
     pub written: f64,
 }
 
@@ -36,15 +36,16 @@ fn timed(folder: &Path, payload: &[u8], events: usize, batch: usize, over: bool)
         file.sync_all()?;
         file.rewind()?;
     }
-    let (before, began) = (Usage::of("self")?, Instant::now());
+    let disk = Disk::under(folder)?;
+    let (before, began) = (disk.written()?, Instant::now());
     for _ in 0..writes {
         file.write_all(&block)?;
         file.sync_data()?;
     }
-    let (secs, used) = (began.elapsed().as_secs_f64(), Usage::of("self")?.since(before));
+    let (secs, written) = (began.elapsed().as_secs_f64(), disk.written()? - before);
     std::fs::remove_file(&path)?;
     let events = count(writes * batch.max(1));
-    Ok(Raw { per_second: events / secs, written: used.written / events })
+    Ok(Raw { per_second: events / secs, written: written / events })
 }
 
 /// A count as a figure.

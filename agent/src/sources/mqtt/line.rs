@@ -95,7 +95,9 @@ impl MqttHandle {
 
     /// Ends the connection in good order: the broker does not publish the last will.
     pub(crate) fn say_goodbye(&self) {
-        if self.desk.papers().up {
+        let mut papers = self.desk.papers();
+        if papers.up {
+            papers.parting = true;
             hand_over(self.desk.client.try_disconnect());
         }
     }
@@ -143,6 +145,8 @@ struct Desk {
 #[derive(Debug, Default)]
 struct Papers {
     up: bool,
+    /// This side has said goodbye: that the broker then closes the connection is no fault.
+    parting: bool,
     connection: u64,
     /// Handed to the event loop, in its order; the packet id is not known yet.
     unsent: VecDeque<Slip>,
@@ -208,7 +212,8 @@ impl Desk {
     }
 
     /// Forgets the connection with all that hangs on it; senders whose slips are dropped try again.
-    fn disconnected(&self, eventloop: &mut EventLoop) {
+    /// Says whether this side had asked for the end.
+    fn disconnected(&self, eventloop: &mut EventLoop) -> bool {
         let mut papers = self.papers();
         papers.up = false;
         papers.unsent.clear();
@@ -216,6 +221,7 @@ impl Desk {
         eventloop.clean();
         eventloop.pending.clear();
         eventloop.state = MqttState::new(PACKET_IDS, eventloop.mqtt_options.manual_acks());
+        std::mem::take(&mut papers.parting)
     }
 }
 
@@ -347,11 +353,11 @@ impl Driver {
     }
 
     async fn on_fault(&mut self, fault: &Fault) {
-        self.desk.disconnected(&mut self.eventloop);
+        let parted = self.desk.disconnected(&mut self.eventloop);
         self.fit_the_next_packet(fault);
         let text = fault.to_string();
         let news = self.state.borrow().last_error.as_deref() != Some(&text) || self.up_since.is_some();
-        if news {
+        if news && !parted {
             tracing::warn!(error = text, "the broker is not there; trying again");
         }
         self.state.send_modify(|state| {
