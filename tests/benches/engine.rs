@@ -30,7 +30,8 @@ fn main() -> Result<(), Failure> {
     let rounds = setting("VIGIL_BENCH_ROUNDS", 5)?;
     throughput(rounds, u32::try_from(setting("VIGIL_BENCH_HOURS", 8)?)?)?;
     evaluations(rounds)?;
-    sizes()
+    sizes()?;
+    a_year(rounds)
 }
 
 /// A site that is guarded around the clock, and its messages.
@@ -94,7 +95,7 @@ fn throughput(rounds: usize, hours: u32) -> Result<(), Failure> {
         "engine, in order/s",
         "engine, jittered/s",
     ]);
-    for guards in [1, 20, 200] {
+    for guards in [1, 20, 200, 1_000] {
         let guarded = Guarded::by(guards)?;
         let (orderly, jittered) = (guarded.observations(hours, 0), guarded.observations(hours, JITTER_MS));
         let repeats = ENOUGH.div_ceil(orderly.len());
@@ -138,7 +139,7 @@ fn evaluations(rounds: usize) -> Result<(), Failure> {
         "one evaluation of one guard, us",
         "one view of the site, us",
     ]);
-    for (guards, hours) in [(1, 4), (20, 4), (200, 4), (200, 70)] {
+    for (guards, hours) in [(1, 4), (20, 4), (200, 4), (200, 70), (1_000, 4)] {
         let guarded = Guarded::by(guards)?;
         let mut engine = guarded.engine();
         seconds_of(&mut engine, guarded.observations(hours, 0));
@@ -172,11 +173,11 @@ fn one_evaluation(engine: &Engine, from: Timestamp, guards: usize) -> f64 {
 /// The state is bounded by what late evidence may still change (72 h), and not by the length of the history.
 fn sizes() -> Result<(), Failure> {
     let mut table = Table::new(&["guards", "after hours", "observations", "snapshot, KiB", "a guard, KiB"]);
-    for guards in [20, 200] {
+    for (guards, marks) in [(20, &[1, 10, 72, 144][..]), (200, &[1, 10, 72, 144]), (1_000, &[1, 10])] {
         let guarded = Guarded::by(guards)?;
         let mut engine = guarded.engine();
         let (mut hour, mut observations) = (0, 0);
-        for until in [1, 10, 72, 144] {
+        for &until in marks {
             // Hour by hour: the bench itself is not to need the memory of a week.
             while hour < until {
                 let batch = hour_of(&guarded, hour);
@@ -190,6 +191,32 @@ fn sizes() -> Result<(), Failure> {
                 [vec![guards.to_string(), hour.to_string(), short(count(observations))], cells.to_vec()]
                     .concat(),
             );
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// One guard around the clock for a year: nothing may cost more at its end than at its beginning.
+fn a_year(rounds: usize) -> Result<(), Failure> {
+    let head =
+        ["day", "observations", "engine on that day, observations/s", "one evaluation, us", "snapshot, KiB"];
+    let mut table = Table::new(&head);
+    let guarded = Guarded::by(1)?;
+    let mut engine = guarded.engine();
+    let mut observations = 0;
+    for day in 1..=365 {
+        let batches: Vec<_> = (24 * (day - 1)..24 * day).map(|hour| hour_of(&guarded, hour)).collect();
+        let of_day: usize = batches.iter().map(Vec::len).sum();
+        observations += of_day;
+        let secs_of_day: f64 = batches.into_iter().map(|batch| seconds_of(&mut engine, batch)).sum();
+        if [1, 2, 7, 30, 180, 365].contains(&day) {
+            let from = engine.now();
+            let mut evaluation = Figure::default();
+            (0..rounds).for_each(|_| evaluation.push(one_evaluation(&engine, from, 1)));
+            let kib = short(count(engine.snapshot()?.len()) / 1_024.0);
+            let rate = short(count(of_day) / secs_of_day);
+            table.row(vec![day.to_string(), short(count(observations)), rate, evaluation.to_string(), kib]);
         }
     }
     println!("{table}");
