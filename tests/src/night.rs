@@ -232,8 +232,22 @@ impl Night {
 
     /// Any attendance action, on the guard's own handset.
     pub fn attendance(&mut self, at: Timestamp, guard: &str, action: AttendanceAction) {
-        let attendance = Attendance { action, guard: id(guard), biometric_permille: None };
-        self.observe(at, &Self::handset(guard), Kind::Attendance(attendance));
+        self.observe(at, &Self::handset(guard), Self::attends(guard, action));
+    }
+
+    /// What an attendance action says.
+    pub fn attends(guard: &str, action: AttendanceAction) -> Kind {
+        Kind::Attendance(Attendance { action, guard: id(guard), biometric_permille: None })
+    }
+
+    /// A heartbeat that says how much charge is left, in thousandths.
+    pub fn battery(&mut self, at: Timestamp, guard: &str, permille: u16) {
+        self.observe(at, &Self::handset(guard), Self::charge(permille));
+    }
+
+    /// The heartbeat of a phone with so much charge.
+    pub fn charge(permille: u16) -> Kind {
+        Kind::Heartbeat(Heartbeat { battery_permille: Some(permille), ..Heartbeat::default() })
     }
 
     /// A heartbeat of the guard's handset, with what the phone saw.

@@ -33,6 +33,8 @@ pub enum Deadline {
     Escalate(AlertId),
     /// What is too old to matter is forgotten.
     Forget,
+    /// A reading of a device's charge has settled.
+    Charge(DeviceId, Timestamp),
 }
 
 /// Every deadline with the instant at which it is judged. It is derived from the state and never stored.

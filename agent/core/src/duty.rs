@@ -4,7 +4,7 @@ use crate::id::GuardId;
 use crate::observation::AttendanceAction;
 use crate::policy::{AttendancePolicy, DutyMode};
 use crate::roster::Occurrence;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::windows::{Intervals, Series};
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ impl Duty {
             DutyMode::Roster => rostered(roster, guard),
         };
         if policy.mode == DutyMode::Roster {
-            shape.breaks = self.checked_in(policy).breaks;
+            shape.breaks = self.breaks_within(&shape.on_duty, policy.max_break);
         }
         shape.worked = shape.on_duty.clone();
         for pause in &shape.breaks {
@@ -68,6 +68,26 @@ impl Duty {
             shape.worked.remove(*from, *to);
         }
         shape
+    }
+
+    /// The breaks that were declared in shifts that are duty by themselves: nobody has to check in for one.
+    fn breaks_within(&self, shifts: &Intervals, max_break: Span) -> Vec<Break> {
+        let mut breaks = Vec::new();
+        for (from, over) in shifts.iter() {
+            let mut pause: Option<Timestamp> = None;
+            for (at, action) in self.actions.range(from, over) {
+                match action {
+                    AttendanceAction::BreakStart => pause = pause.or(Some(*at)),
+                    AttendanceAction::BreakEnd | AttendanceAction::CheckOut => {
+                        breaks.extend(pause.take().map(|from| Break { from, to: Some(*at) }));
+                    }
+                    AttendanceAction::CheckIn => {}
+                }
+            }
+            // The end of the shift ends a break, unless it was too long before.
+            breaks.extend(pause.map(|from| Break { from, to: (from + max_break >= over).then_some(over) }));
+        }
+        breaks
     }
 
     fn checked_in(&self, policy: &AttendancePolicy) -> Shape {
@@ -121,7 +141,6 @@ fn rostered(roster: &[Occurrence], guard: &GuardId) -> Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Span;
     use AttendanceAction::{BreakEnd, BreakStart, CheckIn, CheckOut};
     use proptest::prelude::*;
 

@@ -316,6 +316,7 @@ impl Engine {
             Deadline::Evaluate(at) => self.on_evaluate(at),
             Deadline::Escalate(alert) => self.on_escalate(alert),
             Deadline::Forget => self.on_forget(),
+            Deadline::Charge(device, read_at) => self.on_charge_settled(&device, read_at),
         }
     }
 

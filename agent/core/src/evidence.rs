@@ -24,6 +24,8 @@ pub enum Evidence {
     Task(TaskEvidence),
     /// Section 8: a clock that is wrong.
     Skew(SkewEvidence),
+    /// Section 8: a battery that will not last.
+    Battery(BatteryEvidence),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,6 +38,7 @@ enum Stored {
     Safety(SafetyEvidence),
     Task(TaskEvidence),
     Skew(SkewEvidence),
+    Battery(BatteryEvidence),
 }
 
 impl Serialize for Evidence {
@@ -50,6 +53,7 @@ impl Serialize for Evidence {
                 Self::Safety(e) => e.serialize(serializer),
                 Self::Task(e) => e.serialize(serializer),
                 Self::Skew(e) => e.serialize(serializer),
+                Self::Battery(e) => e.serialize(serializer),
             };
         }
         match self.clone() {
@@ -61,6 +65,7 @@ impl Serialize for Evidence {
             Self::Safety(e) => Stored::Safety(e),
             Self::Task(e) => Stored::Task(e),
             Self::Skew(e) => Stored::Skew(e),
+            Self::Battery(e) => Stored::Battery(e),
         }
         .serialize(serializer)
     }
@@ -78,6 +83,7 @@ impl<'de> Deserialize<'de> for Evidence {
             Stored::Safety(e) => Self::Safety(e),
             Stored::Task(e) => Self::Task(e),
             Stored::Skew(e) => Self::Skew(e),
+            Stored::Battery(e) => Self::Battery(e),
         })
     }
 }
@@ -247,4 +253,15 @@ pub struct SkewEvidence {
     pub behind_ms: i64,
     /// How much would be right.
     pub max_ms: i64,
+}
+
+/// Which battery will not last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatteryEvidence {
+    /// Whose.
+    pub device: DeviceId,
+    /// Its charge in thousandths.
+    pub battery_permille: u16,
+    /// When that was read.
+    pub read_at: Timestamp,
 }

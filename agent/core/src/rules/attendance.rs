@@ -113,8 +113,21 @@ impl Engine {
                     ends_at: o.ends_at,
                 }),
             };
-            self.raise(finding, absent_at);
+            let raised = self.raise(finding, absent_at);
+            if let (Some(alert), Some(came_at)) = (raised, self.came_at(&o.guard, absent_at)) {
+                self.clear_and_resolve(alert, came_at, "checked in", self.state.now);
+            }
         }
+    }
+
+    /// When a guard who was absent at `at` came, if that is known already: while the absence settled.
+    fn came_at(&self, guard: &GuardId, at: Timestamp) -> Option<Timestamp> {
+        self.shapes
+            .get(guard)?
+            .on_duty
+            .iter()
+            .map(|(from, _)| from)
+            .find(|from| *from >= at && *from <= self.state.now)
     }
 
     fn was_on_duty(&self, guard: &GuardId, from: Timestamp, to: Timestamp) -> bool {
@@ -188,20 +201,33 @@ impl Engine {
 
     /// Arms the end of every break that has not ended in time.
     pub(crate) fn arm_breaks(&mut self, guard: &GuardId, shape: &Shape) {
-        let policy = &self.site.policy;
-        let (max_break, settle) = (policy.attendance.max_break, policy.settle.0);
+        let settle = self.settle();
         for pause in &shape.breaks {
-            let over_at = (pause.from + max_break).just_after();
+            let over_at = self.break_over_at(guard, pause.from);
             if over_at + settle > self.state.now {
                 self.agenda.arm(over_at + settle, Deadline::BreakOver(guard.clone(), pause.from));
             }
         }
     }
 
+    /// When a break has been too long: strictly after `max_break`, but not before the end of a rostered break that
+    /// it has run into.
+    fn break_over_at(&self, guard: &GuardId, from: Timestamp) -> Timestamp {
+        let latest = from + self.site.policy.attendance.max_break;
+        let rostered =
+            self.state.roster.occurrences.iter().filter(|o| o.guard == *guard).flat_map(|o| &o.breaks);
+        let inside = rostered.filter(|(start, end)| *start <= latest && latest < *end).map(|(_, end)| *end);
+        inside.max().unwrap_or(latest).just_after()
+    }
+
     /// A break has lasted as long as it may.
     pub(crate) fn on_break_over(&mut self, guard: &GuardId, from: Timestamp) {
         let max_break = self.site.policy.attendance.max_break;
-        let over_at = (from + max_break).just_after();
+        let over_at = self.break_over_at(guard, from);
+        if over_at + self.settle() > self.state.now {
+            // The roster has changed since.
+            return self.agenda.arm(over_at + self.settle(), Deadline::BreakOver(guard.clone(), from));
+        }
         let pauses = self.shapes.get(guard).map(|s| s.breaks.as_slice()).unwrap_or_default();
         let ended_at = match pauses.iter().find(|b| b.from == from) {
             Some(pause) if pause.to.is_none_or(|to| to >= over_at) => pause.to,

@@ -9,6 +9,7 @@ use crate::id::{DeviceId, GuardId};
 use crate::movement::{MAX_ACCURACY_M, PHONE_ACCURACY_M, RECEIVER_ACCURACY_M};
 use crate::observation::{Fix, Heartbeat, Identity};
 use crate::rules::skew::Skew;
+use crate::rules::battery::Charge;
 use crate::site::{Device, DeviceKind};
 use crate::time::Timestamp;
 use crate::windows::{Intervals, Series, TrailFix, trail::hear};
@@ -32,6 +33,7 @@ pub struct Instrument {
     pub(crate) offline_judged: bool,
     /// Its last charge in thousandths.
     pub battery_permille: Option<u16>,
+    pub(crate) charge: Charge,
     /// Whether it ever sent a heartbeat: only then can a reader fall silent.
     pub has_heartbeat: bool,
     /// Who took up a handset that nobody owns, and when: a backlog belongs to whoever carried it then.
@@ -177,6 +179,7 @@ impl Engine {
         for device in &site.devices {
             self.arm_silence(&device.id);
             self.arm_last_will(&device.id);
+            self.arm_charge(&device.id);
         }
     }
 
@@ -267,8 +270,10 @@ impl Engine {
 
     /// A heartbeat: charge, steps, touches, and whether the guard has fallen.
     pub(crate) fn on_heartbeat(&mut self, device: &Device, at: Timestamp, heartbeat: &Heartbeat) {
+        if let Some(permille) = heartbeat.battery_permille {
+            self.on_charge(device, at, permille);
+        }
         let instrument = self.instrument(&device.id);
-        instrument.battery_permille = heartbeat.battery_permille.or(instrument.battery_permille);
         if !instrument.has_heartbeat {
             instrument.has_heartbeat = true;
             self.arm_silence(&device.id);

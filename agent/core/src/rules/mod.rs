@@ -2,6 +2,7 @@
 
 pub mod attendance;
 pub mod compliance;
+pub mod battery;
 pub mod inactivity;
 pub mod instruments;
 pub mod runs;

@@ -1,0 +1,4 @@
+//! What comes of an alert once it is raised, and the edges of the rules around the guard, told as nights.
+
+mod battery;
+mod duty;
