@@ -169,3 +169,16 @@ fn what_is_over_in_time_is_not_passed_up() {
         assert_eq!(night.the_alert(Rule::TaskOverdue).escalated, passed_up, "{done_at}");
     }
 }
+
+#[test]
+fn a_break_that_ran_out_in_a_power_cut_is_judged_even_if_the_agent_dies_twice() {
+    let mut night = Night::on_plant_7(|_| {});
+    night.check_in(at("20:00"), "G-7");
+    night.attendance(at("21:00"), "G-7", AttendanceAction::BreakStart);
+    night.until(at("21:44"));
+    night.power_cut(at("21:44:59"), at("21:45:10"));
+    night.power_cut(at("21:45:11"), at("21:45:12"));
+    night.heartbeat(at("21:46"), "G-7", 1, 0);
+    night.until(at("21:50"));
+    assert_eq!(night.the_alert(Rule::BreakOverrun).detected_at, at("21:45") + MS);
+}

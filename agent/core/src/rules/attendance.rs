@@ -204,7 +204,7 @@ impl Engine {
         let settle = self.settle();
         for pause in &shape.breaks {
             let over_at = self.break_over_at(guard, pause.from);
-            if over_at + settle > self.state.now {
+            if self.is_to_come(over_at + settle) {
                 self.agenda.arm(over_at + settle, Deadline::BreakOver(guard.clone(), pause.from));
             }
         }

@@ -1,8 +1,8 @@
 //! One file a rule.
 
 pub mod attendance;
-pub mod compliance;
 pub mod battery;
+pub mod compliance;
 pub mod inactivity;
 pub mod instruments;
 pub mod runs;
