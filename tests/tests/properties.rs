@@ -195,12 +195,8 @@ struct Outcome {
 impl Outcome {
     fn take(&mut self, commit: vigil_core::engine::Commit) {
         self.revisions.extend(commit.effects.alerts);
-        for record in commit.effects.records {
-            #[expect(clippy::wildcard_enum_match_arm, reason = "only runs are compared here")]
-            match record {
-                Record::Run(run) => drop(self.runs.insert((run.scheduled_at, run.tour.clone()), run)),
-                _ => {}
-            }
+        for Record::Run(run) in commit.effects.records {
+            self.runs.insert((run.scheduled_at, run.tour.clone()), run);
         }
     }
 
