@@ -77,7 +77,7 @@ fn serial_problems(agent: &AgentConfig, site: &Site) -> Vec<Problem> {
 fn site_of(agent: &AgentConfig, env: &Environment, problems: &mut Vec<Problem>) -> Option<Site> {
     let text = read_file(agent.site_file()).map_err(|problem| problems.push(problem)).ok()?;
     let (sheet, site) = site_draft(agent.site_file(), &text);
-    if let Some(site) = &site {
+    if let Some((site, _)) = &site {
         let around = Surroundings { sheet: &sheet, base: agent.base(), env };
         for (i, checkpoint) in site.checkpoints.iter().enumerate() {
             let name = checkpoint.sun_key.as_deref().and_then(Credential::new);
@@ -85,7 +85,7 @@ fn site_of(agent: &AgentConfig, env: &Environment, problems: &mut Vec<Problem>) 
         }
     }
     problems.extend(sheet.into_problems());
-    site
+    site.map(|(site, _)| site)
 }
 
 /// What lies around one file. A key that is in doubt already is not looked at again.

@@ -13,6 +13,7 @@ mod check;
 mod credential;
 #[cfg(test)]
 mod examples;
+mod json;
 mod noc;
 mod problem;
 mod sheet;
@@ -30,6 +31,7 @@ pub use credential::{Credential, CredentialError, Environment, Secret, credentia
 pub use noc::{Gateway, NocConfig, load_noc, parse_noc};
 pub use problem::{Fault, Problem, Problems};
 pub use sheet::MAX_FILE_BYTES;
+pub use site::layers::{Layer, Layers, Overlay, Said, load_layers, parse_layers};
 pub use site::{load_site, parse_site};
 pub use url::Url;
 pub use value::{ClientCertificate, ServerCertificate};

@@ -36,8 +36,10 @@ pub enum Fault {
         /// Every known key of that table.
         known: Vec<&'static str>,
     },
-    /// The text is not TOML.
+    /// The text is not what it means to be.
     Syntax {
+        /// TOML or JSON.
+        language: &'static str,
         /// The column, from 1, in characters.
         column: usize,
         /// What the parser says.
@@ -72,7 +74,7 @@ impl fmt::Display for Fault {
                 write!(f, "unknown key; did you mean \"{name}\"?")
             }
             Self::UnknownKey { known, .. } => write!(f, "unknown key; known here: {}", known.join(", ")),
-            Self::Syntax { message, .. } => write!(f, "not TOML: {message}"),
+            Self::Syntax { language, message, .. } => write!(f, "not {language}: {message}"),
             Self::Unreadable(why) => f.write_str(why),
         }
     }
@@ -143,8 +145,8 @@ mod tests {
         );
         let far = Fault::UnknownKey { nearest: None, known: vec!["a", "b"] };
         assert_eq!(at(7, far).to_string(), "site.toml:7: mqtt.lisen: unknown key; known here: a, b");
-        let syntax =
-            Problem { key: String::new(), ..at(3, Fault::Syntax { column: 9, message: "x".into() }) };
+        let fault = Fault::Syntax { language: "TOML", column: 9, message: "x".into() };
+        let syntax = Problem { key: String::new(), ..at(3, fault) };
         assert_eq!(syntax.to_string(), "site.toml:3:9: not TOML: x");
     }
 

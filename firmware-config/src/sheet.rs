@@ -1,5 +1,6 @@
 //! One configuration file while it is read: its lines, where each key stands, and what is wrong so far.
 
+use crate::json;
 use crate::problem::{Fault, Problem, Problems};
 use crate::table::Table;
 use std::cell::RefCell;
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use vigil_core::policy::Invalid;
 
@@ -51,7 +53,7 @@ pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>, Problem> {
 
 impl Sheet {
     /// Parses `bytes` as the text of `file` and lets `shape` make something of its root table. What it
-    /// made is a draft: it counts only if the sheet has no problem. `None` if the text is not TOML.
+    /// made is a draft: it counts only if the sheet has no problem. `None` if the text is neither TOML nor JSON.
     pub(crate) fn read<T>(
         file: &Path,
         bytes: &[u8],
@@ -59,17 +61,33 @@ impl Sheet {
     ) -> (Self, Option<T>) {
         let sheet = Self::new(file, bytes);
         let Some(text) = sheet.utf8(bytes) else { return (sheet, None) };
-        let (root, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            sheet.syntax(text, error);
-        }
-        let draft = errors.is_empty().then(|| {
+        let root = if json::is_meant(text) { sheet.json(text) } else { sheet.toml(text) };
+        let draft = root.and_then(|root| {
             let mut table = Table::root(&sheet, root.get_ref());
             let draft = shape(&sheet, &mut table);
             table.finish();
             draft
         });
-        (sheet, draft.flatten())
+        (sheet, draft)
+    }
+
+    fn toml<'t>(&self, text: &'t str) -> Option<Spanned<DeTable<'t>>> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let offset = error.span().map_or(text.len(), |span| span.start);
+            self.syntax("TOML", text, offset, error.message());
+        }
+        errors.is_empty().then_some(root)
+    }
+
+    fn json<'t>(&self, text: &'t str) -> Option<Spanned<DeTable<'t>>> {
+        let refuse = |why: json::NotJson| self.syntax("JSON", text, why.offset, &why.message);
+        json::parse(text).map_err(refuse).ok()
+    }
+
+    /// The file, as it was named to the reader.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     fn new(file: &Path, bytes: &[u8]) -> Self {
@@ -93,13 +111,13 @@ impl Sheet {
         None
     }
 
-    fn syntax(&self, text: &str, error: &toml::de::Error) {
-        let offset = error.span().map_or(text.len(), |span| span.start).min(text.len());
+    fn syntax(&self, language: &'static str, text: &str, offset: usize, message: &str) {
+        let offset = offset.min(text.len());
         let line = self.line_at(offset);
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
         let column = text.get(start..offset).map_or(0, |s| s.chars().count()) + 1;
-        let message = error.message().replace('\n', ", ");
-        self.push(Some(line), String::new(), Fault::Syntax { column, message });
+        let message = message.replace('\n', ", ");
+        self.push(Some(line), String::new(), Fault::Syntax { language, column, message });
     }
 
     /// The line, from 1, in which the byte at `offset` stands.
@@ -130,6 +148,12 @@ impl Sheet {
         self.push(self.line_of(path), path.to_owned(), fault);
     }
 
+    /// Notes that what stands at `path` is not allowed, at a line of the caller's choice.
+    pub(crate) fn refuse_at(&self, line: Option<usize>, path: &str, found: String, allowed: String) {
+        let found = self.written_at(path).unwrap_or(found);
+        self.push(line, path.to_owned(), Fault::NotAllowed { found, allowed });
+    }
+
     /// Notes that what is written at `path` is not allowed.
     pub(crate) fn refuse_written(&self, path: &str, allowed: impl Into<String>) {
         let found = self.written_at(path).unwrap_or_else(|| "nothing".into());
@@ -150,8 +174,7 @@ impl Sheet {
 
     /// Notes what the core found, unless it follows from a problem already noted there.
     pub(crate) fn refuse_all(&self, found: Vec<Invalid>) {
-        for Invalid { path, found, allowed } in found {
-            let (path, allowed) = as_written(path, allowed);
+        for Invalid { path, found, allowed, .. } in found {
             if !self.is_in_doubt(&path) {
                 self.refuse(&path, self.written_at(&path).unwrap_or(found), allowed);
             }
@@ -177,7 +200,8 @@ impl Sheet {
         }
     }
 
-    fn written_at(&self, path: &str) -> Option<String> {
+    /// What is written at `path`, if it fits on a line.
+    pub(crate) fn written_at(&self, path: &str) -> Option<String> {
         self.places.borrow().get(path).and_then(|place| place.written.clone())
     }
 
@@ -208,16 +232,6 @@ impl Sheet {
     pub(crate) fn every_known_path(&self) -> Vec<(String, &'static str)> {
         let known = self.known.borrow();
         known.iter().flat_map(|(table, keys)| keys.iter().map(|key| (table.clone(), *key))).collect()
-    }
-}
-
-/// The core speaks of an interval as instants; the file calls its ends `from` and `to`.
-fn as_written(path: String, allowed: String) -> (String, String) {
-    match path.strip_suffix(".ends_at") {
-        Some(interval) if interval.starts_with("policy.maintenance[") => {
-            (format!("{interval}.to"), allowed.replace("starts_at", "from"))
-        }
-        _ => (path, allowed),
     }
 }
 

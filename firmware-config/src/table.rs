@@ -60,18 +60,6 @@ impl<'d> Table<'d> {
         self.parsed(&self.path_of(key), value, parse)
     }
 
-    /// Puts the value of `key` into `slot` if it is written and allowed: so layers lie on each other.
-    pub(crate) fn set<T>(
-        &mut self,
-        key: &'static str,
-        slot: &mut T,
-        parse: impl Fn(&DeValue<'_>) -> Read<T>,
-    ) {
-        if let Some(value) = self.optional(key, parse) {
-            *slot = value;
-        }
-    }
-
     /// The value of `key`, which must be written; `stand_in` lets the reading go on if it is not.
     pub(crate) fn required<T>(
         &mut self,
@@ -207,6 +195,11 @@ impl<'d> Table<'d> {
         if !self.sheet.is_in_doubt(path) {
             self.sheet.refuse_written(path, allowed);
         }
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &'d std::path::Path {
+        self.sheet.file()
     }
 
     /// The line of `key`.

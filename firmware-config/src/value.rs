@@ -9,7 +9,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::de::DeValue;
-use vigil_core::alert::{Rule, Severity};
+use vigil_core::alert::Rule;
+use vigil_core::figures::{Figure, FigureKind, FigureValue};
 use vigil_core::id::Tag;
 use vigil_core::policy::Permille;
 use vigil_core::time::{Days, LocalTime, Span, Timestamp};
@@ -194,15 +195,23 @@ pub(crate) fn one_of<T: Copy>(names: &'static [(&'static str, T)]) -> impl Fn(&D
     }
 }
 
-/// How bad an alert is.
-pub(crate) fn severity(value: &DeValue<'_>) -> Read<Severity> {
-    const NAMES: [(&str, Severity); 4] = [
-        ("LOW", Severity::Low),
-        ("MEDIUM", Severity::Medium),
-        ("HIGH", Severity::High),
-        ("CRITICAL", Severity::Critical),
-    ];
-    one_of(&NAMES)(value)
+/// What stands at the key of a figure, within its bounds.
+pub(crate) fn figure(figure: &Figure) -> impl Fn(&DeValue<'_>) -> Read<FigureValue> {
+    move |value| {
+        let read = match figure.kind() {
+            FigureKind::SpanOrOff if value.as_str() == Some("off") => Some(FigureValue::Off),
+            FigureKind::Span | FigureKind::SpanOrOff => span(value).ok().map(FigureValue::Span),
+            FigureKind::Share => fraction(value).ok().map(FigureValue::Share),
+            FigureKind::Whole => whole(0..=u16::MAX)(value).ok().map(FigureValue::Whole),
+            FigureKind::Number => number(value).ok().map(FigureValue::Number),
+            FigureKind::Flag => flag(value).ok().map(FigureValue::Flag),
+            FigureKind::Clock => local_time(value).ok().map(FigureValue::Clock),
+            FigureKind::Name => {
+                figure.names().into_iter().find(|name| value.as_str() == Some(name)).map(FigureValue::Name)
+            }
+        };
+        read.filter(|read| figure.admits(*read)).ok_or_else(|| figure.allowed().into())
+    }
 }
 
 /// The name of a rule.

@@ -36,6 +36,11 @@ proptest! {
     }
 
     #[test]
+    fn arbitrary_json_like_text(text in "\\{[\\[\\]a-z_.:,\"0-9\\n{} é-]{0,400}") {
+        reads_or_says_why(text.as_bytes());
+    }
+
+    #[test]
     fn an_example_with_a_piece_cut_out_and_another_put_in(
         which in 0..3_usize, from in any::<prop::sample::Index>(), length in 0..60_usize, piece in ".{0,20}",
     ) {

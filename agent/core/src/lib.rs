@@ -20,6 +20,7 @@ pub mod deadline;
 pub mod duty;
 pub mod engine;
 pub mod evidence;
+pub mod figures;
 pub mod geofence;
 pub mod id;
 pub mod movement;

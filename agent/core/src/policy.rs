@@ -3,6 +3,7 @@
 //! A [`Policy`] that exists is valid: it is made by [`Policy::new`], which names every problem at once.
 
 use crate::alert::{Rule, Severity};
+use crate::figures::FIGURES;
 use crate::time::{LocalHours, LocalTime, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,12 +18,20 @@ pub struct Invalid {
     pub found: String,
     /// What is allowed.
     pub allowed: String,
+    /// The paths of other keys that have a part in it.
+    pub beside: Vec<&'static str>,
 }
 
 impl Invalid {
     /// One problem.
     pub fn new(path: impl Into<String>, found: impl fmt::Display, allowed: impl Into<String>) -> Self {
-        Self { path: path.into(), found: found.to_string(), allowed: allowed.into() }
+        Self { path: path.into(), found: found.to_string(), allowed: allowed.into(), beside: vec![] }
+    }
+
+    /// The same, with other keys that have a part in it.
+    #[must_use]
+    pub fn with(self, beside: &[&'static str]) -> Self {
+        Self { beside: beside.to_vec(), ..self }
     }
 }
 
@@ -388,82 +397,24 @@ impl Deref for Policy {
     }
 }
 
-/// The bounds of a span, with what they are for.
-struct Within<'a> {
-    path: &'a str,
-    value: Span,
-    from: Span,
-    to: Span,
-}
-
 impl Policy {
     /// Checks every figure and how they fit together.
-    pub fn new(parts: PolicyParts) -> Result<Self, Vec<Invalid>> {
-        let mut problems = Vec::new();
-        check_spans(&parts, &mut problems);
+    pub fn new(mut parts: PolicyParts) -> Result<Self, Vec<Invalid>> {
+        let mut problems: Vec<Invalid> = FIGURES.iter().filter_map(|f| f.check(&mut parts)).collect();
         check_inactivity(&parts.inactivity, &mut problems);
         check_the_rest(&parts, &mut problems);
         if problems.is_empty() { Ok(Self(parts)) } else { Err(problems) }
     }
 }
 
-fn check_spans(p: &PolicyParts, problems: &mut Vec<Invalid>) {
-    let (second, minute, day) = (Span::from_secs(1), Span::from_mins(1), Span::from_hours(24));
-    let within = |path, value, from, to| Within { path, value, from, to };
-    let spans = [
-        within("policy.settle", p.settle.0, Span::ZERO, minute),
-        within("policy.inactivity.cycle", p.inactivity.cycle, minute, Span::from_hours(1)),
-        within("policy.inactivity.window", p.inactivity.window, Span::from_mins(10), Span::from_hours(12)),
-        within(
-            "policy.inactivity.proof_of_life",
-            p.inactivity.proof_of_life,
-            Span::ZERO,
-            Span::from_hours(12),
-        ),
-        within("policy.tasks.sla.critical", p.tasks.sla_critical, second, day),
-        within("policy.tasks.sla.high", p.tasks.sla_high, second, day),
-        within("policy.tasks.sla.medium", p.tasks.sla_medium, second, day),
-        within("policy.tasks.sla.low", p.tasks.sla_low, second, day),
-        within("policy.tasks.escalation_delay", p.tasks.escalation_delay, second, day),
-        within("policy.tours.grace", p.tours.grace, Span::ZERO, day),
-        within("policy.tours.early", p.tours.early, Span::ZERO, day),
-        within("policy.attendance.check_in_grace", p.attendance.check_in_grace, Span::ZERO, day),
-        within("policy.attendance.max_break", p.attendance.max_break, minute, day),
-        within(
-            "policy.attendance.max_duty",
-            p.attendance.max_duty,
-            Span::from_hours(1),
-            Span::from_hours(48),
-        ),
-        within("policy.attendance.overtime_grace", p.attendance.overtime_grace, Span::ZERO, day),
-        within("policy.devices.silent_after", p.devices.silent_after, minute, day),
-        within("policy.devices.max_clock_skew", p.devices.max_clock_skew, second, day),
-    ];
-    for s in spans {
-        if s.value < s.from || s.value > s.to {
-            problems.push(Invalid::new(s.path, s.value, format!("{} to {}", s.from, s.to)));
-        }
-    }
-    if let Some(answer) = p.inactivity.welfare_check
-        && !(Span::from_secs(10)..=Span::from_mins(30)).contains(&answer)
-    {
-        problems.push(Invalid::new("policy.inactivity.welfare_check", answer, "\"off\", or 10s to 30m"));
-    }
-}
-
 fn check_inactivity(i: &Inactivity, problems: &mut Vec<Invalid>) {
     if i.cycle > Span::ZERO && i.window.millis() % i.cycle.millis() != 0 {
         let allowed = format!("a whole multiple of cycle ({})", i.cycle);
-        problems.push(Invalid::new("policy.inactivity.window", i.window, allowed));
+        let uneven = Invalid::new("policy.inactivity.window", i.window, allowed);
+        problems.push(uneven.with(&["policy.inactivity.cycle"]));
     }
     if i.cycle > Span::ZERO && Span::from_hours(24).millis() % i.cycle.millis() != 0 {
         problems.push(Invalid::new("policy.inactivity.cycle", i.cycle, "a length that divides 24h, like 5m"));
-    }
-    if !(1..=100).contains(&i.consecutive) {
-        problems.push(Invalid::new("policy.inactivity.consecutive", i.consecutive, "1 to 100"));
-    }
-    if i.threshold.get() == 0 {
-        problems.push(Invalid::new("policy.inactivity.threshold", "0", "0.001 to 1.0"));
     }
     let base = i.weights.in_order().iter().sum::<u32>();
     if base != 1_000 {
@@ -473,30 +424,13 @@ fn check_inactivity(i: &Inactivity, problems: &mut Vec<Invalid>) {
     if i.deep_night_weights.in_order().iter().sum::<u32>() == 0 {
         problems.push(Invalid::new("policy.inactivity.deep_night_weights", "a sum of 0", "a sum above 0"));
     }
-    if !(i.min_movement_m.is_finite() && (0.0..=10_000.0).contains(&i.min_movement_m)) {
-        problems.push(Invalid::new("policy.inactivity.min_movement", i.min_movement_m, "0 to 10000 metres"));
-    }
 }
 
 fn check_the_rest(p: &PolicyParts, problems: &mut Vec<Invalid>) {
-    if !(1..=100).contains(&p.tours.min_checkpoint_percentage) {
-        let found = p.tours.min_checkpoint_percentage;
-        problems.push(Invalid::new("policy.tours.min_checkpoint_percentage", found, "1 to 100 percent"));
-    }
     if p.devices.battery_ok < p.devices.battery_low {
         let found = f64::from(p.devices.battery_ok.get()) / 1_000.0;
-        problems.push(Invalid::new("policy.devices.battery_ok", found, "at least battery_low"));
-    }
-    let metres = [
-        ("policy.fraud.max_speed_kmh", p.fraud.max_speed_kmh, 1.0, 2_000.0),
-        ("policy.fraud.max_scan_speed", p.fraud.max_scan_speed, 0.1, 100.0),
-        ("policy.fraud.network_mismatch", p.fraud.network_mismatch, 10.0, 100_000.0),
-        ("policy.fraud.scan_mismatch", p.fraud.scan_mismatch, 10.0, 100_000.0),
-    ];
-    for (path, value, from, to) in metres {
-        if !(from..=to).contains(&value) {
-            problems.push(Invalid::new(path, value, format!("{from} to {to}")));
-        }
+        let crossed = Invalid::new("policy.devices.battery_ok", found, "at least battery_low");
+        problems.push(crossed.with(&["policy.devices.battery_low"]));
     }
     for (index, interval) in p.maintenance.iter().enumerate() {
         if interval.ends_at <= interval.starts_at {

@@ -1,5 +1,6 @@
 //! `site.toml`: the site that this box guards, into the core's own [`Site`].
 
+pub(crate) mod layers;
 mod people;
 mod place;
 mod policy;
@@ -9,8 +10,9 @@ use crate::problem::Problems;
 use crate::sheet::{Sheet, read_file};
 use crate::table::Table;
 use crate::value::{text, zone};
+use layers::Layers;
 use std::path::Path;
-use vigil_core::policy::{Policy, PolicyParts};
+use vigil_core::policy::Policy;
 use vigil_core::site::{Site, SiteParts};
 
 /// Reads a site file; every problem at once.
@@ -20,18 +22,20 @@ pub fn load_site(file: &Path) -> Result<Site, Problems> {
 
 /// Reads the text of a site file as if it stood in `file`; every problem at once.
 pub fn parse_site(file: &Path, text: &[u8]) -> Result<Site, Problems> {
-    Sheet::approve(draft(file, text))
+    Sheet::approve(draft(file, text)).map(|(site, _)| site)
 }
 
-/// The site as far as it can be read, with the problems so far.
-pub(crate) fn draft(file: &Path, text: &[u8]) -> (Sheet, Option<Site>) {
+/// The site and its layers as far as they can be read, with the problems so far.
+pub(crate) fn draft(file: &Path, text: &[u8]) -> (Sheet, Option<(Site, Layers)>) {
     Sheet::read(file, text, |sheet, root| {
-        let parts = shape(sheet, root)?;
-        Site::new(parts).map_err(|found| sheet.refuse_all(found)).ok()
+        let layers = policy::layers(root);
+        let parts = shape(root, layers.policy(sheet))?;
+        let site = Site::new(parts).map_err(|found| sheet.refuse_all(found)).ok()?;
+        Some((site, layers))
     })
 }
 
-fn shape(sheet: &Sheet, root: &mut Table<'_>) -> Option<SiteParts> {
+fn shape(root: &mut Table<'_>, policy: Policy) -> Option<SiteParts> {
     let mut site = root.table("site");
     let parts = SiteParts {
         id: site.id("id")?,
@@ -46,22 +50,11 @@ fn shape(sheet: &Sheet, root: &mut Table<'_>) -> Option<SiteParts> {
         tours: root.tables("tours", roster::tour),
         shifts: root.tables("shifts", roster::shift),
         tasks: root.tables("tasks", roster::task),
-        policy: policy_of(sheet, root),
+        policy,
     };
     site.finish();
     root.forbid("mappings", "no [[mappings]]: mappings are not supported by this version");
     Some(parts)
-}
-
-/// The layers lie on each other, key by key: the defaults, then what the site file says. A bundle's tenant
-/// and client layers go between them by the same call.
-fn policy_of(sheet: &Sheet, root: &mut Table<'_>) -> Policy {
-    let mut parts = PolicyParts::default();
-    policy::apply(&mut parts, root.table("policy"));
-    Policy::new(parts).unwrap_or_else(|found| {
-        sheet.refuse_all(found);
-        Policy::default()
-    })
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn a_lint_is_never_just_allowed() {
 const LONGEST: usize = 500;
 
 /// Files that were longer when the rule was made, with the lines that they may have. A number here only falls.
-const LONGER: [(&str, usize); 1] = [("agent/core/src/policy.rs", 512)];
+const LONGER: [(&str, usize); 0] = [];
 
 #[test]
 fn a_file_fits_into_one_head() {
