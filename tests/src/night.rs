@@ -18,6 +18,7 @@ use vigil_core::observation::{
     TaskUpdate,
 };
 use vigil_core::policy::{Policy, PolicyParts};
+use vigil_core::retelling::{Correction, Retelling};
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::{
     Checkpoint, Device, DeviceKind, FixMode, Geofence, Guard, Position, Site, SiteParts, Tour, TourType,
@@ -138,6 +139,17 @@ pub struct Night {
     runs: Vec<RunRecord>,
     outcomes: Vec<Outcome>,
     serial: u64,
+    wrong: Option<WrongClock>,
+}
+
+/// A time in which the gateway's clock is wrong. The night goes on in true instants all the same.
+#[derive(Debug)]
+struct WrongClock {
+    /// The engine as it stood before.
+    before: Vec<u8>,
+    from: Timestamp,
+    behind: Span,
+    taken: Vec<Observation>,
 }
 
 impl Night {
@@ -151,7 +163,7 @@ impl Night {
     /// A night on any site.
     pub fn on(site: Site, began: Timestamp) -> Self {
         let engine = Engine::new(Arc::new(site), began);
-        Self { engine, alerts: BTreeMap::new(), runs: vec![], outcomes: vec![], serial: 0 }
+        Self { engine, alerts: BTreeMap::new(), runs: vec![], outcomes: vec![], serial: 0, wrong: None }
     }
 
     fn take(&mut self, commit: Commit) {
@@ -189,7 +201,11 @@ impl Night {
     }
 
     /// Any observation.
-    pub fn take_in(&mut self, observation: Observation) -> Outcome {
+    pub fn take_in(&mut self, mut observation: Observation) -> Outcome {
+        observation.received_at = self.by_the_gateway(observation.received_at);
+        if let Some(wrong) = &mut self.wrong {
+            wrong.taken.push(observation.clone());
+        }
         let commit = self.engine.on_observation(observation);
         self.take(commit);
         self.outcomes.last().copied().expect("an outcome")
@@ -203,7 +219,7 @@ impl Night {
 
     /// Time passes.
     pub fn until(&mut self, now: Timestamp) {
-        let commit = self.engine.on_deadline(now);
+        let commit = self.engine.on_deadline(self.by_the_gateway(now));
         self.take(commit);
     }
 
@@ -213,6 +229,54 @@ impl Night {
         self.engine = Engine::restore(Arc::clone(self.engine.site()), &snapshot).expect("restored");
         let commit = self.engine.on_restart(down_from, up_at);
         self.take(commit);
+    }
+
+    /// What the gateway's clock shows at a true instant.
+    fn by_the_gateway(&self, now: Timestamp) -> Timestamp {
+        self.wrong.as_ref().map_or(now, |wrong| now - wrong.behind)
+    }
+
+    /// Power fails and comes back, and the box does not know the time: its clock goes on where it stood.
+    pub fn wakes_without_time(&mut self, down_from: Timestamp, up_at: Timestamp) {
+        self.wakes_with(down_from, down_from, up_at, Engine::on_unset);
+    }
+
+    /// Power fails and comes back, and the box believes that it is `shown`.
+    pub fn wakes_with_a_wrong_clock(&mut self, down_from: Timestamp, shown: Timestamp, up_at: Timestamp) {
+        self.wakes_with(down_from, shown, up_at, |engine, shown| engine.on_restart(engine.now(), shown));
+    }
+
+    fn wakes_with(
+        &mut self,
+        down_from: Timestamp,
+        shown: Timestamp,
+        up_at: Timestamp,
+        wake: impl FnOnce(&mut Engine, Timestamp) -> Commit,
+    ) {
+        self.until(down_from);
+        let before = self.engine.snapshot().expect("a snapshot");
+        self.engine = Engine::restore(Arc::clone(self.engine.site()), &before).expect("restored");
+        let commit = wake(&mut self.engine, shown);
+        self.take(commit);
+        self.wrong = Some(WrongClock { before, from: shown, behind: up_at.since(shown), taken: vec![] });
+    }
+
+    /// The gateway learns what time it is.
+    pub fn learns_the_time(&mut self, now: Timestamp) {
+        self.until(now);
+        let Some(WrongClock { before, from, behind, taken }) = self.wrong.take() else { return };
+        let before = Engine::restore(Arc::clone(self.engine.site()), &before).expect("restored");
+        let correction = Correction { from, by: behind, uncertainty: secs(2) };
+        let mut retelling = Retelling::new(before, &self.engine, correction);
+        for observation in taken {
+            retelling.give(|engine, correction| {
+                let received_at = correction.of(observation.received_at).max(engine.now());
+                engine.on_observation(Observation { received_at, ..observation })
+            });
+        }
+        let (engine, effects) = retelling.end(now);
+        self.engine = engine;
+        self.take(Commit { observation: None, effects });
     }
 
     /// A guard's own handset.

@@ -18,6 +18,8 @@ pub struct AlertBook {
     alerts: BTreeMap<AlertId, Alert>,
     current: BTreeMap<(Rule, Subject), AlertId>,
     muted: BTreeMap<Rule, u64>,
+    /// Under which id an alert was told whose detection was corrected later.
+    told_as: BTreeMap<AlertId, AlertId>,
 }
 
 /// What a rule found.
@@ -54,6 +56,16 @@ impl AlertBook {
         self.alerts.get(&id)
     }
 
+    /// The id under which an alert was first told.
+    pub(crate) fn as_told(&self, id: AlertId) -> AlertId {
+        self.told_as.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Takes an alert as it is.
+    pub(crate) fn put(&mut self, alert: Alert) {
+        self.alerts.insert(alert.id, alert);
+    }
+
     /// How many findings of each rule a maintenance interval muted.
     pub const fn muted(&self) -> &BTreeMap<Rule, u64> {
         &self.muted
@@ -67,22 +79,32 @@ impl AlertBook {
         self.current.retain(|(_, subject), id| !(matches!(subject, Subject::Run(..)) && over(id)));
         let current: std::collections::BTreeSet<AlertId> = self.current.values().copied().collect();
         self.alerts.retain(|id, a| a.updated_at >= instant || current.contains(id));
+        self.told_as.retain(|_, id| self.alerts.contains_key(id));
     }
 }
 
 impl Engine {
     /// Raises an alert, unless it was raised before or is muted; opens the episode of its subject.
     pub(crate) fn raise(&mut self, finding: Finding, now: Timestamp) -> Option<AlertId> {
-        let id = AlertId::of(&self.site.id, finding.rule, &finding.subject, finding.detected_at);
+        if self.waits(finding.rule) {
+            return None;
+        }
+        let own = self.alert_id(finding.rule, &finding.subject, finding.detected_at);
         if self.is_muted(finding.rule, finding.detected_at) {
             *self.state.book.muted.entry(finding.rule).or_default() += 1;
             return None;
         }
-        if self.state.book.alerts.contains_key(&id) {
+        if self.state.book.alerts.contains_key(&own) {
             return None;
         }
-        let raised =
-            Step { at: finding.detected_at, by: "agent".into(), status: Status::Detected, note: None };
+        let id = self.take_told(finding.rule, &finding.subject).unwrap_or(own);
+        if id != own {
+            self.state.book.told_as.insert(own, id);
+        }
+        let (at, note) = (finding.detected_at, self.note_on_time());
+        let doubt =
+            if self.is_provisional() { " (the gateway's clock is not set: the time is a guess)" } else { "" };
+        let raised = Step { at, by: "agent".into(), status: Status::Detected, note };
         let alert = Alert {
             id,
             revision: 1,
@@ -96,7 +118,7 @@ impl Engine {
             updated_at: now,
             cleared_at: None,
             escalated: false,
-            summary: finding.summary,
+            summary: finding.summary + doubt,
             evidence: finding.evidence,
             verification: Verification::NONE,
             history: vec![raised],

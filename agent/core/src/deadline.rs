@@ -37,6 +37,23 @@ pub enum Deadline {
     Charge(DeviceId, Timestamp),
 }
 
+impl Deadline {
+    /// Whether it hangs on the time of day, and not only on how much time has passed.
+    pub(crate) const fn needs_wall_clock(&self) -> bool {
+        match self {
+            Self::ShiftStart(..) | Self::RunStartBy(..) | Self::RunCloseBy(..) | Self::RunSettled(..) => true,
+            Self::Plan
+            | Self::BreakOver(..)
+            | Self::DeviceOffline(..)
+            | Self::DeviceSilent(_)
+            | Self::TaskStep(..)
+            | Self::Evaluate(_)
+            | Self::Escalate(_)
+            | Self::Forget => false,
+        }
+    }
+}
+
 /// Every deadline with the instant at which it is judged. It is derived from the state and never stored.
 #[derive(Debug, Clone, Default)]
 pub struct Agenda(BTreeSet<(Timestamp, Deadline)>);

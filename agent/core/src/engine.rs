@@ -6,6 +6,7 @@ use crate::deadline::{Agenda, Deadline};
 use crate::duty::Shape;
 use crate::id::{DeviceId, GuardId};
 use crate::observation::{Kind, Observation};
+use crate::retelling::Told;
 use crate::rules::attendance::Roster;
 use crate::rules::compliance::RunRecord;
 use crate::rules::instruments::Instrument;
@@ -36,12 +37,16 @@ pub struct Engine {
     pub(crate) shapes: BTreeMap<GuardId, Shape>,
     /// What the input in hand has caused so far.
     pub(crate) effects: Effects,
+    /// While a time is told again: what was told of it.
+    pub(crate) told: Option<Told>,
 }
 
 /// Everything that the engine knows; the rest is derived from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     pub(crate) now: Timestamp,
+    /// Whether the clock is not known: `now` is the last instant that was known, and what has passed since.
+    pub(crate) provisional: bool,
     pub(crate) began: Timestamp,
     pub(crate) planned_until: Timestamp,
     pub(crate) next_evaluation: Timestamp,
@@ -127,6 +132,7 @@ impl Engine {
     pub fn new(site: Arc<Site>, began: Timestamp) -> Self {
         let state = State {
             now: began,
+            provisional: false,
             began,
             planned_until: began - PLAN_AHEAD,
             next_evaluation: began.floor_to(site.policy.inactivity.cycle),
@@ -152,7 +158,17 @@ impl Engine {
     }
 
     fn around(site: Arc<Site>, state: State) -> Self {
-        Self { site, state, agenda: Agenda::default(), shapes: BTreeMap::new(), effects: Effects::default() }
+        let (agenda, shapes, effects) = Default::default();
+        Self { site, state, agenda, shapes, effects, told: None }
+    }
+
+    /// What has followed. Facts are not closed before their instants are known.
+    fn commit(&mut self, observation: Option<(Observation, Outcome)>) -> Commit {
+        let mut effects = std::mem::take(&mut self.effects);
+        if self.state.provisional {
+            effects.records.clear();
+        }
+        Commit { observation, effects }
     }
 
     /// An observation: everything that fell due before it was received fires first.
@@ -160,14 +176,14 @@ impl Engine {
         self.fire_due(observation.received_at);
         self.state.now = self.state.now.max(observation.received_at);
         let outcome = self.apply(&observation);
-        Commit { observation: Some((observation, outcome)), effects: std::mem::take(&mut self.effects) }
+        self.commit(Some((observation, outcome)))
     }
 
     /// Time passed: everything that is due at or before `now` fires.
     pub fn on_deadline(&mut self, now: Timestamp) -> Commit {
         self.fire_due(now);
         self.state.now = self.state.now.max(now);
-        Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+        self.commit(None)
     }
 
     /// The agent was down from `down_from` until `up_at`.
@@ -179,7 +195,7 @@ impl Engine {
             self.skip_what_is_too_late(up_at);
         }
         self.state.now = self.state.now.max(up_at);
-        Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+        self.commit(None)
     }
 
     /// Nothing can follow from what fell due more than 72 h ago: a box that was in a cupboard for a year, or whose
@@ -210,7 +226,7 @@ impl Engine {
         self.take_site_tasks();
         self.derive();
         self.on_plan();
-        Commit { observation: None, effects: std::mem::take(&mut self.effects) }
+        self.commit(None)
     }
 
     /// Guards who left the site file are no longer evaluated; nothing else would end what was going on.
@@ -277,7 +293,7 @@ impl Engine {
     }
 
     /// Rebuilds what is derived: the shape of everyone's time, and every deadline.
-    fn derive(&mut self) {
+    pub(crate) fn derive(&mut self) {
         self.agenda = Agenda::default();
         let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
         guards.iter().for_each(|g| self.reshape(g));
@@ -303,6 +319,10 @@ impl Engine {
     }
 
     fn fire(&mut self, deadline: Deadline) {
+        if self.state.provisional && deadline.needs_wall_clock() {
+            // It is derived again when the time is known.
+            return;
+        }
         match deadline {
             Deadline::Plan => self.on_plan(),
             Deadline::ShiftStart(starts_at, shift) => self.on_shift_start(starts_at, &shift),
@@ -324,7 +344,7 @@ impl Engine {
     fn on_plan(&mut self) {
         let at = self.state.next_hour;
         let until = at + PLAN_AHEAD;
-        if until > self.state.planned_until {
+        if until > self.state.planned_until && !self.state.provisional {
             self.plan_runs(self.state.planned_until, until);
             self.plan_shifts(self.state.planned_until, until);
             self.state.planned_until = until;
@@ -378,6 +398,9 @@ impl Engine {
         device: &Device,
         observation: &'o Observation,
     ) -> (Cow<'o, Kind>, Timestamp) {
+        if self.state.provisional {
+            return Self::as_it_came(observation);
+        }
         let stamped = !matches!(observation.kind, Kind::Status { .. });
         let by = if stamped { self.on_device_clock(device, observation) } else { Span::ZERO };
         let at = (observation.at + by).min(observation.received_at);

@@ -26,6 +26,7 @@ pub mod id;
 pub mod movement;
 pub mod observation;
 pub mod policy;
+pub mod retelling;
 pub mod roster;
 pub mod rules;
 pub mod site;

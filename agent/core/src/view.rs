@@ -25,6 +25,8 @@ pub struct View {
     pub timezone: String,
     /// The instant of the view.
     pub now: Timestamp,
+    /// Whether the gateway's clock is not set: `now` is only a guess, and what needs the time of day waits.
+    pub provisional: bool,
     /// Every guard of the roster, those on duty first.
     pub guards: Vec<GuardView>,
     /// Runs under way and of the last hours, latest first.
@@ -149,6 +151,7 @@ impl Engine {
             name: self.site.name.clone(),
             timezone: self.site.timezone.name().to_owned(),
             now,
+            provisional: self.is_provisional(),
             guards,
             runs: self.run_views(now),
             devices: self.site.devices.iter().map(|d| self.device_view(d, now)).collect(),

@@ -37,7 +37,8 @@ impl Engine {
     pub(crate) fn on_evaluate(&mut self, at: Timestamp) {
         let policy = &self.site.policy.inactivity;
         let next = at + policy.cycle;
-        let monitored = policy.monitor == Monitor::Always || policy.hours.contains(at, self.site.timezone);
+        let night = !self.is_provisional() && policy.hours.contains(at, self.site.timezone);
+        let monitored = policy.monitor == Monitor::Always || night;
         self.state.next_evaluation = next;
         self.agenda.arm(next + self.settle(), Deadline::Evaluate(next));
         let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
@@ -47,6 +48,12 @@ impl Engine {
                 self.judge(guard, at);
             }
         }
+    }
+
+    /// Whether the deep night weighs; in provisional time nobody knows.
+    pub(crate) fn in_deep_night(&self, at: Timestamp) -> bool {
+        let hours = self.site.policy.inactivity.deep_night_hours;
+        !self.is_provisional() && hours.contains(at, self.site.timezone)
     }
 
     fn works(&self, guard: &GuardId, at: Timestamp) -> bool {
@@ -171,7 +178,7 @@ impl Engine {
     fn evaluate_window(&self, guard: &GuardId, from: Timestamp, to: Timestamp) -> Option<Evaluation> {
         let policy = &self.site.policy.inactivity;
         let watch = self.state.guards.get(guard)?;
-        let deep_night = policy.deep_night_hours.contains(to, self.site.timezone);
+        let deep_night = self.in_deep_night(to);
         let (readings, movement, summed_m) = self.readings(guard, watch, from, to);
         let scored = score(policy, readings.map(|(state, _)| state), deep_night)?;
         let proof_of_life = watch.trail.proved_alive(to - policy.proof_of_life, to);
@@ -258,7 +265,7 @@ impl Engine {
         }
         let alone = self.guards_on_duty(to).take(2).count() == 1;
         let seen = handset || self.any_reader_observed(from, to);
-        let due = seen && self.unscanned_due(guard, alone, from, to);
+        let due = seen && !self.is_provisional() && self.unscanned_due(guard, alone, from, to);
         (if due { SignalState::Inactive } else { SignalState::Unobserved }, 0)
     }
 

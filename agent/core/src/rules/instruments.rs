@@ -241,8 +241,7 @@ impl Engine {
             last_will: instrument.offline_since.is_some(),
             battery_permille: instrument.battery_permille,
         };
-        let deep_night =
-            self.site.policy.inactivity.deep_night_hours.contains(detected_at, self.site.timezone);
+        let deep_night = self.in_deep_night(detected_at);
         let finding = Finding {
             rule: Rule::DeviceSilent,
             severity: if deep_night { Severity::High } else { Severity::Medium },

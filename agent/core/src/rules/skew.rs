@@ -77,6 +77,12 @@ impl Skew {
         self.last = None;
     }
 
+    /// Our own clock was set back: only what comes next can be compared with it.
+    pub(crate) fn forget_readings(&mut self) {
+        self.last = None;
+        self.behind.clear();
+    }
+
     fn median(&self) -> Option<Span> {
         let mut sorted: Vec<Span> = self.behind.iter().copied().collect();
         sorted.sort_unstable();

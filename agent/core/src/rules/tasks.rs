@@ -111,6 +111,19 @@ impl TaskLog {
         self.tasks.retain(|_, t| t.closed_at.is_none_or(|c| c >= instant));
     }
 
+    /// The open ones as of an instant that lies before everything that is known: what was made by the clock that stood
+    /// in the future moves with it.
+    pub(crate) fn moved(mut self, to: Timestamp, by: Span) -> Self {
+        self.forget_before(Timestamp::from_millis(i64::MAX));
+        for task in self.tasks.values_mut() {
+            task.known_at = to;
+            if task.created_at > to {
+                (task.created_at, task.deadline) = (task.created_at + by, task.deadline + by);
+            }
+        }
+        self
+    }
+
     fn make_room(&mut self) {
         if self.tasks.len() < MAX_TASKS {
             return;
@@ -231,7 +244,7 @@ impl Engine {
     fn task_alert(&self, rule: Rule, id: &TaskId, task: &Task) -> Option<AlertId> {
         let step = if rule == Rule::TaskAtRisk { Step::AtRisk } else { Step::Breach };
         let at = task.step_at(&self.site.policy.tasks, step)?;
-        Some(AlertId::of(&self.site.id, rule, &Subject::Task(id.clone()), at))
+        Some(self.alert_id(rule, &Subject::Task(id.clone()), at))
     }
 
     fn end_warning(&mut self, id: &TaskId, task: &Task, note: &str, at: Timestamp) {

@@ -298,7 +298,7 @@ impl Engine {
         let enough = run.has_enough(&self.site);
         let (whole, close_by, now) = (run.is_whole(), run.close_by, self.state.now);
         let subject = Subject::Run(key.1.clone(), key.0);
-        let id = |rule, at| AlertId::of(&self.site.id, rule, &subject, at);
+        let id = |rule, at| self.alert_id(rule, &subject, at);
         let missed = id(Rule::TourMissed, start_by.just_after());
         let partial = id(Rule::TourPartial, close_by.just_after());
         match started_at {
