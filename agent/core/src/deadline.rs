@@ -49,7 +49,8 @@ impl Deadline {
             | Self::TaskStep(..)
             | Self::Evaluate(_)
             | Self::Escalate(_)
-            | Self::Forget => false,
+            | Self::Forget
+            | Self::Charge(..) => false,
         }
     }
 }
