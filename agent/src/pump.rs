@@ -19,8 +19,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use vigil_core::alert::Severity;
 use vigil_core::engine::{BadSnapshot, Commit, Effects, Engine, Record};
+use vigil_core::report::DailyReport;
+use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
-use vigil_core::time::{Span, Timestamp};
+use vigil_core::time::{Date, Span, Timestamp};
 
 /// Deliveries taken into one commit: measured, larger batches gain nothing and hold up the first sender.
 const BATCH: usize = 512;
@@ -293,6 +295,7 @@ impl Pump {
             Request::View(reply) => drop(reply.send(self.engine.view(self.clock.now()))),
             Request::Alerts(reply) => drop(reply.send(self.store.alerts()?)),
             Request::Runs(reply) => drop(reply.send(self.store.runs()?)),
+            Request::Reports(from, to, reply) => drop(reply.send(self.reports(from, to)?)),
             Request::Refused(reply) => drop(reply.send(self.store.refusals()?)),
             Request::DeadLetters(reply) => drop(reply.send(self.store.dead_letters()?)),
             Request::Stock(reply) => drop(reply.send(self.stock())),
@@ -314,6 +317,20 @@ impl Pump {
             }
         }
         Ok(())
+    }
+
+    /// The reports of these days: those that can still change as they are now, the others as they were sent last.
+    fn reports(&mut self, from: Date, to: Date) -> Result<Vec<DailyReport>, StoreError> {
+        let mut all = self.store.reports(from, to)?;
+        let now = self.clock.now();
+        for date in self.engine.open_days(now).into_iter().filter(|date| (from..=to).contains(date)) {
+            if let Some(report) = self.engine.report(date, now) {
+                all.retain(|known| known.date != date);
+                all.push(report);
+            }
+        }
+        all.sort_by_key(|report| report.date);
+        Ok(all)
     }
 
     fn switch_site(&mut self, site: Arc<Site>) -> Result<(), PumpError> {
@@ -410,17 +427,37 @@ fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError> {
         });
         draft.alerts.push(alert);
     }
-    for Record::Run(run) in records {
-        let subject = format!("run:{}@{}", run.tour, run.scheduled_at);
-        draft.events.push(StoredEvent {
-            id: format!("{}@{}.{}", run.tour, run.scheduled_at, run.revision),
-            kind: Lane::Tour,
-            subject,
-            time: run.last_scan_at.unwrap_or(run.scheduled_at),
-            data: json(&run)?,
-        });
-        draft.runs.push(run);
+    for record in records {
+        match record {
+            Record::Run(run) => absorb_run(draft, *run)?,
+            Record::Report(report) => absorb_report(draft, *report)?,
+        }
     }
+    Ok(())
+}
+
+fn absorb_run(draft: &mut Draft, run: RunRecord) -> Result<(), StoreError> {
+    let subject = format!("run:{}@{}", run.tour, run.scheduled_at);
+    draft.events.push(StoredEvent {
+        id: format!("{}@{}.{}", run.tour, run.scheduled_at, run.revision),
+        kind: Lane::Tour,
+        subject,
+        time: run.last_scan_at.unwrap_or(run.scheduled_at),
+        data: json(&run)?,
+    });
+    draft.runs.push(run);
+    Ok(())
+}
+
+fn absorb_report(draft: &mut Draft, report: DailyReport) -> Result<(), StoreError> {
+    draft.events.push(StoredEvent {
+        id: format!("report.{}.{}", report.date, report.revision),
+        kind: Lane::Report,
+        subject: format!("site:{}", report.site),
+        time: report.made_at,
+        data: json(&report.edge())?,
+    });
+    draft.reports.push(report);
     Ok(())
 }
 

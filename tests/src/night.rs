@@ -18,18 +18,25 @@ use vigil_core::observation::{
     TaskUpdate,
 };
 use vigil_core::policy::{Policy, PolicyParts};
+use vigil_core::report::DailyReport;
 use vigil_core::retelling::{Correction, Retelling};
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::{
-    Checkpoint, Device, DeviceKind, FixMode, Geofence, Guard, Position, Site, SiteParts, Tour, TourType,
+    Checkpoint, Device, DeviceKind, FixMode, Geofence, Guard, Position, Site, SiteParts, SiteTask, Tour,
+    TourType,
 };
-use vigil_core::time::{Days, LocalTime, Span, Timestamp};
+use vigil_core::time::{Date, Days, LocalTime, Span, Timestamp};
 
 /// An instant of the night of 10 March 2026 on the site's clock (UTC+05:30); hours before noon are the 11th.
 pub fn at(clock: &str) -> Timestamp {
     let day = if clock < "12:00" { 11 } else { 10 };
     let seconds = if clock.len() == 5 { ":00" } else { "" };
     Timestamp::parse(&format!("2026-03-{day}T{clock}{seconds}+05:30")).expect("a time of day")
+}
+
+/// An instant on the site's clock, of any day.
+pub fn on(date: &str, clock: &str) -> Timestamp {
+    Timestamp::parse(&format!("{date}T{clock}:00+05:30")).expect("a date and a time of day")
 }
 
 /// Minutes.
@@ -137,6 +144,7 @@ pub struct Night {
     pub engine: Engine,
     alerts: BTreeMap<AlertId, Vec<Alert>>,
     runs: Vec<RunRecord>,
+    reports: Vec<DailyReport>,
     outcomes: Vec<Outcome>,
     serial: u64,
     wrong: Option<WrongClock>,
@@ -163,7 +171,15 @@ impl Night {
     /// A night on any site.
     pub fn on(site: Site, began: Timestamp) -> Self {
         let engine = Engine::new(Arc::new(site), began);
-        Self { engine, alerts: BTreeMap::new(), runs: vec![], outcomes: vec![], serial: 0, wrong: None }
+        Self {
+            engine,
+            alerts: BTreeMap::new(),
+            runs: vec![],
+            reports: vec![],
+            outcomes: vec![],
+            serial: 0,
+            wrong: None,
+        }
     }
 
     fn take(&mut self, commit: Commit) {
@@ -176,8 +192,11 @@ impl Night {
             );
             revisions.push(alert);
         }
-        for Record::Run(run) in commit.effects.records {
-            self.runs.push(run);
+        for record in commit.effects.records {
+            match record {
+                Record::Run(run) => self.runs.push(*run),
+                Record::Report(report) => self.reports.push(*report),
+            }
         }
         self.outcomes.extend(commit.observation.map(|(_, outcome)| outcome));
     }
@@ -370,7 +389,12 @@ impl Night {
 
     /// A task changes.
     pub fn task(&mut self, at: Timestamp, guard: &str, task: &str, state: TaskState) {
-        let update = TaskUpdate {
+        self.observe(at, &Self::handset(guard), Self::task_update(guard, task, state));
+    }
+
+    /// What a change of a task looks like.
+    pub fn task_update(guard: &str, task: &str, state: TaskState) -> Kind {
+        Kind::Task(TaskUpdate {
             task: id(task),
             state,
             priority: None,
@@ -378,8 +402,19 @@ impl Night {
             created_at: None,
             due_at: None,
             guard: Some(id(guard)),
-        };
-        self.observe(at, &Self::handset(guard), Kind::Task(update));
+        })
+    }
+
+    /// A task of the site file that is nobody's, with an hour to do it.
+    pub fn site_task(name: &str, created_at: Timestamp) -> SiteTask {
+        SiteTask {
+            id: id(name),
+            title: format!("check {name}"),
+            priority: Priority::Medium,
+            guard: None,
+            created_at,
+            due_at: None,
+        }
     }
 
     /// The handset lies still and lives: a heartbeat and a wandering fix every minute of `[from, to)`.
@@ -448,6 +483,16 @@ impl Night {
         assert_eq!(revisions.len(), self.runs.len(), "one run: {:#?}", self.runs);
         assert!((1..).zip(&revisions).all(|(n, r)| n == *r), "revisions rise by one: {revisions:?}");
         last
+    }
+
+    /// Every daily report that was sent, in order.
+    pub fn reports(&self) -> &[DailyReport] {
+        &self.reports
+    }
+
+    /// The last report of a day that was sent.
+    pub fn report_of(&self, date: Date) -> &DailyReport {
+        self.reports.iter().rfind(|r| r.date == date).expect("a report of that day")
     }
 
     /// What became of each observation.

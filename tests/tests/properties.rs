@@ -13,9 +13,10 @@ use vigil_core::observation::{
     Attendance, AttendanceAction, Heartbeat, Kind, Observation, Priority, TaskState, TaskUpdate,
 };
 use vigil_core::policy::Permille;
+use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::{Site, SiteParts};
-use vigil_core::time::{Span, Timestamp};
+use vigil_core::time::{Date, Span, Timestamp};
 use vigil_tests::night::{Night, at, id, mins, plant_7, secs, tour, with_policy};
 
 /// A night is told in pieces of so many minutes.
@@ -190,13 +191,17 @@ impl What {
 struct Outcome {
     revisions: Vec<Alert>,
     runs: BTreeMap<(Timestamp, TourId), RunRecord>,
+    reports: BTreeMap<Date, DailyReport>,
 }
 
 impl Outcome {
     fn take(&mut self, commit: vigil_core::engine::Commit) {
         self.revisions.extend(commit.effects.alerts);
-        for Record::Run(run) in commit.effects.records {
-            self.runs.insert((run.scheduled_at, run.tour.clone()), run);
+        for record in commit.effects.records {
+            match record {
+                Record::Run(run) => drop(self.runs.insert((run.scheduled_at, run.tour.clone()), *run)),
+                Record::Report(report) => drop(self.reports.insert(report.date, *report)),
+            }
         }
     }
 

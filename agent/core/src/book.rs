@@ -92,6 +92,7 @@ impl Engine {
         let own = self.alert_id(finding.rule, &finding.subject, finding.detected_at);
         if self.is_muted(finding.rule, finding.detected_at) {
             *self.state.book.muted.entry(finding.rule).or_default() += 1;
+            self.state.facts.on_muted(finding.rule, finding.detected_at);
             return None;
         }
         if self.state.book.alerts.contains_key(&own) {
@@ -124,6 +125,7 @@ impl Engine {
             history: vec![raised],
         };
         self.state.book.current.insert((finding.rule, finding.subject), id);
+        self.state.facts.on_alert(&alert, self.state.now);
         self.effects.alerts.push(alert.clone());
         self.state.book.alerts.insert(id, alert);
         self.arm_escalation(id);
@@ -140,6 +142,7 @@ impl Engine {
         alert.updated_at = alert.updated_at.max(now);
         let over = alert.cleared_at.is_some() || alert.status.is_final();
         let key = (alert.rule, alert.subject.clone());
+        self.state.facts.on_alert(alert, self.state.now);
         self.effects.alerts.push(alert.clone());
         if over && self.state.book.current.get(&key) == Some(&id) {
             self.state.book.current.remove(&key);

@@ -19,8 +19,6 @@ pub enum Deadline {
     DeviceOffline(DeviceId, Timestamp),
     /// A watched device has said nothing for as long as it may. Armed lazily: it looks again when it fires.
     DeviceSilent(DeviceId),
-    /// A run is at risk, if nothing is scanned before.
-    RunAtRisk(Timestamp, TourId),
     /// A run should have started.
     RunStartBy(Timestamp, TourId),
     /// A run should be done.
@@ -37,6 +35,8 @@ pub enum Deadline {
     Forget,
     /// A reading of a device's charge has settled.
     Charge(DeviceId, Timestamp),
+    /// A day is over, or one of the last may have changed: everything else of the instant comes first.
+    Report,
 }
 
 impl Deadline {
@@ -44,10 +44,10 @@ impl Deadline {
     pub(crate) const fn needs_wall_clock(&self) -> bool {
         match self {
             Self::ShiftStart(..)
-            | Self::RunAtRisk(..)
             | Self::RunStartBy(..)
             | Self::RunCloseBy(..)
-            | Self::RunSettled(..) => true,
+            | Self::RunSettled(..)
+            | Self::Report => true,
             Self::Plan
             | Self::BreakOver(..)
             | Self::DeviceOffline(..)

@@ -6,6 +6,7 @@ use crate::deadline::{Agenda, Deadline};
 use crate::duty::Shape;
 use crate::id::{DeviceId, GuardId};
 use crate::observation::{Kind, Observation};
+use crate::report::{DailyReport, Facts};
 use crate::retelling::Told;
 use crate::rules::attendance::Roster;
 use crate::rules::compliance::RunRecord;
@@ -63,6 +64,7 @@ pub struct State {
     pub(crate) runs: RunLog,
     pub(crate) tasks: TaskLog,
     pub(crate) book: AlertBook,
+    pub(crate) facts: Facts,
 }
 
 /// What followed from one input.
@@ -78,7 +80,9 @@ pub struct Effects {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     /// A run closed, or late evidence changed how it closed.
-    Run(RunRecord),
+    Run(Box<RunRecord>),
+    /// A day is over, or it turned out to have been otherwise.
+    Report(Box<DailyReport>),
 }
 
 /// One input with all that follows from it: it is stored whole or not at all.
@@ -146,6 +150,7 @@ impl Engine {
             runs: RunLog::default(),
             tasks: TaskLog::default(),
             book: AlertBook::default(),
+            facts: Facts::beginning(began.local_date(site.timezone), began),
         };
         let mut engine = Self::around(site, state);
         if engine.state.next_evaluation + engine.settle() < began {
@@ -153,7 +158,7 @@ impl Engine {
         }
         engine.take_site_tasks();
         engine.derive();
-        engine.on_plan();
+        engine.plan_ahead();
         engine
     }
 
@@ -225,7 +230,7 @@ impl Engine {
         self.state.next_evaluation = self.evaluation_after_reload();
         self.take_site_tasks();
         self.derive();
-        self.on_plan();
+        self.plan_ahead();
         self.commit(None)
     }
 
@@ -300,6 +305,7 @@ impl Engine {
         self.agenda
             .arm(self.state.next_evaluation + self.settle(), Deadline::Evaluate(self.state.next_evaluation));
         self.agenda.arm(self.state.next_hour, Deadline::Plan);
+        self.arm_report();
         self.arm_runs();
         self.arm_tasks();
         self.arm_roster();
@@ -329,7 +335,6 @@ impl Engine {
             Deadline::BreakOver(guard, from) => self.on_break_over(&guard, from),
             Deadline::DeviceOffline(device, since) => self.on_offline_settled(&device, since),
             Deadline::DeviceSilent(device) => self.on_silence(&device),
-            Deadline::RunAtRisk(scheduled_at, tour) => self.on_run_at_risk(scheduled_at, &tour),
             Deadline::RunStartBy(scheduled_at, tour) => self.on_start_by(scheduled_at, &tour),
             Deadline::RunCloseBy(scheduled_at, tour) => self.on_close_by(scheduled_at, &tour),
             Deadline::RunSettled(scheduled_at, tour) => self.on_run_settled(scheduled_at, &tour),
@@ -338,23 +343,33 @@ impl Engine {
             Deadline::Escalate(alert) => self.on_escalate(alert),
             Deadline::Forget => self.on_forget(),
             Deadline::Charge(device, read_at) => self.on_charge_settled(&device, read_at),
+            Deadline::Report => self.on_report(),
         }
     }
 
-    /// Carries the plan forward, hourly.
-    fn on_plan(&mut self) {
-        let at = self.state.next_hour;
-        let until = at + PLAN_AHEAD;
+    /// Learns of the runs and shifts of the time ahead.
+    fn plan_ahead(&mut self) {
+        let until = self.state.next_hour + PLAN_AHEAD;
         if until > self.state.planned_until && !self.state.provisional {
             self.plan_runs(self.state.planned_until, until);
             self.plan_shifts(self.state.planned_until, until);
             self.state.planned_until = until;
         }
+    }
+
+    /// Carries the plan forward, hourly.
+    fn on_plan(&mut self) {
+        self.plan_ahead();
+        let at = self.state.next_hour;
         self.state.next_hour = at + HOURLY;
         let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
         guards.iter().for_each(|g| self.reshape(g));
         self.agenda.arm(self.state.next_hour, Deadline::Plan);
         self.agenda.arm(at, Deadline::Forget);
+        // After a long absence every hour of it comes along here: one look at the days is enough.
+        if self.state.now < self.state.next_hour {
+            self.agenda.arm(at, Deadline::Report);
+        }
     }
 
     fn apply(&mut self, observation: &Observation) -> Outcome {
@@ -425,6 +440,7 @@ impl Engine {
 
     fn on_forget(&mut self) {
         let horizon = self.state.now - LATE;
+        self.remember_facts(horizon);
         // Now, while the instruments still know what was told of them in the last hour.
         if let Some(from) = self.state.told_late.take() {
             self.reopen_unheard_runs(from);

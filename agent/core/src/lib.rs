@@ -3,12 +3,13 @@
 //! ```text
 //!  observation ──► Engine::on_observation ─┐            ┌─ alert revisions
 //!                                          ├─► Commit ──┤
-//!  time ─────────► Engine::on_deadline ────┘            └─ records (runs, blind intervals)
+//!  time ─────────► Engine::on_deadline ────┘            └─ records (runs, daily reports)
 //!                         │
 //!    duty ─ who is on duty, on break, off
 //!    windows ─ what happened in a guard's last two hours of duty
 //!    movement ─ whether the handset really moved
 //!    rules/* ─ one file a rule: they read the above and raise, clear or withdraw
+//!    report ─ what became of it all, day by day
 //! ```
 //!
 //! Nothing here reads a clock, does I/O, awaits, or iterates in an order that could change: the same
@@ -26,6 +27,7 @@ pub mod id;
 pub mod movement;
 pub mod observation;
 pub mod policy;
+pub mod report;
 pub mod retelling;
 pub mod roster;
 pub mod rules;

@@ -208,6 +208,7 @@ impl Engine {
         self.state.book = old.state.book;
         self.set_alerts_back(to);
         self.state.tasks = old.state.tasks.moved(to, by);
+        self.state.facts.keep_revisions(old.state.facts);
         for (guard, watch) in old.state.guards {
             let watch = watch.set_back(old.shapes.get(&guard), old.state.now, to);
             self.state.guards.insert(guard, watch);
@@ -246,6 +247,7 @@ impl Engine {
             (alert.revision, alert.updated_at) = (told.revision + 1, now);
         }
         self.state.book.put(alert.clone());
+        self.state.facts.on_alert(&alert, now);
         (!same).then_some(alert)
     }
 
@@ -260,6 +262,7 @@ impl Engine {
         }
         (alert.revision, alert.updated_at) = (alert.revision + 1, now);
         self.state.book.put(alert.clone());
+        self.state.facts.on_alert(&alert, now);
         alert
     }
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::ops::{Add, Sub};
 
+/// A date on the calendar of a site, `2026-03-10` as text.
+pub use chrono::NaiveDate as Date;
+
 /// An instant: milliseconds since the epoch, UTC. RFC 3339 with milliseconds as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);

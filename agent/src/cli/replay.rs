@@ -11,8 +11,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use vigil_core::alert::{Alert, AlertId};
 use vigil_core::engine::{Commit, Engine, Record};
+use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
-use vigil_core::time::Timestamp;
+use vigil_core::time::{Date, Timestamp};
 
 /// A line is at most a payload of 64 KiB with its topic; ten times that is no recording.
 const MAX_LINE_BYTES: u64 = 640 * 1024;
@@ -31,6 +32,9 @@ pub struct Args {
     /// Print the log of closed runs instead of the alerts
     #[arg(long, conflicts_with = "revisions")]
     tours: bool,
+    /// Print the report of each day that the recording touches instead of the alerts, the last as far as it goes
+    #[arg(long, conflicts_with_all = ["revisions", "tours"])]
+    report: bool,
     /// Go on until this instant (RFC 3339) after the last line
     #[arg(long, value_parser = Timestamp::parse)]
     until: Option<Timestamp>,
@@ -49,7 +53,8 @@ struct Line<'a> {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let site = Arc::new(vigil_config::load_site(&args.site)?);
     let out = BufWriter::new(std::io::stdout().lock());
-    let mut replay = Replay { site, engine: None, args, out, alerts: BTreeMap::new(), broken: 0 };
+    let (alerts, reports) = (BTreeMap::new(), BTreeMap::new());
+    let mut replay = Replay { site, engine: None, args, out, alerts, reports, broken: 0 };
     if args.events.as_os_str() == "-" {
         replay.lines(std::io::stdin().lock())?;
     } else {
@@ -70,6 +75,7 @@ struct Replay<'a, W> {
     args: &'a Args,
     out: W,
     alerts: BTreeMap<AlertId, Alert>,
+    reports: BTreeMap<Date, DailyReport>,
     broken: u64,
 }
 
@@ -126,9 +132,11 @@ impl<W: Write> Replay<'_, W> {
             }
             self.alerts.insert(alert.id, alert);
         }
-        for Record::Run(run) in commit.effects.records {
-            if self.args.tours {
-                self.print(&run)?;
+        for record in commit.effects.records {
+            match record {
+                Record::Run(run) if self.args.tours => self.print(&run)?,
+                Record::Report(report) => drop(self.reports.insert(report.date, *report)),
+                Record::Run(_) => {}
             }
         }
         Ok(())
@@ -139,7 +147,9 @@ impl<W: Write> Replay<'_, W> {
             let commit = engine.on_deadline(until);
             self.take(commit)?;
         }
-        if !self.args.revisions && !self.args.tours {
+        if self.args.report {
+            self.print_reports()?;
+        } else if !self.args.revisions && !self.args.tours {
             let mut last: Vec<Alert> = std::mem::take(&mut self.alerts).into_values().collect();
             last.sort_by_cached_key(|a| (a.detected_at, a.rule.name(), a.subject.to_string()));
             last.iter().try_for_each(|alert| self.print(alert))?;
@@ -153,6 +163,17 @@ impl<W: Write> Replay<'_, W> {
             ));
         }
         Ok(())
+    }
+
+    /// Days that are over for good as they were reported last; the others as they are at the end of the recording.
+    fn print_reports(&mut self) -> Result<(), Failure> {
+        if let Some(engine) = &self.engine {
+            let open = engine.open_days(engine.now()).into_iter();
+            let as_they_are = open.filter_map(|date| Some((date, engine.report(date, engine.now())?)));
+            self.reports.extend(as_they_are);
+        }
+        let reports = std::mem::take(&mut self.reports);
+        reports.values().try_for_each(|report| self.print(&report.edge()))
     }
 
     fn print<T: serde::Serialize>(&mut self, value: &T) -> Result<(), Failure> {

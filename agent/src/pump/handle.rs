@@ -6,8 +6,10 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::Alert;
+use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
+use vigil_core::time::Date;
 use vigil_core::view::View;
 
 /// The agent is stopping: the pump answers no more.
@@ -25,6 +27,7 @@ pub(super) enum Request {
     View(oneshot::Sender<View>),
     Alerts(oneshot::Sender<Vec<Alert>>),
     Runs(oneshot::Sender<Vec<RunRecord>>),
+    Reports(Date, Date, oneshot::Sender<Vec<DailyReport>>),
     Refused(oneshot::Sender<Vec<Refusal>>),
     DeadLetters(oneshot::Sender<Vec<(u64, DeadLetter)>>),
     Stock(oneshot::Sender<Stock>),
@@ -99,6 +102,10 @@ impl PumpHandle {
     /// Every closed run, newest first.
     pub async fn runs(&self) -> Result<Vec<RunRecord>, Stopping> {
         self.ask(Request::Runs).await
+    }
+    /// The reports of the days from `from` to `to`, in order.
+    pub async fn reports(&self, from: Date, to: Date) -> Result<Vec<DailyReport>, Stopping> {
+        self.ask(|reply| Request::Reports(from, to, reply)).await
     }
     /// The refused inputs that are kept, newest first.
     pub async fn refused(&self) -> Result<Vec<Refusal>, Stopping> {

@@ -95,6 +95,11 @@ fn an_alert_is_stored_sent_and_announced_in_one_commit() {
     let events = pump.store.next_events(10_000).unwrap();
     let alerts = events.iter().filter(|e| e.kind == vigil_cloud_sync::EventKind::Alert).count();
     let announced = pump.store.next_announcements(10_000).unwrap().len();
+    let reports = events.iter().filter(|e| e.kind == vigil_cloud_sync::EventKind::Report);
+    let sent: Vec<&str> = reports.map(|e| e.id.as_str()).collect();
+    let days = ("2026-03-01".parse().unwrap(), "2026-03-31".parse().unwrap());
+    let kept = pump.store.reports(days.0, days.1).unwrap();
+    assert_eq!(sent.last(), Some(&format!("report.{}.{}", kept[0].date, kept[0].revision).as_str()));
     assert!(stored > 0);
     assert_eq!((alerts, announced), (stored as usize, stored as usize));
 }

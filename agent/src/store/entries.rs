@@ -7,6 +7,7 @@ use vigil_cloud_sync::wire::EventKind;
 use vigil_core::alert::Alert;
 use vigil_core::engine::Outcome;
 use vigil_core::observation::Observation;
+use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
@@ -142,6 +143,8 @@ pub struct Draft {
     pub alerts: Vec<Alert>,
     /// Runs that closed.
     pub runs: Vec<RunRecord>,
+    /// Daily reports, in order.
+    pub reports: Vec<DailyReport>,
     /// Events for the NOC.
     pub events: Vec<StoredEvent>,
     /// Announcements for the site.
@@ -166,6 +169,7 @@ impl Draft {
         self.inputs.is_empty()
             && self.alerts.is_empty()
             && self.runs.is_empty()
+            && self.reports.is_empty()
             && self.events.is_empty()
             && self.announcements.is_empty()
             && self.refusals.is_empty()

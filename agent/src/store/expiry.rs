@@ -5,6 +5,7 @@ use super::entries::{Block, SnapshotHead};
 use super::keys::{self, Kind};
 use super::records::decode;
 use super::{Store, StoreError};
+use chrono_tz::Tz;
 use vigil_core::alert::Alert;
 use vigil_core::time::{Span, Timestamp};
 
@@ -88,6 +89,14 @@ impl Store {
         for record in self.disk.scan(&Kind::Run.prefix()) {
             let (key, _) = record?;
             if key >= keys::run(before, "") {
+                break;
+            }
+            writes.remove(key);
+        }
+        let last_day = keys::report(before.local_date(Tz::UTC));
+        for record in self.disk.scan(&Kind::Report.prefix()) {
+            let (key, _) = record?;
+            if key >= last_day {
                 break;
             }
             writes.remove(key);

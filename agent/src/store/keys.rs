@@ -1,7 +1,7 @@
 //! Keys of the one tree: the first byte is the kind, numbers are big-endian, so that order is the order of scans.
 
 use vigil_core::alert::AlertId;
-use vigil_core::time::Timestamp;
+use vigil_core::time::{Date, Timestamp};
 
 /// What a record is. The bytes are on disk: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub enum Kind {
     Outbox = b'O',
     /// A record that could not be read, under its old key.
     SetAside = b'Q',
+    /// A piece of the report of a day.
+    Report = b'R',
     /// A piece of the engine's snapshot.
     Snapshot = b'S',
     /// The log entry of a closed run.
@@ -60,6 +62,16 @@ pub fn outbox(lane: u8, sequence: u64) -> Vec<u8> {
 pub fn run(scheduled_at: Timestamp, tour: &str) -> Vec<u8> {
     let at = u64::try_from(scheduled_at.millis()).unwrap_or(0);
     [&Kind::Run.prefix()[..], &at.to_be_bytes(), tour.as_bytes()].concat()
+}
+
+/// The prefix of every piece of a day's report; the years 0000 to 9999 sort as they come.
+pub fn report(date: Date) -> Vec<u8> {
+    [&Kind::Report.prefix()[..], date.to_string().as_bytes()].concat()
+}
+
+/// The key of one piece of a day's report.
+pub fn report_piece(date: Date, piece: u32) -> Vec<u8> {
+    [&report(date)[..], &piece.to_be_bytes()].concat()
 }
 
 /// The key of a named mark.

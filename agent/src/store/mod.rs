@@ -1,7 +1,7 @@
 //! Stable storage. One thread owns it; one commit is one atomic batch, durable on return.
 //!
 //! What is in it: the journal of inputs in blocks, the engine's snapshot (the journal behind it rebuilds the engine
-//! to where it stood), the latest revision of every alert, closed runs, the outbox to the NOC, announcements for
+//! to where it stood), the latest revision of every alert, closed runs, the report of each day, the outbox to the NOC, announcements for
 //! the site, refused inputs, dead letters, and the marks that tie them together.
 
 mod disk;
@@ -21,6 +21,7 @@ use keys::Kind;
 use records::{Unwritable, decode, encode};
 use std::collections::BTreeMap;
 use std::path::Path;
+use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
 
@@ -140,6 +141,7 @@ impl Store {
         let added = staging::events(&mut writes, &mut marks, &draft.events)?;
         let journal_bytes = staging::journal(&mut writes, &mut marks, draft.inputs)?;
         staging::facts(&mut writes, &draft.alerts, &draft.runs)?;
+        self.stage_reports(&mut writes, &draft.reports)?;
         staging::announcements(&mut writes, &mut marks, &draft.announcements)?;
         staging::refusals(&mut writes, &mut marks, &draft.refusals)?;
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
@@ -154,6 +156,20 @@ impl Store {
         self.waiting.extend(added);
         for sequence in draft.delivered.iter().chain(draft.dead.iter().map(|(s, _)| s)) {
             self.waiting.remove(sequence);
+        }
+        Ok(())
+    }
+
+    /// Later revisions of a day take the place of earlier ones. A large site's report is cut, as a snapshot is.
+    fn stage_reports(&self, writes: &mut Writes, reports: &[DailyReport]) -> Result<(), StoreError> {
+        for report in reports {
+            for record in self.disk.scan(&keys::report(report.date)) {
+                writes.remove(record?.0);
+            }
+            let bytes = encode(report)?;
+            for (n, piece) in (0_u32..).zip(bytes.chunks(PIECE)) {
+                writes.put(keys::report_piece(report.date, n), piece.to_vec());
+            }
         }
         Ok(())
     }

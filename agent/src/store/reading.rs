@@ -9,8 +9,10 @@ use crate::sources::decode::Refusal;
 use serde::de::DeserializeOwned;
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::Alert;
+use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
+use vigil_core::time::Date;
 
 impl Store {
     /// What the engine is rebuilt from. Records that cannot be read are set aside and do not block the others.
@@ -118,6 +120,31 @@ impl Store {
         let mut runs: Vec<RunRecord> = self.read_all(Kind::Run)?.into_iter().map(|(_, r)| r).collect();
         runs.reverse();
         Ok(runs)
+    }
+
+    /// The reports of the days from `from` to `to`, in order. One that cannot be read is set aside whole.
+    pub fn reports(&mut self, from: Date, to: Date) -> Result<Vec<DailyReport>, StoreError> {
+        let (first, after) = (keys::report(from), keys::report_piece(to, u32::MAX));
+        let mut pieces = Vec::new();
+        for record in self.disk.scan(&Kind::Report.prefix()) {
+            let (key, piece) = record?;
+            if (&first..&after).contains(&&key) {
+                pieces.push((key, piece));
+            }
+        }
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for day in pieces.chunk_by(|(a, _), (b, _)| a.get(..first.len()) == b.get(..first.len())) {
+            let whole: Vec<u8> = day.iter().flat_map(|(_, piece)| piece).copied().collect();
+            match decode(&whole) {
+                Ok(report) => found.push(report),
+                Err(why) => {
+                    tracing::error!(%why, "the report of a day cannot be read and is set aside");
+                    unreadable.extend_from_slice(day);
+                }
+            }
+        }
+        self.set_aside(unreadable)?;
+        Ok(found)
     }
 
     /// The refused inputs that are kept, newest first.

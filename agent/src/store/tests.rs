@@ -39,6 +39,30 @@ fn a_site() -> Site {
     .unwrap()
 }
 
+/// The report of a day on which so many guards were on duty.
+fn report(date: &str, revision: u32, guards: usize) -> DailyReport {
+    let mut tally = vigil_core::report::Tally::default();
+    for n in 0..guards {
+        let id = vigil_core::id::GuardId::new(&format!("G-{n}")).unwrap();
+        tally.guards.entry(id).or_default().duty.on_duty_ms = 1;
+    }
+    DailyReport {
+        site: vigil_core::id::SiteId::new("s").unwrap(),
+        date: date.parse().unwrap(),
+        revision,
+        timezone: "UTC".into(),
+        from: at(0),
+        to: at(86_400),
+        made_at: at(86_405),
+        complete: true,
+        tally,
+    }
+}
+
+fn reported(store: &mut Store, from: &str, to: &str) -> Vec<DailyReport> {
+    store.reports(from.parse().unwrap(), to.parse().unwrap()).unwrap()
+}
+
 fn ids(store: &mut Store) -> Vec<(u64, String)> {
     store.next_events(100).unwrap().into_iter().map(|e| (e.sequence, e.id)).collect()
 }
@@ -168,6 +192,55 @@ fn old_inputs_go_but_never_those_that_the_snapshot_needs() {
     assert_eq!(store.inputs_from(0).unwrap(), [input(2)]);
     store.expire(at(0), Span::from_hours(1)).unwrap();
     assert_eq!(store.inputs_from(0).unwrap(), [input(2)]);
+}
+
+#[test]
+fn the_last_revision_of_a_day_s_report_is_kept_whatever_its_size() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let large = report("2026-03-10", 1, 1_000);
+    let other = report("2026-03-11", 1, 2);
+    store.commit(Draft { reports: vec![large.clone(), other.clone()], ..Draft::default() }).unwrap();
+    assert!(store.disk.scan(&Kind::Report.prefix()).count() > 3, "it is cut");
+    assert_eq!(reported(&mut store, "2026-03-10", "2026-03-11"), [large, other.clone()]);
+    let corrected = report("2026-03-10", 2, 1);
+    store.commit(Draft { reports: vec![corrected.clone()], ..Draft::default() }).unwrap();
+    assert_eq!(
+        store.disk.scan(&Kind::Report.prefix()).count(),
+        2,
+        "nothing of the larger one is left behind"
+    );
+    assert_eq!(reported(&mut store, "2026-03-01", "2026-03-10"), [corrected]);
+    assert_eq!(reported(&mut store, "2026-03-11", "2026-03-11"), [other]);
+    assert_eq!(reported(&mut store, "2026-03-12", "2026-03-31"), []);
+}
+
+#[test]
+fn reports_are_kept_for_400_days() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let reports = vec![report("2026-03-10", 1, 1_000), report("2026-03-11", 1, 1)];
+    store.commit(Draft { reports, ..Draft::default() }).unwrap();
+    let now = Timestamp::parse("2026-03-11T12:00:00Z").unwrap() + Span::from_hours(400 * 24);
+    store.expire(now, Span::from_hours(72)).unwrap();
+    let left: Vec<String> =
+        reported(&mut store, "2026-01-01", "2027-12-31").iter().map(|r| r.date.to_string()).collect();
+    assert_eq!(left, ["2026-03-11"]);
+}
+
+#[test]
+fn a_report_with_one_unreadable_piece_is_set_aside_whole() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let good = report("2026-03-11", 1, 1);
+    let reports = vec![report("2026-03-10", 1, 1_000), good.clone()];
+    store.commit(Draft { reports, ..Draft::default() }).unwrap();
+    let mut writes = Writes::default();
+    writes.put(keys::report_piece("2026-03-10".parse().unwrap(), 1), b"garbage".to_vec());
+    store.disk.commit(writes).unwrap();
+    assert_eq!(reported(&mut store, "2026-03-10", "2026-03-11"), std::slice::from_ref(&good));
+    assert!(store.marks().set_aside > 1);
+    assert_eq!(reported(&mut store, "2026-03-10", "2026-03-11"), [good]);
 }
 
 #[test]

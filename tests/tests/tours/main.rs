@@ -5,8 +5,6 @@
 
 mod compliance;
 mod escalation;
-mod risk;
-mod sequence;
 
 use vigil_core::site::Tour;
 use vigil_core::time::Timestamp;

@@ -1,7 +1,7 @@
 //! Section 8: handsets, readers and receivers that fall silent; and what their messages prove.
 
 use crate::alert::{AlertId, Rule, Severity, Subject};
-use crate::book::Finding;
+use crate::book::{Finding, LATE};
 use crate::deadline::Deadline;
 use crate::engine::Engine;
 use crate::evidence::{Evidence, LastPosition, SilenceEvidence};
@@ -120,12 +120,18 @@ impl Engine {
         if let Some(alert) = instrument.silence.take() {
             self.clear_and_resolve(alert, received_at, "heard again", received_at);
         }
+        if silent {
+            self.state.facts.on_back(&device.id, received_at);
+        }
         if first || silent || offline_since.is_some() {
             self.arm_silence(&device.id);
         }
         if device.kind == DeviceKind::Handset
             && let Some(guard) = self.carrier(device, at)
         {
+            if received_at.since(at) <= LATE {
+                self.state.facts.on_heard(&guard, at, silent_after);
+            }
             let hearing = self.watch(&guard).trail.handset(&device.id);
             hear(&mut hearing.heard, at, silent_after);
             hearing.offline.remove(received_at, EVER);
@@ -234,6 +240,8 @@ impl Engine {
     fn raise_silence(&mut self, device: &DeviceId, detected_at: Timestamp) {
         let Some(known) = self.site.device(device.as_str()) else { return };
         let guard = self.carrier(known, detected_at);
+        let whose = guard.clone().filter(|_| known.kind == DeviceKind::Handset);
+        self.state.facts.on_silent(device, whose, detected_at);
         let instrument = self.instrument(device);
         let evidence = SilenceEvidence {
             device: device.clone(),

@@ -38,6 +38,8 @@ pub struct Task {
     pub deadline: Timestamp,
     /// When it was completed or cancelled.
     pub closed_at: Option<Timestamp>,
+    /// When it was first completed, and by whom if that is known.
+    pub completed: Option<(Timestamp, Option<GuardId>)>,
     /// When the agent learnt of it: nothing is judged before that has settled, so that the completion that came
     /// with the same backlog is there too.
     pub(crate) known_at: Timestamp,
@@ -83,6 +85,14 @@ impl Task {
         Some(if step == Step::AtRisk { reached } else { reached.just_after() })
     }
 
+    /// How much of its time had passed at `at`, in thousandths; `None` if it was given no time at all.
+    pub(crate) fn share_of_time(&self, at: Timestamp) -> Option<u32> {
+        let whole = i128::from(self.deadline.since(self.created_at).millis());
+        let passed = i128::from(at.since(self.created_at).millis().max(0));
+        let share = (whole > 0).then(|| (passed * 1_000 + whole / 2) / whole)?;
+        Some(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
     fn is_open_at(&self, at: Timestamp) -> bool {
         self.closed_at.is_none_or(|closed| closed >= at)
     }
@@ -92,6 +102,11 @@ impl TaskLog {
     /// Every known task.
     pub fn iter(&self) -> impl Iterator<Item = (&TaskId, &Task)> {
         self.tasks.iter()
+    }
+
+    /// One task.
+    pub(crate) fn get(&self, id: &TaskId) -> Option<&Task> {
+        self.tasks.get(id)
     }
 
     /// Whether a task of the guard, or an unassigned one, is open at `at` past its deadline.
@@ -124,14 +139,10 @@ impl TaskLog {
         self
     }
 
-    fn make_room(&mut self) {
-        if self.tasks.len() < MAX_TASKS {
-            return;
-        }
-        let oldest = self.tasks.iter().min_by_key(|(_, t)| (t.closed_at.is_none(), t.created_at));
-        if let Some(id) = oldest.map(|(id, _)| id.clone()) {
-            self.tasks.remove(&id);
-        }
+    /// Which one makes room for another.
+    fn in_the_way(&self) -> Option<TaskId> {
+        let oldest = || self.tasks.iter().min_by_key(|(_, t)| (t.closed_at.is_none(), t.created_at));
+        if self.tasks.len() < MAX_TASKS { None } else { oldest().map(|(id, _)| id.clone()) }
     }
 }
 
@@ -159,6 +170,7 @@ impl Engine {
                 created_at: task.created_at,
                 deadline,
                 closed_at: None,
+                completed: None,
                 known_at: self.state.now,
             };
             self.state.tasks.tasks.entry(task.id.clone()).or_insert(known);
@@ -263,12 +275,12 @@ impl Engine {
             TaskState::Created => self.create_task(at, update),
             TaskState::Started => {}
             TaskState::Completed => {
-                self.close_task(at, update);
+                self.close_task(at, update, doer.clone());
                 if let Some(guard) = doer {
                     self.watch(&guard).trail.completed.insert_once(at, update.task.clone());
                 }
             }
-            TaskState::Cancelled => self.close_task(at, update),
+            TaskState::Cancelled => self.close_task(at, update, None),
         }
         true
     }
@@ -279,10 +291,15 @@ impl Engine {
         let deadline = update.due_at.unwrap_or_else(|| created_at + sla(&self.site.policy.tasks, priority));
         let now = self.state.now;
         self.end_rescheduled(&update.task, deadline);
+        if let Some(oldest) = self.state.tasks.in_the_way() {
+            self.remember_task(&oldest);
+            self.state.tasks.tasks.remove(&oldest);
+        }
         let log = &mut self.state.tasks;
-        log.make_room();
         // A completion that overtook the creation stays.
-        let closed_at = log.tasks.get(&update.task).and_then(|t| t.closed_at);
+        let known = log.tasks.get(&update.task);
+        let (closed_at, completed) =
+            (known.and_then(|t| t.closed_at), known.and_then(|t| t.completed.clone()));
         let task = Task {
             priority,
             title: update.title.clone().unwrap_or_default(),
@@ -290,6 +307,7 @@ impl Engine {
             created_at,
             deadline,
             closed_at,
+            completed,
             known_at: now,
         };
         log.tasks.insert(update.task.clone(), task);
@@ -308,12 +326,16 @@ impl Engine {
         }
     }
 
-    fn close_task(&mut self, at: Timestamp, update: &TaskUpdate) {
+    fn close_task(&mut self, at: Timestamp, update: &TaskUpdate, doer: Option<GuardId>) {
         if !self.state.tasks.tasks.contains_key(&update.task) {
             self.create_task(at, update);
         }
         let Some(task) = self.state.tasks.tasks.get_mut(&update.task) else { return };
         task.closed_at = Some(task.closed_at.map_or(at, |c| c.min(at)));
+        if update.state == TaskState::Completed {
+            let done = (at, doer);
+            task.completed = Some(task.completed.take().map_or(done.clone(), |known| known.min(done)));
+        }
         let (task, done) = (task.clone(), update.state == TaskState::Completed);
         self.end_alerts(&update.task, &task, done);
     }

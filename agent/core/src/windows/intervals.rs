@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct Intervals(Vec<(Timestamp, Timestamp)>);
 
 impl Intervals {
+    /// Only `[from, to)`; nothing if it is empty.
+    pub fn of(from: Timestamp, to: Timestamp) -> Self {
+        let mut one = Self::default();
+        one.add(from, to);
+        one
+    }
+
     /// Adds `[from, to)`; nothing if it is empty.
     pub fn add(&mut self, from: Timestamp, to: Timestamp) {
         if from >= to {
