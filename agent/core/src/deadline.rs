@@ -19,6 +19,8 @@ pub enum Deadline {
     DeviceOffline(DeviceId, Timestamp),
     /// A watched device has said nothing for as long as it may. Armed lazily: it looks again when it fires.
     DeviceSilent(DeviceId),
+    /// A run is at risk, if nothing is scanned before.
+    RunAtRisk(Timestamp, TourId),
     /// A run should have started.
     RunStartBy(Timestamp, TourId),
     /// A run should be done.
@@ -44,6 +46,7 @@ impl Deadline {
     pub(crate) const fn needs_wall_clock(&self) -> bool {
         match self {
             Self::ShiftStart(..)
+            | Self::RunAtRisk(..)
             | Self::RunStartBy(..)
             | Self::RunCloseBy(..)
             | Self::RunSettled(..)

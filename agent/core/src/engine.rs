@@ -335,6 +335,7 @@ impl Engine {
             Deadline::BreakOver(guard, from) => self.on_break_over(&guard, from),
             Deadline::DeviceOffline(device, since) => self.on_offline_settled(&device, since),
             Deadline::DeviceSilent(device) => self.on_silence(&device),
+            Deadline::RunAtRisk(scheduled_at, tour) => self.on_run_at_risk(scheduled_at, &tour),
             Deadline::RunStartBy(scheduled_at, tour) => self.on_start_by(scheduled_at, &tour),
             Deadline::RunCloseBy(scheduled_at, tour) => self.on_close_by(scheduled_at, &tour),
             Deadline::RunSettled(scheduled_at, tour) => self.on_run_settled(scheduled_at, &tour),

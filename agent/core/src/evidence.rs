@@ -26,6 +26,8 @@ pub enum Evidence {
     Skew(SkewEvidence),
     /// Section 8: a battery that will not last.
     Battery(BatteryEvidence),
+    /// Section 6: how a run was walked.
+    Sequence(Box<SequenceEvidence>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,6 +41,7 @@ enum Stored {
     Task(TaskEvidence),
     Skew(SkewEvidence),
     Battery(BatteryEvidence),
+    Sequence(Box<SequenceEvidence>),
 }
 
 impl Serialize for Evidence {
@@ -54,6 +57,7 @@ impl Serialize for Evidence {
                 Self::Task(e) => e.serialize(serializer),
                 Self::Skew(e) => e.serialize(serializer),
                 Self::Battery(e) => e.serialize(serializer),
+                Self::Sequence(e) => e.serialize(serializer),
             };
         }
         match self.clone() {
@@ -66,6 +70,7 @@ impl Serialize for Evidence {
             Self::Task(e) => Stored::Task(e),
             Self::Skew(e) => Stored::Skew(e),
             Self::Battery(e) => Stored::Battery(e),
+            Self::Sequence(e) => Stored::Sequence(e),
         }
         .serialize(serializer)
     }
@@ -84,6 +89,7 @@ impl<'de> Deserialize<'de> for Evidence {
             Stored::Task(e) => Self::Task(e),
             Stored::Skew(e) => Self::Skew(e),
             Stored::Battery(e) => Self::Battery(e),
+            Stored::Sequence(e) => Self::Sequence(e),
         })
     }
 }
@@ -183,6 +189,37 @@ pub struct RunEvidence {
     pub coverage: u8,
     /// Whether the scanning instruments were observed; if not, it cannot be known.
     pub observed: bool,
+}
+
+/// How a run was walked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceEvidence {
+    /// When it was due.
+    pub scheduled_at: Timestamp,
+    /// Distinct checkpoints in the order of their first scans.
+    pub scanned: Vec<CheckpointId>,
+    /// Of an ordered tour: the fewest checkpoints without which the others were visited in order.
+    pub out_of_order: Vec<CheckpointId>,
+    /// Visits that were too short.
+    pub too_short: Vec<ShortVisit>,
+    /// How long a visit must last, in seconds.
+    pub min_dwell_secs: Option<i64>,
+}
+
+impl SequenceEvidence {
+    /// Whether there is nothing to find fault with.
+    pub const fn is_faultless(&self) -> bool {
+        self.out_of_order.is_empty() && self.too_short.is_empty()
+    }
+}
+
+/// A visit that was too short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShortVisit {
+    /// Where.
+    pub checkpoint: CheckpointId,
+    /// How long it can have lasted at most, in whole seconds.
+    pub secs: i64,
 }
 
 /// How a device fell silent.

@@ -377,6 +377,12 @@ impl Site {
             if !(Span::from_mins(1)..=Span::from_hours(24)).contains(&tour.duration) {
                 problems.push(Invalid::new(format!("tours[{i}].duration"), tour.duration, "1m to 24h"));
             }
+            if let Some(dwell) = tour.min_dwell
+                && !(Span::from_secs(1)..=tour.duration).contains(&dwell)
+            {
+                let allowed = format!("1s to {}, the duration of the tour", tour.duration);
+                problems.push(Invalid::new(format!("tours[{i}].min_dwell"), dwell, allowed));
+            }
         }
     }
 
@@ -461,6 +467,37 @@ pub(crate) mod tests {
             shifts: vec![],
             tasks: vec![],
             policy: Policy::new(PolicyParts::default()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_visit_cannot_last_longer_than_its_tour() {
+        for (secs, problems) in [(0, 1), (1, 0), (2_400, 0), (2_401, 1)] {
+            let mut parts = empty_site();
+            let place = CheckpointId::new("gate").unwrap();
+            parts.checkpoints = vec![Checkpoint {
+                id: place.clone(),
+                name: "Gate".into(),
+                tag: None,
+                position: None,
+                sun_key: None,
+            }];
+            parts.tours = vec![Tour {
+                id: TourId::new("t").unwrap(),
+                name: "T".into(),
+                kind: TourType::Routine,
+                mandatory: true,
+                checkpoints: vec![place],
+                ordered: false,
+                start: vec![LocalTime::hour(22)],
+                days: Days::ALL,
+                duration: Span::from_mins(40),
+                guard: None,
+                min_dwell: Some(Span::from_secs(secs)),
+            }];
+            let found = Site::new(parts).err().unwrap_or_default();
+            assert_eq!(found.len(), problems, "{secs} s: {found:?}");
+            assert!(found.iter().all(|p| p.path == "tours[0].min_dwell"));
         }
     }
 

@@ -5,6 +5,8 @@
 
 mod compliance;
 mod escalation;
+mod risk;
+mod sequence;
 
 use vigil_core::site::Tour;
 use vigil_core::time::Timestamp;

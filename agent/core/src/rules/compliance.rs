@@ -87,6 +87,10 @@ pub struct RunRecord {
     pub scanned_at: BTreeMap<CheckpointId, Timestamp>,
     /// Those that were not.
     pub missing: Vec<CheckpointId>,
+    /// Of an ordered tour: the fewest checkpoints without which the others were visited in order.
+    pub out_of_order: Vec<CheckpointId>,
+    /// Where the visit was too short.
+    pub too_short: Vec<CheckpointId>,
     /// Whether what is missing would have been heard of; if not, it cannot be known.
     pub observed: bool,
     /// The share of its time in which the agent was down or had not begun, in thousandths.
@@ -174,6 +178,8 @@ impl Engine {
         // It changed again meanwhile: that deadline is still to come.
         if run.docket.settles_at.is_some_and(|due| due <= self.state.now) {
             run.docket.settles_at = None;
+            self.review_warning(&key);
+            self.review_sequence(&key);
             self.log_run(&key);
         }
     }
@@ -201,8 +207,7 @@ impl Engine {
 
     fn run_record(&self, key: &RunKey, run: &Run, heard: bool) -> RunRecord {
         let tour = self.site.tour(&key.1);
-        let mut order: Vec<(&Timestamp, &CheckpointId)> = run.scans.iter().map(|(c, at)| (at, c)).collect();
-        order.sort();
+        let sequence = self.sequence_of(key, run);
         let walked_by: BTreeSet<GuardId> = self.state.runs.walkers(run).cloned().collect();
         RunRecord {
             tour: key.1.clone(),
@@ -220,9 +225,11 @@ impl Engine {
             started_at: run.started_at(),
             last_scan_at: run.scans.values().max().copied(),
             overdue_by: run.overdue_by(),
-            scanned: order.into_iter().map(|(_, place)| place.clone()).collect(),
+            scanned: sequence.scanned,
             scanned_at: run.scans.clone(),
             missing: run.checkpoints.iter().filter(|c| !run.scans.contains_key(*c)).cloned().collect(),
+            out_of_order: sequence.out_of_order,
+            too_short: sequence.too_short.into_iter().map(|visit| visit.checkpoint).collect(),
             observed: run.is_whole() || heard,
             blind_permille: self.blind_permille(run),
         }

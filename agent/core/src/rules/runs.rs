@@ -70,6 +70,31 @@ impl RunLog {
         guards.filter(|guard| run.guard.as_ref().is_none_or(|own| own == *guard))
     }
 
+    /// The longest stay at each place that ended during the run: from the first scan there to the next one of the same
+    /// guard somewhere else. A place that somebody has not been seen to leave is left out.
+    pub(super) fn stays(&self, run: &Run) -> BTreeMap<CheckpointId, Span> {
+        let (first, last) = (run.scans.values().min(), run.scans.values().max());
+        let (Some(first), Some(last)) = (first, last) else { return BTreeMap::new() };
+        let mut here: BTreeMap<&GuardId, (&CheckpointId, Timestamp)> = BTreeMap::new();
+        let mut stays: BTreeMap<CheckpointId, Span> = BTreeMap::new();
+        for (at, (place, guard)) in self.scans.range(*first, last.just_after()) {
+            let Some(guard) = guard.as_ref().filter(|g| run.guard.as_ref().is_none_or(|own| own == *g))
+            else {
+                continue;
+            };
+            let (before, since) = *here.entry(guard).or_insert((place, *at));
+            if before != place {
+                let longest = stays.entry(before.clone()).or_default();
+                *longest = at.since(since).max(*longest);
+                here.insert(guard, (place, *at));
+            }
+        }
+        for (place, _) in here.values() {
+            stays.remove(*place);
+        }
+        stays
+    }
+
     /// From when on the attendance of runs that are still known matters.
     pub(crate) fn opens_from(&self) -> Option<Timestamp> {
         self.iter().map(|(_, run)| run.opens_at).min()

@@ -9,6 +9,7 @@ use crate::id::{CheckpointId, GuardId, TourId};
 use crate::observation::Scan;
 use crate::roster;
 use crate::rules::runs::RunKey;
+use crate::rules::sequence::Order;
 use crate::site::{Device, DeviceKind, Site, Tour, TourType};
 use crate::time::Timestamp;
 use crate::windows::trail::observed;
@@ -71,13 +72,22 @@ pub(crate) struct Docket {
     pub(super) logged: Option<Uuid>,
     /// Whether the instruments that could have scanned it were heard.
     pub(super) heard: bool,
+    /// When it will be at risk, by what has been scanned so far.
+    pub(super) warns_at: Option<Timestamp>,
+    /// Up to when risks have been judged.
+    pub(super) risk_judged: Option<Timestamp>,
+    /// The instant of its `tour_at_risk`.
+    pub(super) warned_at: Option<Timestamp>,
+    /// How far its order has been judged.
+    pub(super) order: Order,
+    /// The instant of its `tour_sequence`.
+    pub(super) misordered_at: Option<Timestamp>,
 }
 
 impl Run {
     /// Percent of the checkpoints scanned.
     pub fn coverage(&self) -> u8 {
-        let all = self.checkpoints.len().max(1);
-        u8::try_from(self.scans.len().min(all) * 100 / all).unwrap_or(100)
+        percent(self.scans.len(), self.checkpoints.len())
     }
 
     /// The first scan.
@@ -85,12 +95,17 @@ impl Run {
         self.scans.values().min().copied()
     }
 
-    /// Whether enough was scanned: every checkpoint, or the share that the policy asks for.
-    pub(super) fn has_enough(&self, site: &Site) -> bool {
+    /// How many checkpoints are enough: every one, or the share that the policy asks for.
+    pub(super) fn needed(&self, site: &Site) -> usize {
         let policy = &site.policy.tours;
-        let needed =
+        let percent =
             if policy.require_all_checkpoints { 100 } else { usize::from(policy.min_checkpoint_percentage) };
-        self.scans.len() * 100 >= needed * self.checkpoints.len()
+        (percent * self.checkpoints.len()).div_ceil(100)
+    }
+
+    /// Whether enough was scanned.
+    pub(super) fn has_enough(&self, site: &Site) -> bool {
+        self.scans.len() >= self.needed(site)
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -123,7 +138,9 @@ impl Engine {
         for (scheduled_at, tour) in roster::starts(&self.site, after, until) {
             let Some(run) = self.site.tour(&tour).map(|t| self.run(t, scheduled_at)) else { continue };
             if run.close_by >= self.state.began && self.state.runs.insert(tour.clone(), run) {
-                self.arm_run(&(scheduled_at, tour));
+                let key = (scheduled_at, tour);
+                self.arm_run(&key);
+                self.look_ahead(&key);
             }
         }
     }
@@ -160,6 +177,7 @@ impl Engine {
         if let Some(due) = run.docket.settles_at {
             self.agenda.arm(due, Deadline::RunSettled(key.0, key.1.clone()));
         }
+        self.arm_warning(key);
     }
 
     /// A tag was read; false if the tag or the guard is in no site file.
@@ -197,6 +215,7 @@ impl Engine {
         if run.watched && started_at.is_none_or(|s| s > run.start_by) {
             let detected_at = run.start_by.just_after();
             let severity = self.site.policy.tours.tour_missed_severity;
+            self.supersede_warning(&key, detected_at);
             let raised = self.raise_run(Rule::TourMissed, severity, &key, detected_at);
             if let (Some(alert), Some(started_at)) = (raised, started_at) {
                 self.clear(alert, started_at, self.state.now);
@@ -209,17 +228,39 @@ impl Engine {
         let key = (scheduled_at, tour.clone());
         let Some(run) = self.state.runs.get_mut(&key) else { return };
         run.docket.closed = true;
-        let partial = run.watched && !run.scans.is_empty() && !run.has_enough(&self.site);
+        run.docket.warns_at = None;
+        let (order, enough) = (run.docket.order, run.has_enough(&self.site));
+        let partial = run.watched && !run.scans.is_empty() && !enough;
         let detected_at = run.close_by.just_after();
+        self.review_warning(&key);
+        if !enough {
+            self.supersede_warning(&key, detected_at);
+        }
         if partial {
             let critical = self.site.tour(tour).is_some_and(|t| t.kind == TourType::Critical);
             let severity = if critical { Severity::High } else { Severity::Medium };
             self.raise_run(Rule::TourPartial, severity, &key, detected_at);
         }
+        if order == Order::Open {
+            self.judge_sequence(&key, detected_at);
+        }
         self.log_run(&key);
     }
 
-    fn raise_run(
+    /// The tour of a run, if runs of it raise alerts and the agent was up to see what happened in `[from, until)`.
+    pub(super) fn answerable<'a>(
+        &self,
+        site: &'a Site,
+        key: &RunKey,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Option<&'a Tour> {
+        let tour = site.tour(&key.1).filter(|t| t.mandatory && site.policy.tours.mandatory_enforcement)?;
+        (!self.blind_to(from, until)).then_some(tour)
+    }
+
+    /// Raises what had happened of a run before `detected_at`, whatever has come in since.
+    pub(super) fn raise_run(
         &mut self,
         rule: Rule,
         severity: Severity,
@@ -227,41 +268,36 @@ impl Engine {
         detected_at: Timestamp,
     ) -> Option<AlertId> {
         let site = std::sync::Arc::clone(&self.site);
-        let tour = site.tour(&key.1).filter(|t| t.mandatory && site.policy.tours.mandatory_enforcement)?;
         let run = self.state.runs.get(key)?;
-        let until = if rule == Rule::TourPartial { run.close_by } else { run.start_by };
-        if self.blind_to(run, until) {
-            return None;
-        }
-        let (scanned, missing): (Vec<_>, Vec<_>) =
-            run.checkpoints.iter().cloned().partition(|c| run.scans.contains_key(c));
+        let known = |place: &CheckpointId| run.scans.get(place).is_some_and(|at| *at < detected_at);
+        let begun = run.started_at().filter(|at| rule == Rule::TourAtRisk && *at < detected_at);
+        let tour = self.answerable(&site, key, begun.unwrap_or(run.opens_at), detected_at)?;
+        let (scanned, missing): (Vec<_>, Vec<_>) = run.checkpoints.iter().cloned().partition(known);
         let evidence = RunEvidence {
             scheduled_at: run.scheduled_at,
             start_by: run.start_by,
             close_by: run.close_by,
-            coverage: run.coverage(),
+            coverage: percent(scanned.len(), run.checkpoints.len()),
             observed: self.run_observed(run, detected_at),
             scanned,
             missing,
         };
-        let summary = run_summary(&site, tour, &evidence, rule);
         let finding = Finding {
             rule,
             severity,
             subject: Subject::Run(key.1.clone(), key.0),
             guard: run.guard.clone(),
             detected_at,
-            summary,
+            summary: run_summary(&site, tour, &evidence, rule),
             evidence: Evidence::Run(Box::new(evidence)),
         };
         self.raise(finding, detected_at)
     }
 
-    /// Whether the agent was down for more than a quarter of the time up to `until` in which the run could have been
-    /// walked: then its blindness can explain the missing scans.
-    fn blind_to(&self, run: &Run, until: Timestamp) -> bool {
-        let blind = self.state.blind.within(run.opens_at, until);
-        4 * blind.millis() > until.since(run.opens_at).millis()
+    /// Whether the agent was down for more than a quarter of the time in which a run could have been walked: then its
+    /// blindness can explain the missing scans.
+    fn blind_to(&self, from: Timestamp, until: Timestamp) -> bool {
+        4 * self.state.blind.within(from, until).millis() > until.since(from).millis()
     }
 
     /// Whether a run of the guard (or of nobody, if the guard is alone) should have started in `[from, to)`, had no
@@ -271,7 +307,7 @@ impl Engine {
         let due = |r: &&Run| from <= r.start_by && r.start_by < to && of_guard(r);
         let runs = self.state.runs.around(from, to).map(|(_, run)| run);
         let unscanned = |r: &Run| r.started_at().is_none_or(|s| s >= to);
-        runs.filter(due).any(|r| unscanned(r) && !self.blind_to(r, r.start_by))
+        runs.filter(due).any(|r| unscanned(r) && !self.blind_to(r.opens_at, r.start_by))
     }
 
     /// Whether a handset that could have scanned, or a reader of the tour, was observed over the run.
@@ -297,6 +333,7 @@ impl Engine {
         let (started_at, start_by, closed) = (run.started_at(), run.start_by, run.docket.closed);
         let enough = run.has_enough(&self.site);
         let (whole, close_by, now) = (run.is_whole(), run.close_by, self.state.now);
+        let warned = run.docket.warned_at.is_some();
         let subject = Subject::Run(key.1.clone(), key.0);
         let id = |rule, at| self.alert_id(rule, &subject, at);
         let missed = id(Rule::TourMissed, start_by.just_after());
@@ -309,19 +346,37 @@ impl Engine {
         if enough && closed {
             self.withdraw(partial, now);
         }
-        if closed || whole {
+        self.note_completion(key);
+        self.look_ahead(key);
+        if closed || whole || warned {
             self.settle_run(key);
         }
     }
 }
 
+fn percent(part: usize, all: usize) -> u8 {
+    u8::try_from(part.min(all) * 100 / all.max(1)).unwrap_or(100)
+}
+
 fn run_summary(site: &Site, tour: &Tour, e: &RunEvidence, rule: Rule) -> String {
-    let clock = e.scheduled_at.local_clock(site.timezone);
+    let clock = |at: Timestamp| at.local_clock(site.timezone);
+    let what = format!("{} of {}", tour.name, clock(e.scheduled_at));
     let doubt = if e.observed { "" } else { " (no scanning instrument was heard: it cannot be known)" };
-    if rule != Rule::TourPartial {
-        return format!("{} of {clock} has not been started: no checkpoint scanned{doubt}", tour.name);
-    }
     let places: Vec<&str> = e.missing.iter().map(CheckpointId::as_str).collect();
-    let missing = places.join(", ");
-    format!("{} of {clock} is incomplete: {} % scanned, missing {missing}{doubt}", tour.name, e.coverage)
+    match (rule == Rule::TourAtRisk, rule == Rule::TourPartial) {
+        (true, _) if e.scanned.is_empty() => {
+            format!("{what} has not been started; it must start by {}{doubt}", clock(e.start_by))
+        }
+        (true, _) => {
+            let end = clock(e.close_by);
+            format!(
+                "{what} falls behind: {} % scanned, and at this pace it ends after {end}{doubt}",
+                e.coverage
+            )
+        }
+        (_, true) => {
+            format!("{what} is incomplete: {} % scanned, missing {}{doubt}", e.coverage, places.join(", "))
+        }
+        (_, false) => format!("{what} has not been started: no checkpoint scanned{doubt}"),
+    }
 }
