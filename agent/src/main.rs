@@ -5,15 +5,13 @@ use std::process::ExitCode;
 use vigil_agent::cli::{Cli, Failure};
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // An error that cannot be printed has nowhere else to go.
-            let _unprintable = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{failure}\n"));
-            match failure {
-                Failure::Failed { .. } => ExitCode::from(1),
-                Failure::Invalid { .. } => ExitCode::from(2),
-            }
-        }
-    }
+    let Err(failure) = Cli::parse().run() else { return ExitCode::SUCCESS };
+    let code = match failure {
+        Failure::Unread => return ExitCode::SUCCESS,
+        Failure::Failed { .. } => 1,
+        Failure::Invalid { .. } => 2,
+    };
+    // An error that cannot be printed has nowhere else to go.
+    let _unprintable = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{failure}\n"));
+    ExitCode::from(code)
 }

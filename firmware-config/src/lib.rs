@@ -13,6 +13,7 @@ mod check;
 mod credential;
 #[cfg(test)]
 mod examples;
+mod explain;
 mod json;
 mod noc;
 mod problem;
@@ -28,6 +29,7 @@ pub use agent::uplink::{EventFormat, Uplink};
 pub use agent::{AgentConfig, Store, load_agent, parse_agent};
 pub use check::{Checked, check, check_noc, check_together};
 pub use credential::{Credential, CredentialError, Environment, Secret, credential};
+pub use explain::{Explained, Word, at_or_below, explain_agent, explain_site, nearest_key};
 pub use noc::{Gateway, NocConfig, load_noc, parse_noc};
 pub use problem::{Fault, Problem, Problems};
 pub use sheet::MAX_FILE_BYTES;

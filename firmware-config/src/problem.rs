@@ -86,12 +86,19 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// `Err` with all of them in order, `Ok` if there is none.
-    pub fn none_in(mut found: Vec<Problem>) -> Result<(), Self> {
-        if found.is_empty() {
-            return Ok(());
-        }
+    pub fn none_in(found: Vec<Problem>) -> Result<(), Self> {
+        if found.is_empty() { Ok(()) } else { Err(Self::in_order(found)) }
+    }
+
+    fn in_order(mut found: Vec<Problem>) -> Self {
         found.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        Err(Self(found))
+        Self(found)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self::in_order([self.0, others.0].concat())
     }
 
     /// All of them.

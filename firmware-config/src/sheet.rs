@@ -200,6 +200,14 @@ impl Sheet {
         }
     }
 
+    /// Every place of a key that is given without indexes, in order.
+    pub(crate) fn written_below(&self, key: &str) -> Vec<String> {
+        let places = self.places.borrow();
+        let mut found: Vec<_> = places.iter().filter(|(path, _)| without_indexes(path) == key).collect();
+        found.sort_by_key(|(_, place)| place.line);
+        found.into_iter().map(|(path, _)| path.clone()).collect()
+    }
+
     /// What is written at `path`, if it fits on a line.
     pub(crate) fn written_at(&self, path: &str) -> Option<String> {
         self.places.borrow().get(path).and_then(|place| place.written.clone())

@@ -121,3 +121,58 @@ fn what_the_agent_would_refuse_is_told_and_counts_for_nothing() {
         assert_eq!(ended.err.matches(reason).count(), 1, "{}", ended.err);
     }
 }
+
+#[test]
+fn until_goes_on_from_standard_input_as_from_a_file() {
+    let events = text("sleeper", "events.ndjson");
+    let without: Vec<String> = arguments("sleeper", "-", &["--revisions"]);
+    let at = without.iter().position(|a| a == "--until").unwrap();
+    let cut: Vec<&str> = without
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| *i != at && *i != at + 1)
+        .map(|(_, a)| a.as_str())
+        .collect();
+    let (to_the_end, to_the_last_line) = (vigil_reading(&without, &events), vigil_reading(&cut, &events));
+    assert_eq!((to_the_end.code, to_the_last_line.code), (Some(0), Some(0)));
+    assert!(to_the_end.out.starts_with(&to_the_last_line.out));
+    let early = [&cut[..], &["--until", "2020-01-01T00:00:00Z"]].concat();
+    let early = vigil_reading(&early, &events);
+    assert_eq!((early.code, early.out), (Some(0), to_the_last_line.out));
+    assert!(early.err.contains("past --until; all of it was replayed"), "{}", early.err);
+    let wrong = vigil_reading(&[&cut[..], &["--until", "tomorrow"]].concat(), "");
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.err.contains("tomorrow") && wrong.err.contains("RFC 3339"), "{}", wrong.err);
+}
+
+#[test]
+fn a_line_beyond_all_bounds_is_skipped_and_does_not_shift_the_others() {
+    let whole = text("dead_phone", "events.ndjson");
+    let long = "x".repeat(2_000_000);
+    let mut lines_with: Vec<&str> = whole.lines().collect();
+    lines_with.insert(2, &long);
+    lines_with.insert(5, "[]");
+    let ended = vigil_reading(&arguments("dead_phone", "-", &[]), &lines_with.join("\n"));
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert_eq!(fixed(lines(&ended.out)), lines(&text("dead_phone", "expected.ndjson")));
+    assert!(
+        ended.err.contains("line 3: longer than 640 KiB; skipped\nline 6: not a recorded"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn a_recording_out_of_order_is_told() {
+    let events = text("dead_phone", "events.ndjson");
+    let mut lines_of: Vec<&str> = events.lines().collect();
+    let first = lines_of.remove(0);
+    lines_of.insert(7, first);
+    let ended = vigil_reading(&arguments("dead_phone", "-", &[]), &lines_of.join("\n"));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(
+        ended.err.starts_with("line 8: received before the line above it; taken as received at 2026-"),
+        "{}",
+        ended.err
+    );
+}

@@ -5,6 +5,7 @@
 
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -113,4 +114,79 @@ fn sighup_reads_the_site_file_again_and_an_invalid_one_changes_nothing() {
     agent.process().signal("HUP");
     agent.process().said_times("the site file was read again", 2);
     assert_eq!(names(&agent), ["G-1", "G-2", "G-3"]);
+}
+
+/// An agent that has acknowledged one event and was stopped, ready to be started again.
+fn agent_with_one_event() -> Agent {
+    let mut agent = Agent::start("gw-1", &Plant::default().guards(1), Source::Embedded, None);
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").unwrap();
+    handset.publish(&topic("hs-1", "heartbeat"), message(now(), json!({})).to_string().as_bytes()).unwrap();
+    assert_eq!(agent.stop(STOPS_WITHIN).code(), Some(0));
+    agent
+}
+
+fn nothing_is_damaged(agent: &mut Agent) {
+    agent.start_again();
+    assert_eq!(agent.outcomes("applied"), 1);
+    assert_eq!(agent.status()["set_aside"], 0);
+    assert!(agent.process().log().iter().all(|line| !line.contains("damaged")));
+}
+
+#[test]
+fn a_stop_at_the_moment_of_running_is_a_clean_end() {
+    let mut agent = agent_with_one_event();
+    for _ in 0..10 {
+        agent.launch_again();
+        let stop = agent.process().aim("TERM");
+        let began = std::time::Instant::now();
+        while !agent.process().log().iter().any(|line| line.contains("\"running\"")) {
+            assert!(began.elapsed() < Duration::from_secs(30), "it starts");
+            std::thread::yield_now();
+        }
+        stop.pull();
+        let status = agent.process().end(STOPS_WITHIN);
+        assert_eq!(status.code(), Some(0), "{status}");
+        assert!(agent.process().log().last().is_some_and(|line| line.contains("\"stopped\"")));
+    }
+    nothing_is_damaged(&mut agent);
+}
+
+/// Before its handlers stand, the system ends it: then it has opened nothing. From then on every end is clean.
+#[test]
+fn a_stop_at_any_moment_of_the_start_does_no_harm() {
+    let mut agent = agent_with_one_event();
+    let mut clean = 0;
+    for n in 0..30_u64 {
+        agent.launch_again();
+        let signal = ["TERM", "INT"][usize::from(n % 2 == 1)];
+        let stop = agent.process().aim(signal);
+        std::thread::sleep(Duration::from_micros(n * n * 150));
+        stop.pull();
+        let status = agent.process().end(STOPS_WITHIN);
+        if status.code() == Some(0) {
+            clean += 1;
+        } else {
+            let log = agent.process().log();
+            assert!(status.signal().is_some() && log.is_empty(), "{status}: {log:?}");
+        }
+    }
+    assert!(clean > 0, "some signals come after the first moment");
+    nothing_is_damaged(&mut agent);
+}
+
+#[test]
+fn a_hangup_during_the_start_reads_the_site_file_again_and_kills_nothing() {
+    let mut agent = agent_with_one_event();
+    for n in 0..5 {
+        agent.launch_again();
+        let reload = agent.process().aim("HUP");
+        let began = std::time::Instant::now();
+        while !agent.process().log().iter().any(|line| line.contains("\"running\"")) {
+            assert!(began.elapsed() < Duration::from_secs(30), "it starts");
+            std::thread::yield_now();
+        }
+        reload.pull();
+        agent.process().said("the site file was read again");
+        assert_eq!(agent.stop(STOPS_WITHIN).code(), Some(0), "{n}");
+    }
 }

@@ -2,27 +2,55 @@
 
 use super::Failure;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vigil_config::Environment;
+use vigil_config::{Environment, Problems};
 
 /// `vigil check`
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The agent's configuration
-    #[arg(long, default_value = "agent.toml")]
-    config: PathBuf,
+    /// The agent's configuration; agent.toml, unless only --noc is given
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The configuration of a receiver
+    #[arg(long)]
+    noc: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let env = Environment::of_process();
-    let checked = vigil_config::check(&args.config, &env)?;
-    let site = Arc::new(checked.site);
-    crate::setup::setup(&checked.agent, Arc::clone(&site), &env)
-        .map_err(|why| Failure::invalid(why, "Mend it and run `vigil check` again."))?;
-    let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
-    let name = &site.name;
-    let line = format!("ok: {name} with {guards} guards, {devices} devices, {tours} tours");
-    Ok(writeln!(std::io::stdout(), "{line}")?)
+    let agent = match (&args.config, &args.noc) {
+        (None, Some(_)) => None,
+        (config, _) => Some(config.as_deref().unwrap_or(Path::new("agent.toml"))),
+    };
+    let agent = agent.map(|file| vigil_config::check(file, &env)).transpose();
+    let noc = args.noc.as_deref().map(|file| vigil_config::check_noc(file, &env)).transpose();
+    let (agent, noc) = both(agent, noc)?;
+    let mut told = Vec::new();
+    if let Some(checked) = agent {
+        let site = Arc::new(checked.site);
+        crate::setup::setup(&checked.agent, Arc::clone(&site), &env).map_err(again)?;
+        let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
+        told.push(format!("ok: {} with {guards} guards, {devices} devices, {tours} tours", site.name));
+    }
+    if let Some(config) = noc {
+        super::noc::receiver(&config, &env)?;
+        told.push(format!("ok: a receiver of {} gateways", config.gateways().len()));
+    }
+    let mut out = std::io::stdout().lock();
+    Ok(told.iter().try_for_each(|line| writeln!(out, "{line}"))?)
+}
+
+fn again(why: impl std::fmt::Display) -> Failure {
+    Failure::invalid(why, "Mend it and run `vigil check` again.")
+}
+
+/// Both, or the problems of both at once.
+fn both<A, B>(one: Result<A, Problems>, other: Result<B, Problems>) -> Result<(A, B), Problems> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
+        (Err(one), Err(other)) => Err(one.and(other)),
+    }
 }

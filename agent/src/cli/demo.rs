@@ -9,7 +9,7 @@ use crate::sources::broker;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -70,31 +70,44 @@ async fn show(args: &Args, folder: &Path) -> Result<(), Failure> {
     let mqtt = agent.mqtt_addr().ok_or_else(|| broken("the broker has no address"))?;
     let gateway_page = agent.http_addr();
     let guarding = tokio::spawn(agent.run(stopped()));
-    say(&format!("Vigil demo: a night on a guarded site, {} night minutes a minute.\n", args.speed));
-    say(&format!("  gateway  http://{gateway_page}   (guards, windows, tours, devices)"));
-    say(&format!("  NOC      http://{noc_page}   (gateways, alerts as they arrive)\n"));
     let night = tokio::spawn(walk_the_night(scenario.clone(), mqtt, clock.clone()));
-    let mut screen = Screen::new(noc_page, gateway_page);
-    let watched = async {
-        while !night.is_finished() {
-            screen.refresh(&clock, &site).await;
-            tokio::time::sleep(LOOK).await;
-        }
-        screen.wait_for_last_words(&clock, &site).await;
-    };
-    tokio::select! {
-        () = watched => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    screen.sum_up();
-    if !args.once && night.is_finished() {
-        say("The night is over. The pages stay up until Ctrl-C.");
-        tokio::signal::ctrl_c().await.map_err(broken)?;
-    }
+    let shown = tell(args, &night, &mut Screen::new(noc_page, gateway_page), &clock, &site).await;
     stop.send_replace(true);
     night.abort();
     guarding.await.map_err(broken)?.map_err(broken)?;
-    serving.await.map_err(broken)
+    serving.await.map_err(broken)?;
+    shown
+}
+
+/// Tells the night on the terminal, as long as there is somebody to tell it to.
+async fn tell(
+    args: &Args,
+    night: &tokio::task::JoinHandle<()>,
+    screen: &mut Screen,
+    clock: &Clock,
+    site: &Site,
+) -> Result<(), Failure> {
+    let (gateway, noc) = (screen.gateway, screen.noc);
+    say(&format!("Vigil demo: a night on a guarded site, {} night minutes a minute.\n", args.speed))?;
+    say(&format!("  gateway  http://{gateway}   (guards, windows, tours, devices)"))?;
+    say(&format!("  NOC      http://{noc}   (gateways, alerts as they arrive)\n"))?;
+    let watched = async {
+        while !night.is_finished() {
+            screen.refresh(clock, site).await?;
+            tokio::time::sleep(LOOK).await;
+        }
+        screen.wait_for_last_words(clock, site).await
+    };
+    tokio::select! {
+        watched = watched => watched?,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    screen.sum_up()?;
+    if !args.once && night.is_finished() {
+        say("The night is over. The pages stay up until Ctrl-C.")?;
+        tokio::signal::ctrl_c().await.map_err(broken)?;
+    }
+    Ok(())
 }
 
 async fn walk_the_night(scenario: Scenario, mqtt: SocketAddr, clock: Clock) {
@@ -207,11 +220,11 @@ struct Screen {
 
 impl Screen {
     fn new(noc: SocketAddr, gateway: SocketAddr) -> Self {
-        let terminal = std::io::stdout().is_terminal();
+        let terminal = io::stdout().is_terminal();
         Self { noc, gateway, terminal, alerts: BTreeMap::new(), progress: String::new() }
     }
 
-    async fn refresh(&mut self, clock: &Clock, site: &Site) {
+    async fn refresh(&mut self, clock: &Clock, site: &Site) -> io::Result<()> {
         let received: Value = self.get(self.noc, "/api/alerts?limit=500").await;
         for row in received
             .as_array()
@@ -220,7 +233,7 @@ impl Screen {
             .flatten()
         {
             if let Some(alert) = row.get("alert") {
-                self.on_alert(alert.clone(), site);
+                self.on_alert(alert.clone(), site)?;
             }
         }
         let status = self.get(self.gateway, "/api/status").await;
@@ -237,7 +250,7 @@ impl Screen {
             counted("outcomes"),
             self.alerts.len()
         );
-        self.draw_progress();
+        self.draw_progress()
     }
 
     async fn get(&self, from: SocketAddr, path: &str) -> Value {
@@ -246,7 +259,7 @@ impl Screen {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    fn on_alert(&mut self, alert: Value, site: &Site) {
+    fn on_alert(&mut self, alert: Value, site: &Site) -> io::Result<()> {
         let text = |key: &str| alert.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
         let id = text("id");
         let known = self.alerts.insert(id, alert.clone());
@@ -254,68 +267,66 @@ impl Screen {
         let what = match &known {
             None => "raised ",
             Some(old) if changed(old) => "revised",
-            Some(_) => return,
+            Some(_) => return Ok(()),
         };
         let at =
             vigil_core::time::Timestamp::parse(&text("updated_at")).map(|t| t.local_clock(site.timezone));
         let state = if alert.get("cleared_at").is_some_and(Value::is_string) { " [cleared]" } else { "" };
         let escalated = if alert.get("escalated") == Some(&Value::Bool(true)) { " [escalated]" } else { "" };
-        self.clear_line();
+        self.clear_line()?;
         say(&format!(
             "  {} {what} {:8} {:15} {}{state}{escalated}",
             at.unwrap_or_else(|_| "--:--".into()),
             text("severity"),
             text("rule"),
             text("summary")
-        ));
+        ))
     }
 
-    async fn wait_for_last_words(&mut self, clock: &Clock, site: &Site) {
+    async fn wait_for_last_words(&mut self, clock: &Clock, site: &Site) -> io::Result<()> {
         let patience = tokio::time::Instant::now() + LAST_WORDS;
         loop {
-            self.refresh(clock, site).await;
+            self.refresh(clock, site).await?;
             let status = self.get(self.gateway, "/api/status").await;
             let waits =
                 |lane: &str| status.pointer(&format!("/outbox/{lane}")).and_then(Value::as_u64) != Some(0);
             let more = ["critical", "alerts", "tours"].into_iter().any(waits);
             if !more || tokio::time::Instant::now() > patience {
-                return;
+                return Ok(());
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
     /// One line that is drawn over on a terminal; in a file it would only be noise.
-    fn draw_progress(&self) {
-        if self.terminal {
-            self.clear_line();
-            let mut out = std::io::stdout();
-            let _closed = write!(out, "  {}", self.progress).and_then(|()| out.flush());
+    fn draw_progress(&self) -> io::Result<()> {
+        if !self.terminal {
+            return Ok(());
         }
+        self.clear_line()?;
+        let mut out = io::stdout();
+        write!(out, "  {}", self.progress)?;
+        out.flush()
     }
 
-    fn clear_line(&self) {
-        if self.terminal {
-            let _closed = write!(std::io::stdout(), "\r\x1b[2K");
-        }
+    fn clear_line(&self) -> io::Result<()> {
+        if self.terminal { write!(io::stdout(), "\r\x1b[2K") } else { Ok(()) }
     }
 
-    fn sum_up(&self) {
-        self.clear_line();
-        say(&format!("\n{}\n", self.progress));
+    fn sum_up(&self) -> io::Result<()> {
+        self.clear_line()?;
+        say(&format!("\n{}\n", self.progress))?;
         let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for alert in self.alerts.values() {
             let text = |key: &str| alert.get(key).and_then(Value::as_str).unwrap_or("-");
             *counts.entry((text("rule"), text("severity"))).or_default() += 1;
         }
-        say("What the NOC received:");
-        for ((rule, severity), n) in counts {
-            say(&format!("  {n:3} x {rule} ({severity})"));
-        }
+        say("What the NOC received:")?;
+        counts.iter().try_for_each(|((rule, severity), n)| say(&format!("  {n:3} x {rule} ({severity})")))
     }
 }
 
-/// A line for the person who watches; if nobody does, nobody misses it.
-fn say(line: &str) {
-    let _closed = writeln!(std::io::stdout(), "{line}");
+/// A line for the person who watches.
+fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
 }

@@ -3,11 +3,13 @@
 mod alerts;
 mod ask;
 mod check;
+mod config;
 mod demo;
 mod logs;
 mod noc;
 mod replay;
 mod run;
+mod signals;
 mod simulate;
 mod status;
 mod table;
@@ -35,6 +37,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Validate every file, credential and port without starting
     Check(check::Args),
+    /// Show which value of a key is in force, who set it, and what it means
+    Config(config::Args),
     /// Show what the running agent sees
     Status(status::Args),
     /// Show the alerts of the running agent
@@ -67,6 +71,8 @@ pub enum Failure {
         /// What to do.
         mend: String,
     },
+    /// Whoever read the output, like `head`, has had enough: exit code 0, and nothing to say.
+    Unread,
 }
 
 impl Failure {
@@ -85,6 +91,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { what, mend } | Self::Invalid { what, mend } => write!(f, "vigil: {what}\n{mend}"),
+            Self::Unread => f.write_str("vigil: nobody reads the output any more"),
         }
     }
 }
@@ -98,9 +105,12 @@ impl From<vigil_config::Problems> for Failure {
     }
 }
 
-/// Standard output went away: a reader like `head` has had enough.
+/// Standard output cannot be written to: its reader has gone away, or the disk behind it is full.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::Unread;
+        }
         Self::failed(format!("cannot write the output: {error}"), "Give the output a place to go.")
     }
 }
@@ -114,6 +124,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Config(args) => config::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Alerts(args) => alerts::run(&args),
             Command::Noc(args) => noc::run(&args),

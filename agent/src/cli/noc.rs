@@ -1,8 +1,8 @@
 //! `vigil noc`: the receiver of the NOC.
 
+use super::signals::Stop;
 use super::{Failure, logs};
 use std::path::PathBuf;
-use tokio::signal::unix::{SignalKind, signal};
 use vigil_config::{Environment, Gateway, NocConfig};
 use vigil_noc::{GatewayAccess, TlsFiles};
 
@@ -20,22 +20,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let config = vigil_config::load_noc(&args.config)?;
     let ready = receiver(&config, &Environment::of_process())?;
     super::runtime()?.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|why| {
-            Failure::failed(format!("cannot listen for signals: {why}"), "Check the system's limits.")
-        })?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        };
+        let mut stop = Stop::listen()?;
+        let shutdown = async move { stop.told().await };
         vigil_noc::run(ready, shutdown).await.map_err(|why| {
             Failure::failed(why, "Mend noc.toml or what it names, and start the receiver again.")
         })
     })
 }
 
-fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocConfig, Failure> {
+/// What the receiver is made of; credentials are read here.
+pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocConfig, Failure> {
     Ok(vigil_noc::NocConfig {
         events_listen: config.listen(),
         operator_listen: config.operator_listen(),

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let site = Arc::new(vigil_config::load_site(&args.site)?);
     let out = BufWriter::new(std::io::stdout().lock());
     let (alerts, reports) = (BTreeMap::new(), BTreeMap::new());
-    let mut replay = Replay { site, engine: None, args, out, alerts, reports, broken: 0 };
+    let mut replay = Replay { site, engine: None, args, out, alerts, reports, broken: 0, early: 0 };
     if args.events.as_os_str() == "-" {
         replay.lines(std::io::stdin().lock())?;
     } else {
@@ -77,6 +77,8 @@ struct Replay<'a, W> {
     alerts: BTreeMap<AlertId, Alert>,
     reports: BTreeMap<Date, DailyReport>,
     broken: u64,
+    /// Lines that were received before the one above them.
+    early: u64,
 }
 
 impl<W: Write> Replay<'_, W> {
@@ -85,11 +87,14 @@ impl<W: Write> Replay<'_, W> {
         for number in 1_u64.. {
             line.clear();
             let read = std::io::Read::take(&mut input, MAX_LINE_BYTES).read_until(b'\n', &mut line);
-            match read.map_err(|e| {
-                Failure::failed(format!("line {number} cannot be read: {e}"), "Check the recording.")
-            })? {
+            match read.map_err(|e| unreadable(number, &e))? {
                 0 => return Ok(()),
                 _ if line.trim_ascii().is_empty() => {}
+                read if read as u64 == MAX_LINE_BYTES && line.last() != Some(&b'\n') => {
+                    self.broken += 1;
+                    eprint(&format!("line {number}: longer than {} KiB; skipped", MAX_LINE_BYTES / 1024));
+                    input.skip_until(b'\n').map_err(|e| unreadable(number, &e))?;
+                }
                 _ => self.line(number, &line)?,
             }
         }
@@ -109,6 +114,15 @@ impl<W: Write> Replay<'_, W> {
 
     fn message(&mut self, number: u64, line: &Line<'_>) -> Result<(), Failure> {
         let engine = self.engine.get_or_insert_with(|| Engine::new(Arc::clone(&self.site), line.received_at));
+        if line.received_at < engine.now() {
+            self.early += 1;
+            if self.early == 1 {
+                let now = engine.now();
+                eprint(&format!(
+                    "line {number}: received before the line above it; taken as received at {now}"
+                ));
+            }
+        }
         let received_at = line.received_at.max(engine.now());
         let payload = line.payload.get();
         // A status is plain text on the wire, so a recording holds it as a string.
@@ -143,7 +157,16 @@ impl<W: Write> Replay<'_, W> {
     }
 
     fn end(mut self) -> Result<(), Failure> {
+        if self.early > 1 {
+            eprint(&format!("{} lines stand too late in the recording; sort it by received_at", self.early));
+        }
         if let (Some(engine), Some(until)) = (&mut self.engine, self.args.until) {
+            if until < engine.now() {
+                eprint(&format!(
+                    "the recording goes on to {}, past --until; all of it was replayed",
+                    engine.now()
+                ));
+            }
             let commit = engine.on_deadline(until);
             self.take(commit)?;
         }
@@ -180,6 +203,10 @@ impl<W: Write> Replay<'_, W> {
         serde_json::to_writer(&mut self.out, value).map_err(std::io::Error::from)?;
         Ok(self.out.write_all(b"\n")?)
     }
+}
+
+fn unreadable(number: u64, why: &std::io::Error) -> Failure {
+    Failure::failed(format!("line {number} cannot be read: {why}"), "Check the recording.")
 }
 
 /// A note to the person at the terminal; if nobody reads standard error, nobody misses it.

@@ -1,14 +1,19 @@
 //! `vigil run`: the agent in the foreground.
 
+use super::signals::{Stop, on_signal};
 use super::{Failure, logs};
 use crate::clock::Clock;
 use crate::run::{Agent, RunError, Switch};
-use crate::setup::setup;
+use crate::setup::{Setup, setup};
 use crate::store::{DiskError, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind};
 use vigil_config::Environment;
+
+/// How long a start may go on that is told to stop: with the drain after it, a stop takes less than five seconds.
+const LAST_STEPS: Duration = Duration::from_millis(400);
 
 /// `vigil run`
 #[derive(Debug, clap::Args)]
@@ -29,20 +34,45 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let setup = setup(&config, site, &env).map_err(|why| {
         Failure::invalid(why, "`vigil check` shows every problem of the configuration at once.")
     })?;
-    super::runtime()?.block_on(async {
-        let agent = Agent::start(setup, Clock::wall()).await.map_err(|why| not_started(&why))?;
-        announce(&agent);
-        let (switch, reload) = (agent.switch(), signal(SignalKind::hangup()).map_err(no_signals)?);
-        let terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-        let reloading = tokio::spawn(reload_on_hangup(reload, switch, site_file));
-        let ended = agent.run(stop(terminate)).await;
-        reloading.abort();
-        ended.map_err(|why| {
-            Failure::failed(why, "Nothing that was not stored was acknowledged; start it again.")
-        })
-    })?;
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(guard(setup, site_file));
+    // A start that was given up may still be busy with the store; it holds nothing that was acknowledged.
+    runtime.shutdown_background();
+    ended?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts the agent and runs it until it is told to stop. Signals count from before its first step.
+async fn guard(setup: Setup, site_file: PathBuf) -> Result<(), Failure> {
+    let (mut stop, hangup) = (Stop::listen()?, on_signal(SignalKind::hangup())?);
+    // On a task of its own: a large journal takes its time, and a stop is heard meanwhile.
+    let mut starting = tokio::spawn(Agent::start(setup, Clock::wall()));
+    let mut told = false;
+    let started = tokio::select! {
+        started = &mut starting => started,
+        () = stop.told() => {
+            told = true;
+            let Ok(started) = tokio::time::timeout(LAST_STEPS, starting).await else { return Ok(()) };
+            started
+        }
+    };
+    let agent = started.map_err(not_finished)?.map_err(|why| not_started(&why))?;
+    announce(&agent);
+    let reloading = tokio::spawn(reload_on_hangup(hangup, agent.switch(), site_file));
+    let shutdown = async {
+        if !told {
+            stop.told().await;
+        }
+        tracing::info!("told to stop");
+    };
+    let ended = agent.run(shutdown).await;
+    reloading.abort();
+    ended.map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
+}
+
+fn not_finished(why: tokio::task::JoinError) -> Failure {
+    Failure::failed(format!("the start broke off: {why}"), "That is a defect: report it with the log above.")
 }
 
 fn not_started(why: &RunError) -> Failure {
@@ -64,10 +94,6 @@ fn not_started(why: &RunError) -> Failure {
     Failure::failed(why, mend)
 }
 
-fn no_signals(why: std::io::Error) -> Failure {
-    Failure::failed(format!("cannot listen for signals: {why}"), "The system refused; check its limits.")
-}
-
 fn announce(agent: &Agent) {
     let revived = agent.revived();
     let down_secs = revived.down.map(|d| d.millis() / 1_000);
@@ -81,17 +107,8 @@ fn announce(agent: &Agent) {
     }
 }
 
-/// SIGTERM from systemd, or Ctrl-C from a person.
-async fn stop(mut terminate: tokio::signal::unix::Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tracing::info!("told to stop");
-}
-
 /// SIGHUP reads the site file and the passwords again; what is invalid changes nothing.
-async fn reload_on_hangup(mut hangup: tokio::signal::unix::Signal, switch: Switch, file: PathBuf) {
+async fn reload_on_hangup(mut hangup: Signal, switch: Switch, file: PathBuf) {
     while hangup.recv().await.is_some() {
         reload(&switch, &file).await;
     }

@@ -1,5 +1,6 @@
 //! `agent.toml`: the box itself. Where it listens, what hangs on its lines, where its alerts go.
 
+pub(crate) mod keys;
 pub(crate) mod mqtt;
 pub(crate) mod serial;
 pub(crate) mod uplink;

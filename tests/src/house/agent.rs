@@ -149,6 +149,11 @@ impl Agent {
         self.status()["outcomes"][name].as_u64().unwrap_or(0)
     }
 
+    /// Starts it again without waiting until it runs.
+    pub fn launch_again(&mut self) {
+        self.process = launch(self.folder.path());
+    }
+
     /// The process itself.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -172,10 +177,13 @@ impl Agent {
     }
 }
 
-fn run(folder: &Path) -> (Process, Value) {
+fn launch(folder: &Path) -> Process {
     let config = folder.join("agent.toml");
-    let mut process =
-        Process::start("agent", binary::command().arg("run").arg("--config").arg(config), "vigil");
+    Process::start("agent", binary::command().arg("run").arg("--config").arg(config), "vigil")
+}
+
+fn run(folder: &Path) -> (Process, Value) {
+    let mut process = launch(folder);
     let said = process.said("running");
     (process, said)
 }

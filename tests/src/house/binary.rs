@@ -3,7 +3,7 @@
 use super::eventually;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -74,6 +74,14 @@ pub fn vigil<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Ended {
     vigil_reading(arguments, "")
 }
 
+/// Runs `vigil` with `arguments`, and nobody reads what it prints: `vigil .. | true`.
+pub fn vigil_unread<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Ended {
+    let (nobody, stdout) = std::io::pipe().expect("a pipe");
+    drop(nobody);
+    let piped = command().args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).spawn();
+    ended(piped.expect("the binary under test runs"))
+}
+
 /// Runs `vigil` with `arguments` and `input` on its standard input.
 pub fn vigil_reading<S: AsRef<std::ffi::OsStr>>(arguments: &[S], input: &str) -> Ended {
     let piped =
@@ -82,13 +90,18 @@ pub fn vigil_reading<S: AsRef<std::ffi::OsStr>>(arguments: &[S], input: &str) ->
     let mut stdin = child.stdin.take().expect("standard input is piped");
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let ended = ended(child);
+    // A command that does not read to the end closes the pipe, and that is its right.
+    let _read_or_not = writer.join().expect("the writer ends");
+    ended
+}
+
+fn ended(child: Child) -> Ended {
     let id = child.id();
     let ending = std::thread::spawn(move || child.wait_with_output());
     eventually("a command ends", COMMAND, || {
         if ending.is_finished() { Ok(()) } else { Err(format!("process {id} still running")) }
     });
-    // A command that does not read to the end closes the pipe, and that is its right.
-    let _read_or_not = writer.join().expect("the writer ends");
     let Output { status, stdout, stderr } =
         ending.join().expect("the waiter ends").expect("its output is read");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("a command speaks UTF-8");

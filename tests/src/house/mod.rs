@@ -17,14 +17,14 @@ mod publisher;
 
 pub use agent::{Agent, Source, Uplink};
 pub use authority::Authority;
-pub use binary::{Ended, vigil, vigil_reading};
+pub use binary::{Ended, vigil, vigil_reading, vigil_unread};
 pub use faulty::{FaultyNoc, Turn};
 pub use handset::Handset;
 pub use local::{fetch, json};
 pub use mosquitto::Mosquitto;
 pub use noc::Noc;
 pub use plant::{Plant, message, topic};
-pub use process::{Process, missing};
+pub use process::{Process, Trigger, missing};
 pub use publisher::{Held, Message, Publisher};
 
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, eventually};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -70,6 +70,13 @@ impl Process {
         );
     }
 
+    /// A signal that is ready to be sent: a process that kills takes longer to start than an agent to go on.
+    pub fn aim(&self, signal: &str) -> Trigger {
+        let shot = format!("read -r _; kill -s {signal} {}", self.child.id());
+        let spawned = Command::new("sh").args(["-c", &shot]).stdin(Stdio::piped()).spawn();
+        Trigger(spawned.expect("sh is part of every system"))
+    }
+
     /// How it ends, if it does within `within`.
     pub fn end(&mut self, within: Duration) -> ExitStatus {
         let what = format!("{} ends", self.name);
@@ -101,6 +108,18 @@ impl Drop for Process {
         // One that has ended already needs no killing.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
+    }
+}
+
+/// A signal that is ready to be sent.
+#[derive(Debug)]
+pub struct Trigger(Child);
+
+impl Trigger {
+    /// Sends it now.
+    pub fn pull(mut self) {
+        drop(self.0.stdin.take().map(|mut stdin| stdin.write_all(b"\n")));
+        self.0.wait().expect("sh ends");
     }
 }
 
