@@ -127,6 +127,19 @@ fn a_backlog_corrects_the_entry_once() {
 }
 
 #[test]
+fn a_backlog_that_comes_in_pieces_corrects_it_once_the_last_has_settled() {
+    let mut night = watched_night(of_guard_7);
+    night.until(at("22:30"));
+    for n in 0..4 {
+        night.scan_late(at("21:10") + mins(n), at("22:31") + secs(3 * n), "G-7", &format!("cp-{n}"));
+    }
+    night.until(at("22:31") + secs(13));
+    assert_eq!(night.the_run().revision, 1);
+    night.until(at("22:31") + secs(14));
+    assert_eq!((night.the_run().revision, night.the_run().coverage), (2, 66));
+}
+
+#[test]
 fn attendance_that_was_held_back_corrects_the_entry() {
     let mut night = night_with(of_guard_7);
     night.until(at("22:30"));

@@ -4,9 +4,12 @@
 #![cfg(test)]
 
 mod compliance;
+mod edges;
 mod escalation;
+mod order;
 mod risk;
 mod sequence;
+mod wall;
 
 use vigil_core::site::Tour;
 use vigil_core::time::Timestamp;

@@ -235,6 +235,14 @@ impl Engine {
         }
     }
 
+    /// A scan says more than to which run it belongs: where a guard stayed, and for how long.
+    pub(super) fn reopen_runs_at(&mut self, at: Timestamp, guard: Option<&GuardId>) {
+        let concerns = |run: &Run| run.docket.revision > 0 && run.takes(at, guard);
+        let runs = self.state.runs.around(at, at).filter(|(_, run)| concerns(run));
+        let keys: Vec<RunKey> = runs.map(|(tour, run)| (run.scheduled_at, tour.clone())).collect();
+        keys.iter().for_each(|key| self.settle_run(key));
+    }
+
     /// The attendance of a guard changed from `at` on: entries that it may correct are looked at again.
     pub(crate) fn reopen_runs_of(&mut self, guard: &GuardId, at: Timestamp) {
         let until = at + self.site.policy.attendance.max_duty;

@@ -200,9 +200,9 @@ impl Engine {
         if let Some(guard) = &guard {
             self.watch(guard).trail.scans.insert_once(at, place.clone());
         }
-        for key in self.state.runs.on_scan(at, &place, guard) {
-            self.on_run_changed(&key);
-        }
+        let changed = self.state.runs.on_scan(at, &place, guard.clone());
+        changed.iter().for_each(|key| self.on_run_changed(key));
+        self.reopen_runs_at(at, guard.as_ref());
         true
     }
 
