@@ -296,6 +296,7 @@ impl Instrument {
         self.offline_since = self.offline_since.map(|t| t.min(to));
         self.heard = Intervals::default();
         self.skew.forget_readings();
+        self.charge.forget_readings();
         self
     }
 }

@@ -34,6 +34,12 @@ struct Reading {
 }
 
 impl Charge {
+    /// Our own clock was set back: whatever is read next is the latest.
+    pub(crate) fn forget_readings(&mut self) {
+        (self.read_at, self.judged) = (None, None);
+        self.unsettled.clear();
+    }
+
     /// Takes a reading; false if a newer one has made it history.
     fn take(&mut self, at: Timestamp, reading: Reading) -> bool {
         let newer = self.unsettled.range(at.just_after()..).next().is_some();
