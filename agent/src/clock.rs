@@ -190,7 +190,8 @@ impl Clock {
         let Face::Box(dial) = &self.face else { return None };
         let reading = dial.reading();
         let keeping = Keeping::begin(&dial.machine(), reading, dial.signs(), before, last_known);
-        let keeper = Keeper { dial: Arc::clone(dial), keeping, looked: reading };
+        let resumes = before == Some(&keeping);
+        let keeper = Keeper { dial: Arc::clone(dial), keeping, resumes, looked: reading };
         keeper.show(reading);
         Some(keeper)
     }
@@ -201,6 +202,7 @@ impl Clock {
 pub struct Keeper {
     dial: Arc<Dial>,
     keeping: Keeping,
+    resumes: bool,
     looked: Reading,
 }
 
@@ -222,6 +224,16 @@ impl Keeper {
     /// Whether it is known at all.
     pub fn is_unset(&self) -> bool {
         self.keeping.trust() == Trust::Unset
+    }
+
+    /// Whether NTP or the operations centre says that it is right.
+    pub fn is_vouched_for(&self) -> bool {
+        matches!(self.keeping.trust(), Trust::Ntp | Trust::Noc)
+    }
+
+    /// Whether it goes on as it was kept before the agent was started again, in the same boot.
+    pub const fn resumes(&self) -> bool {
+        self.resumes
     }
 
     /// From here on time would be told again.

@@ -5,12 +5,14 @@
 //! acknowledged: the next start rebuilds the engine from the store.
 
 mod handle;
+mod past;
 
 pub use handle::{PumpHandle, Stock, Stopping, Wakes};
+pub use past::{give, retold};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
-use crate::store::{Announcement, Draft, Input, Lane, Past, Store, StoreError, StoredEvent};
+use crate::store::{Announcement, Draft, Input, Lane, Store, StoreError, StoredEvent};
 use handle::Request;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,10 @@ const ALIVE_EVERY: Duration = Duration::from_secs(30);
 /// A snapshot after so many inputs: replaying them takes well below a second, and a snapshot of 200 guards (about
 /// 3 MB) adds 150 bytes to each.
 const SNAPSHOT_INPUTS: u64 = 20_000;
+/// While time is provisional, that many: telling them again takes some seconds.
+const HELD_INPUTS: u64 = 100_000;
+/// How often the clocks are looked at while time is provisional; a word from the NOC is heard at once.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// And after so much time with any input at all, so that a quiet site starts as quickly.
 const SNAPSHOT_EVERY: Span = Span::from_hours(6);
 /// How often what is past its time is dropped.
@@ -70,6 +76,8 @@ pub struct Pump {
     engine: Engine,
     store: Store,
     clock: Clock,
+    /// Keeps the time, unless the night is simulated.
+    keeper: Option<Keeper>,
     terms: Terms,
     inbound: mpsc::Receiver<Inbound>,
     requests: mpsc::Receiver<Request>,
@@ -109,6 +117,7 @@ enum Work {
     Request(Request),
     Due,
     Alive,
+    Clock,
     Stop,
 }
 
@@ -122,32 +131,24 @@ impl Pump {
         inbound: mpsc::Receiver<Inbound>,
         wakes: Wakes,
     ) -> Result<(Self, PumpHandle, Revived), PumpError> {
-        let now = clock.now();
         let judged_until = store.marks().judged_until;
+        let last_known = (judged_until > Timestamp::default()).then_some(judged_until);
+        let keeper = clock.keep(store.marks().clock.as_ref(), last_known);
+        let now = clock.now();
         let past = store.past()?;
         if let Some((stored, _)) = past.snapshot.as_ref().filter(|(stored, _)| stored.id != site.id) {
             return Err(PumpError::OtherSite { stored: stored.id.clone(), configured: site.id.clone() });
         }
         let replayed = past.inputs.len();
         let known = past.snapshot.is_some() || replayed > 0;
-        let mut engine = rebuild(past, &site, judged_until, now);
-        let mut draft = Draft { judged_until: now, ..Draft::default() };
-        if known {
-            let down = engine.on_restart(judged_until, now);
-            draft.inputs.push(Input::Down { from: judged_until, until: now });
-            absorb(&mut draft, down)?;
-        }
-        if **engine.site() != *site {
-            let changed = engine.on_site(site, now);
-            absorb(&mut draft, changed)?;
-        }
         let (sender, requests) = mpsc::channel(REQUESTS);
         let (changes, seen) = watch::channel(0);
         let mut pump = Self {
-            engine,
+            engine: past::rebuild(past, &site, judged_until, now),
             snapshot_input: store.marks().next_input,
             store,
             clock,
+            keeper,
             terms,
             inbound,
             requests,
@@ -158,8 +159,7 @@ impl Pump {
             expire_at: now,
             alive_at: Instant::now() + ALIVE_EVERY,
         };
-        pump.add_snapshot(&mut draft)?;
-        pump.commit(draft)?;
+        pump.wake(site, known, now)?;
         let down = known.then(|| now.since(judged_until));
         Ok((pump, PumpHandle::new(sender, seen), Revived { replayed, down }))
     }
@@ -167,11 +167,14 @@ impl Pump {
     /// Runs until `stop`, on a thread of its own; drains what is queued, writes a last snapshot.
     pub fn run(mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
         loop {
-            match runtime.block_on(self.wait(stop)) {
+            let work = runtime.block_on(self.wait(stop));
+            self.look()?;
+            match work {
                 Work::Inbound(deliveries) => self.take_in(deliveries)?,
                 Work::Request(request) => self.answer(request)?,
                 Work::Due => self.judge(false)?,
                 Work::Alive => self.judge(true)?,
+                Work::Clock => {}
                 Work::Stop => break,
             }
         }
@@ -191,6 +194,8 @@ impl Pump {
             }
             () = tokio::time::sleep(due) => Work::Due,
             () = tokio::time::sleep_until(self.alive_at) => Work::Alive,
+            () = self.clock.heard() => Work::Clock,
+            () = tokio::time::sleep(LOOK_EVERY), if self.engine.is_provisional() => Work::Clock,
         }
     }
 
@@ -203,7 +208,8 @@ impl Pump {
             draft.refusals.extend(delivery.refused);
             for mut observation in delivery.observations {
                 // Sources stamp on their own threads; the engine sees one order.
-                observation.received_at = observation.received_at.max(self.engine.now());
+                let stamped = self.clock.no_later_than_now(observation.received_at);
+                observation.received_at = stamped.max(self.engine.now());
                 absorb(&mut draft, self.engine.on_observation(observation))?;
             }
         }
@@ -233,9 +239,12 @@ impl Pump {
 
     fn finish(&mut self, mut draft: Draft) -> Result<(), PumpError> {
         let inputs = self.store.marks().next_input - self.snapshot_input;
-        let due = self.engine.now().since(self.snapshot_at) >= SNAPSHOT_EVERY && inputs > 0;
+        // Time that may have to be told again is kept as it came.
+        let held = self.engine.is_provisional();
+        let enough = if held { HELD_INPUTS } else { SNAPSHOT_INPUTS };
+        let due = !held && self.engine.now().since(self.snapshot_at) >= SNAPSHOT_EVERY && inputs > 0;
         let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE;
-        if inputs >= SNAPSHOT_INPUTS || due || too_large {
+        if inputs >= enough || due || too_large {
             self.add_snapshot(&mut draft)?;
         }
         self.commit(draft)?;
@@ -261,6 +270,9 @@ impl Pump {
         draft.snapshot = Some(((**self.engine.site()).clone(), self.engine.snapshot()?));
         self.snapshot_input = self.store.marks().next_input + draft.inputs.len() as u64;
         self.snapshot_at = self.engine.now();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.mark(self.snapshot_at);
+        }
         Ok(())
     }
 
@@ -268,6 +280,7 @@ impl Pump {
         if !self.terms.has_uplink {
             draft.events.clear();
         }
+        draft.clock = self.keeper.as_ref().map(|keeper| keeper.keeping().clone());
         let (events, announcements) = (!draft.events.is_empty(), !draft.announcements.is_empty());
         let tells_the_time = draft.judged_until > self.store.marks().judged_until;
         self.store.commit(draft)?;
@@ -374,7 +387,9 @@ impl Pump {
         let now = self.clock.now();
         let mut draft = Draft { judged_until: now, ..Draft::default() };
         absorb(&mut draft, self.engine.on_deadline(now))?;
-        self.add_snapshot(&mut draft)?;
+        if !self.engine.is_provisional() {
+            self.add_snapshot(&mut draft)?;
+        }
         self.commit(draft)
     }
 }
@@ -382,32 +397,6 @@ impl Pump {
 /// Tells an asker that it is done; one that has gone away does not miss it.
 fn answered(reply: oneshot::Sender<()>) {
     let _gone = reply.send(());
-}
-
-/// The engine as it stood: the snapshot under its own site, and the inputs behind it. What followed from them was
-/// stored with them, so their effects are not stored again.
-fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
-    let first = past.inputs.first().map(|input| match input {
-        Input::Observation(o, _) => o.received_at,
-        Input::Down { until, .. } => *until,
-    });
-    let restored =
-        past.snapshot.and_then(|(old_site, bytes)| match Engine::restore(Arc::new(old_site), &bytes) {
-            Ok(engine) => Some(engine),
-            Err(why) => {
-                tracing::warn!(%why, "the engine's snapshot cannot be used; the journal is replayed instead");
-                None
-            }
-        });
-    let mut engine = restored.unwrap_or_else(|| Engine::new(Arc::clone(site), first.unwrap_or(now)));
-    for input in past.inputs {
-        match input {
-            Input::Observation(observation, _) => drop(engine.on_observation(observation)),
-            Input::Down { from, until } => drop(engine.on_restart(from, until)),
-        }
-    }
-    drop(engine.on_deadline(judged_until));
-    engine
 }
 
 /// Adds a commit of the engine to a draft.

@@ -193,11 +193,16 @@ impl Engine {
         if self.state.began >= correction.from {
             // It has never known another clock.
             *self = Self::new(site, start);
-        } else if start + STANDS_STILL < self.state.now {
+        } else if self.is_ahead_of(start) {
             self.set_back(start);
         } else {
             let _nothing_follows = self.on_restart(self.state.now, start);
         }
+    }
+
+    /// Whether it would be deaf for long, if it were given what comes at `now`.
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        now + STANDS_STILL < self.state.now
     }
 
     /// The clock once stood in the future. Who is here, what is open and what the devices are is taken along; what

@@ -194,6 +194,11 @@ impl Keeping {
         if self.noc_differs_ms == 0 { None } else { Some(Span::from_millis(self.noc_differs_ms)) }
     }
 
+    /// From where on time would be told again.
+    pub const fn from(&self) -> Timestamp {
+        self.from
+    }
+
     /// From here on time would be told again: the engine as it stands is on stable storage.
     pub fn mark(&mut self, from: Timestamp) {
         self.from = from;

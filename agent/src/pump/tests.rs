@@ -1,5 +1,7 @@
 //! The pump, killed at random points: it takes up where it stood, and no sender was told too early.
 
+mod clocks;
+
 use super::*;
 use crate::sources::decode;
 use proptest::prelude::*;
@@ -36,8 +38,11 @@ fn observations(site: &Site, line: &str) -> Vec<Observation> {
 /// A pump on the store in `folder`, whose clock stands at `now`.
 fn revive(folder: &Path, site: &Arc<Site>, now: Timestamp) -> Pump {
     let store = Store::open(folder).unwrap();
+    revive_with(store, site, Clock::scaled(now, 1))
+}
+
+fn revive_with(store: Store, site: &Arc<Site>, clock: Clock) -> Pump {
     let (_queue, inbound) = mpsc::channel(1);
-    let clock = Clock::scaled(now, 1);
     let terms = Terms { retention: Span::from_hours(72), max_bytes: 1 << 30, has_uplink: true };
     let (pump, _, _) =
         Pump::revive(store, Arc::clone(site), clock, terms, inbound, Wakes::default()).unwrap();

@@ -8,7 +8,7 @@ pub mod mqtt;
 pub mod voice;
 
 use crate::clock::Clock;
-use decode::{Decoded, Reason, Refusal};
+use decode::{Arrival, Decoded, Reason, Refusal};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use vigil_core::observation::Observation;
@@ -47,9 +47,9 @@ impl Intake {
     /// Decodes one message and queues it; waits while the queue is full, so that senders feel the store's pace.
     /// The receiver resolves to `Ok` when it is stored, to `Err` when it never will be.
     pub async fn submit(&self, topic: &str, payload: &[u8]) -> Result<oneshot::Receiver<()>, Stopped> {
-        let received_at = self.clock.now();
+        let arrival = Arrival { at: self.clock.now(), known: self.clock.is_set() };
         let site = Arc::clone(&self.site.borrow());
-        let Decoded { observations, refused } = decode::message(&site, received_at, topic, payload);
+        let Decoded { observations, refused } = decode::message(&site, arrival, topic, payload);
         self.queue(observations, refused).await
     }
 

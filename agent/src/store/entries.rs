@@ -1,5 +1,6 @@
 //! What is written: the entries of each kind of record, and the draft of one commit.
 
+use crate::clock::Keeping;
 use crate::sources::decode::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +25,33 @@ pub enum Input {
         /// Until here.
         until: Timestamp,
     },
+    /// The clock is not set: from here on time is provisional.
+    Unset {
+        /// The instant from which it goes on.
+        at: Timestamp,
+    },
+    /// Time was told again, and a snapshot of what came of it was taken.
+    Clock {
+        /// So many inputs before this one were told again.
+        inputs: u64,
+        /// From this instant on, by the clock that was wrong.
+        from: Timestamp,
+        /// So much later they really came, in milliseconds.
+        by_ms: i64,
+        /// How far that may be off.
+        uncertainty_ms: i64,
+    },
+}
+
+impl Input {
+    /// When it came.
+    pub const fn received_at(&self) -> Timestamp {
+        match self {
+            Self::Observation(o, _) => o.received_at,
+            Self::Down { until, .. } => *until,
+            Self::Unset { at } | Self::Clock { from: at, .. } => *at,
+        }
+    }
 }
 
 /// A block of the journal: what one commit took in.
@@ -114,6 +142,8 @@ pub struct Marks {
     pub dead: u64,
     /// Records that could not be read and were set aside.
     pub set_aside: u64,
+    /// What is known of the time.
+    pub clock: Option<Keeping>,
 }
 
 /// What the snapshot is worth: the inputs before `next_input` are in it. The pieces are its site, then the engine.
@@ -161,6 +191,10 @@ pub struct Draft {
     pub snapshot: Option<(Site, Vec<u8>)>,
     /// How far everything due has been judged.
     pub judged_until: Timestamp,
+    /// Whether that is so although more had been judged, by a clock that was wrong.
+    pub set_back: bool,
+    /// What is known of the time, if there is anything new.
+    pub clock: Option<Keeping>,
 }
 
 impl Draft {

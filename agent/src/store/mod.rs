@@ -137,7 +137,13 @@ impl Store {
     pub fn commit(&mut self, draft: Draft) -> Result<(), StoreError> {
         let mut writes = Writes::default();
         let mut marks = self.marks.clone();
-        marks.judged_until = marks.judged_until.max(draft.judged_until);
+        marks.judged_until = match draft.set_back {
+            true => draft.judged_until,
+            false => marks.judged_until.max(draft.judged_until),
+        };
+        if draft.clock.is_some() {
+            marks.clock = draft.clock;
+        }
         let added = staging::events(&mut writes, &mut marks, &draft.events)?;
         let journal_bytes = staging::journal(&mut writes, &mut marks, draft.inputs)?;
         staging::facts(&mut writes, &draft.alerts, &draft.runs)?;

@@ -40,10 +40,7 @@ pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>
 
 /// One block, or two halves if it is too large.
 fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<u64, StoreError> {
-    let received_at = inputs.iter().map(|i| match i {
-        Input::Observation(o, _) => o.received_at,
-        Input::Down { until, .. } => *until,
-    });
+    let received_at = inputs.iter().map(Input::received_at);
     let mut whole = Block { received_at: received_at.max().unwrap_or_default(), inputs };
     let bytes = encode(&whole)?;
     let count = whole.inputs.len();

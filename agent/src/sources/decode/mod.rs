@@ -106,12 +106,28 @@ const MAX_EVENT_ID_CHARS: usize = 128;
 /// From this far in the future on an event is refused (contract 4).
 const FUTURE: Span = Span::from_hours(24);
 
+/// When a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// By our clock.
+    pub at: Timestamp,
+    /// Whether that clock is set: only then can it be said what lies in the future.
+    pub known: bool,
+}
+
+impl From<Timestamp> for Arrival {
+    fn from(at: Timestamp) -> Self {
+        Self { at, known: true }
+    }
+}
+
 /// Decodes one message of contract 4's own topics.
 ///
 /// An array is taken item by item: one that is refused does not take the others along. Faults of the content
 /// come before those of the address, so that `refused` tells the sender what to mend first.
-pub fn message(site: &Site, received_at: Timestamp, topic: &str, payload: &[u8]) -> Decoded {
-    let letter = Letter { site, received_at, topic, payload };
+pub fn message(site: &Site, arrival: impl Into<Arrival>, topic: &str, payload: &[u8]) -> Decoded {
+    let Arrival { at: received_at, known } = arrival.into();
+    let letter = Letter { site, received_at, known, topic, payload };
     let read = match Address::of(topic) {
         None => Err(letter.unknown_topic()),
         Some(_) if payload.len() > MAX_PAYLOAD_BYTES => Err(letter.too_large()),
@@ -144,6 +160,7 @@ impl<'a> Address<'a> {
 struct Letter<'a> {
     site: &'a Site,
     received_at: Timestamp,
+    known: bool,
     topic: &'a str,
     payload: &'a [u8],
 }
@@ -207,7 +224,8 @@ impl<'a> Letter<'a> {
 
     fn in_time(self, event: Event, device: &Device) -> Result<Observation, Fault> {
         // Rules, section 7: a call for help is never gated, and a clock that is wrong is no gate.
-        if event.at.since(self.received_at) >= FUTURE && !event.kind.is_call_for_help() {
+        let future = self.known && event.at.since(self.received_at) >= FUTURE;
+        if future && !event.kind.is_call_for_help() {
             let detail =
                 format!("ts: found {}, allowed: less than a day after {}", event.at, self.received_at);
             return Err(Fault { reason: Reason::Future, detail });

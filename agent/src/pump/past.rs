@@ -1,0 +1,185 @@
+//! The engine out of the store: as it stood, and, if the clock was wrong, as it really stands.
+
+use super::{Draft, Pump, PumpError, absorb};
+use crate::clock::{Keeper, Look};
+use crate::store::{Input, Past};
+use std::sync::Arc;
+use vigil_core::engine::{Commit, Effects, Engine};
+use vigil_core::retelling::{Correction, Retelling};
+use vigil_core::site::Site;
+use vigil_core::time::{Span, Timestamp};
+
+/// The engine as it stood: the snapshot under its own site, and the inputs behind it. What followed from them was
+/// stored with them, so their effects are not stored again.
+pub(super) fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
+    let restored = past.snapshot.and_then(restore);
+    let first = past.inputs.first().map(Input::received_at);
+    let whole = restored.is_none();
+    let mut engine = restored.unwrap_or_else(|| Engine::new(Arc::clone(site), first.unwrap_or(now)));
+    // Behind a snapshot no time has been told again: that makes a snapshot of its own.
+    let inputs = if whole { retold(past.inputs) } else { past.inputs };
+    for input in inputs {
+        drop(give(&mut engine, input));
+    }
+    drop(engine.on_deadline(judged_until));
+    engine
+}
+
+fn restore((site, bytes): (Site, Vec<u8>)) -> Option<Engine> {
+    match Engine::restore(Arc::new(site), &bytes) {
+        Ok(engine) => Some(engine),
+        Err(why) => {
+            tracing::warn!(%why, "the engine's snapshot cannot be used; the journal is replayed instead");
+            None
+        }
+    }
+}
+
+/// Gives the engine an entry of the journal.
+pub fn give(engine: &mut Engine, input: Input) -> Commit {
+    match input {
+        Input::Observation(observation, _) => engine.on_observation(observation),
+        Input::Down { from, until } => engine.on_restart(from, until),
+        Input::Unset { at } => engine.on_unset(at),
+        Input::Clock { .. } => Commit { observation: None, effects: Effects::default() },
+    }
+}
+
+/// A journal with the instants at which its entries really came, as far as that is known.
+pub fn retold(mut inputs: Vec<Input>) -> Vec<Input> {
+    for at in 0..inputs.len() {
+        let Some(Input::Clock { inputs: count, from, by_ms, uncertainty_ms }) = inputs.get(at).cloned()
+        else {
+            continue;
+        };
+        let [by, uncertainty] = [by_ms, uncertainty_ms].map(Span::from_millis);
+        let first = at.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+        let before = first.checked_sub(1).and_then(|n| inputs.get(n)).or_else(|| inputs.get(first));
+        let mut latest = before.map_or(from, Input::received_at);
+        for input in inputs.get_mut(first..at).unwrap_or_default() {
+            *input = corrected(input.clone(), Correction { from, by, uncertainty }, latest);
+            latest = input.received_at();
+        }
+    }
+    inputs
+}
+
+/// An entry with the instants at which it really came; never before `latest`.
+fn corrected(input: Input, correction: Correction, latest: Timestamp) -> Input {
+    let of = |at| correction.of(at).max(latest);
+    match input {
+        Input::Observation(mut observation, outcome) => {
+            observation.received_at = of(observation.received_at);
+            Input::Observation(observation, outcome)
+        }
+        Input::Down { from, until } => Input::Down { from: correction.of(from), until: of(until) },
+        // How long it was down is known now.
+        Input::Unset { at } => Input::Down { from: latest, until: of(at) },
+        Input::Clock { .. } => input,
+    }
+}
+
+impl Pump {
+    /// Takes up where the engine stood, as far as the time is known. `known` is false for a store that is new.
+    pub(super) fn wake(&mut self, site: Arc<Site>, known: bool, now: Timestamp) -> Result<(), PumpError> {
+        let judged_until = self.store.marks().judged_until;
+        let unset = self.keeper.as_ref().is_some_and(Keeper::is_unset);
+        let vouched = self.keeper.as_ref().is_none_or(Keeper::is_vouched_for);
+        let goes_on = unset && self.keeper.as_ref().is_some_and(Keeper::resumes);
+        if self.engine.is_provisional() && !unset {
+            // The boot whose clock was never set is over: its instants are the best that will be known of it.
+            let from = self.store.marks().clock.as_ref().map_or(judged_until, |k| k.from());
+            let uncertainty = now.since(judged_until);
+            self.retell(Correction { from, by: Span::ZERO, uncertainty }, judged_until)?;
+        }
+        let goes_on = goes_on && self.engine.is_provisional();
+        if !vouched && !goes_on {
+            self.set_out_from_here(Arc::clone(&site), judged_until)?;
+        }
+        let ahead = known && self.keeper.is_some() && self.engine.is_ahead_of(now);
+        let mut draft = Draft { judged_until: now, set_back: ahead && vouched, ..Draft::default() };
+        if draft.set_back {
+            tracing::warn!(%judged_until, %now, "the store was written by a clock in the future; the engine begins anew");
+            self.engine.set_back(now);
+        }
+        if unset && !goes_on {
+            draft.inputs.push(Input::Unset { at: now });
+            absorb(&mut draft, self.engine.on_unset(now))?;
+        } else if known {
+            draft.inputs.push(Input::Down { from: judged_until, until: now });
+            absorb(&mut draft, self.engine.on_restart(judged_until, now))?;
+        }
+        let changed = **self.engine.site() != *site;
+        if changed {
+            absorb(&mut draft, self.engine.on_site(site, now))?;
+        }
+        if vouched || changed {
+            self.add_snapshot(&mut draft)?;
+        } else if !goes_on && let Some(keeper) = &mut self.keeper {
+            keeper.mark(now);
+        }
+        self.commit(draft)
+    }
+
+    /// Puts the engine on stable storage as it stands before a time that may have to be told again.
+    fn set_out_from_here(&mut self, site: Arc<Site>, judged_until: Timestamp) -> Result<(), PumpError> {
+        let mut draft = Draft { judged_until, ..Draft::default() };
+        if **self.engine.site() != *site {
+            absorb(&mut draft, self.engine.on_site(site, judged_until))?;
+        }
+        self.add_snapshot(&mut draft)?;
+        self.commit(draft)
+    }
+
+    /// Looks at the clocks: the box may have slept, and the time may have been wrong.
+    pub(super) fn look(&mut self) -> Result<(), PumpError> {
+        let Some(Look { slept, correction }) = self.keeper.as_mut().map(Keeper::look) else { return Ok(()) };
+        let now = self.clock.now();
+        if let Some(asleep) = slept {
+            let by = correction.map_or(Span::ZERO, |c| c.by);
+            self.was_away(now - by, asleep)?;
+        }
+        if let Some(correction) = correction {
+            let Correction { by, uncertainty, .. } = correction;
+            let (by_ms, uncertainty_ms) = (by.millis(), uncertainty.millis());
+            tracing::warn!(by_ms, uncertainty_ms, "the clock was wrong; time is told again");
+            self.retell(correction, now)?;
+        }
+        Ok(())
+    }
+
+    /// The box slept: what happened meanwhile could not be heard.
+    fn was_away(&mut self, until: Timestamp, asleep: Span) -> Result<(), PumpError> {
+        let from = (until - asleep).max(self.engine.now()).min(until);
+        tracing::warn!(secs = asleep.millis() / 1_000, "the box slept");
+        let mut draft = Draft { judged_until: until, ..Draft::default() };
+        draft.inputs.push(Input::Down { from, until });
+        absorb(&mut draft, self.engine.on_restart(from, until))?;
+        self.commit(draft)
+    }
+
+    /// Tells everything again that came after the last snapshot, as it really was, and goes on from there.
+    fn retell(&mut self, correction: Correction, until: Timestamp) -> Result<(), PumpError> {
+        let past = self.store.past()?;
+        let new = || Engine::new(Arc::clone(self.engine.site()), correction.from);
+        let before = past.snapshot.and_then(restore).unwrap_or_else(new);
+        let inputs = past.inputs.len() as u64;
+        let mut retelling = Retelling::new(before, &self.engine, correction);
+        for input in past.inputs {
+            retelling.give(|engine, correction| {
+                let latest = engine.now();
+                give(engine, corrected(input, correction, latest))
+            });
+        }
+        let (engine, effects) = retelling.end(until);
+        tracing::info!(inputs, revisions = effects.alerts.len(), "time was told again");
+        self.engine = engine;
+        let Correction { from, by, uncertainty } = correction;
+        let told = Input::Clock { inputs, from, by_ms: by.millis(), uncertainty_ms: uncertainty.millis() };
+        let judged_until = self.engine.now();
+        let mut draft = Draft { inputs: vec![told], judged_until, set_back: true, ..Draft::default() };
+        absorb(&mut draft, Commit { observation: None, effects })?;
+        self.add_snapshot(&mut draft)?;
+        self.commit(draft)
+    }
+}
