@@ -87,7 +87,16 @@ fn status_has_everything_that_the_page_shows() {
     );
     assert_eq!(
         keys(&status["devices"][0]),
-        ["battery_permille", "guard", "id", "kind", "last_received_at", "offline", "silent"]
+        [
+            "battery_permille",
+            "clock_behind_secs",
+            "guard",
+            "id",
+            "kind",
+            "last_received_at",
+            "offline",
+            "silent"
+        ]
     );
     assert_eq!(status["guards"][0]["presence"], "on_duty", "those on duty come first");
     assert_eq!(status["outcomes"], json!({"applied": 3}));

@@ -178,6 +178,7 @@ fn journal(agent: &Agent) -> (BTreeSet<String>, usize) {
             Input::Observation(Observation { kind: Kind::Activity(event), .. }, _) => events.extend([event]),
             Input::Observation(..) => {}
             Input::Down { .. } => downs += 1,
+            Input::Unset { .. } | Input::Clock { .. } => {}
         }
     }
     (events, downs)
