@@ -4,25 +4,27 @@
 //! follows from it is on stable storage. If a commit fails, the pump ends with an error and nothing of it was
 //! acknowledged: the next start rebuilds the engine from the store.
 
+mod absorb;
 mod handle;
 mod past;
 
-pub use handle::{PumpHandle, Stock, Stopping, Wakes};
+pub use handle::{Obeyed, PumpHandle, Stock, Stopping, Wakes};
 pub use past::{give, retold};
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
-use crate::store::{Announcement, Draft, Input, Lane, Store, StoreError, StoredEvent};
+use crate::store::{Draft, Lane, Store, StoreError, StoredEvent};
+use absorb::absorb;
 use handle::Request;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use vigil_core::alert::Severity;
-use vigil_core::engine::{BadSnapshot, Commit, Effects, Engine, Record};
+use vigil_core::command::{Answer, Command, Order};
+use vigil_core::engine::{BadSnapshot, Engine};
+use vigil_core::id::CommandId;
 use vigil_core::report::DailyReport;
-use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 use vigil_core::time::{Date, Span, Timestamp};
 
@@ -320,6 +322,7 @@ impl Pump {
                 self.commit(Draft { announced, judged_until: self.engine.now(), ..Draft::default() })?;
                 answered(reply);
             }
+            Request::Command(id, order, reply) => drop(reply.send(self.obey(id, order)?)),
             Request::Site(site, reply) => {
                 self.switch_site(site)?;
                 answered(reply);
@@ -344,6 +347,29 @@ impl Pump {
         }
         all.sort_by_key(|report| report.date);
         Ok(all)
+    }
+
+    /// A command is an input like any other: it is stored with all that follows from it before anybody is told.
+    fn obey(&mut self, id: Option<CommandId>, order: Order) -> Result<Obeyed, PumpError> {
+        let received_at = self.clock.now().max(self.engine.now());
+        let alert = match &order {
+            Order::AlertStatus(step) => Some(step.alert),
+            Order::UpsertTask(_) | Order::CancelTask(_) => None,
+        };
+        let forgotten = alert.filter(|id| self.engine.book().get(*id).is_none());
+        let recalled = forgotten.map(|id| self.store.alert(id)).transpose()?.flatten().map(Box::new);
+        let id = id.unwrap_or_else(|| self.local_id());
+        let commit = self.engine.on_command(Command { id, received_at, order, recalled });
+        let answer = commit.command.as_ref().map_or(Answer::Repeated, |(_, answer)| answer.clone());
+        let mut draft = Draft { judged_until: received_at, ..Draft::default() };
+        absorb(&mut draft, commit)?;
+        self.finish(draft)?;
+        Ok(Obeyed { answer, alert: alert.and_then(|id| self.engine.book().get(id).cloned()) })
+    }
+
+    /// The name of a command that was given on site: no input ever has the same number.
+    fn local_id(&self) -> CommandId {
+        CommandId::numbered("local", self.store.marks().next_input)
     }
 
     fn switch_site(&mut self, site: Arc<Site>) -> Result<(), PumpError> {
@@ -397,61 +423,6 @@ impl Pump {
 /// Tells an asker that it is done; one that has gone away does not miss it.
 fn answered(reply: oneshot::Sender<()>) {
     let _gone = reply.send(());
-}
-
-/// Adds a commit of the engine to a draft.
-fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError> {
-    let Commit { observation, effects: Effects { alerts, records } } = commit;
-    draft.inputs.extend(observation.map(|(o, outcome)| Input::Observation(o, outcome)));
-    for alert in alerts {
-        let data = json(&alert)?;
-        let kind = if alert.severity == Severity::Critical { Lane::Critical } else { Lane::Alert };
-        draft.announcements.push(Announcement { payload: data.clone() });
-        draft.events.push(StoredEvent {
-            id: format!("{}.{}", alert.id, alert.revision),
-            kind,
-            subject: alert.subject.to_string(),
-            time: alert.updated_at,
-            data,
-        });
-        draft.alerts.push(alert);
-    }
-    for record in records {
-        match record {
-            Record::Run(run) => absorb_run(draft, *run)?,
-            Record::Report(report) => absorb_report(draft, *report)?,
-        }
-    }
-    Ok(())
-}
-
-fn absorb_run(draft: &mut Draft, run: RunRecord) -> Result<(), StoreError> {
-    let subject = format!("run:{}@{}", run.tour, run.scheduled_at);
-    draft.events.push(StoredEvent {
-        id: format!("{}@{}.{}", run.tour, run.scheduled_at, run.revision),
-        kind: Lane::Tour,
-        subject,
-        time: run.last_scan_at.unwrap_or(run.scheduled_at),
-        data: json(&run)?,
-    });
-    draft.runs.push(run);
-    Ok(())
-}
-
-fn absorb_report(draft: &mut Draft, report: DailyReport) -> Result<(), StoreError> {
-    draft.events.push(StoredEvent {
-        id: format!("report.{}.{}", report.date, report.revision),
-        kind: Lane::Report,
-        subject: format!("site:{}", report.site),
-        time: report.made_at,
-        data: json(&report.edge())?,
-    });
-    draft.reports.push(report);
-    Ok(())
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|e| StoreError::Record(crate::store::records::Unwritable::json(&e)))
 }
 
 #[cfg(test)]

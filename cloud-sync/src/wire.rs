@@ -18,6 +18,10 @@ pub const MAX_BATCH_EVENTS: usize = 500;
 /// The most bytes of `data` in a batch: at 2G speed, about 10 kB/s, a gzipped megabyte fits the whole timeout.
 pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
+/// How the id of a record begins that says that a command was refused; the command's id follows. It is of the type
+/// `vigil.health`, because the contract has no type of its own for it.
+pub const REFUSED: &str = "refused.";
+
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {

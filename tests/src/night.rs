@@ -10,7 +10,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use vigil_core::alert::{Alert, AlertId, Rule};
+use vigil_core::alert::{Alert, AlertId, Method, Rule, Status};
+use vigil_core::command::{Answer, Command, Order, RefusedCommand, StatusStep};
 use vigil_core::engine::{Commit, Engine, Outcome, Record};
 use vigil_core::id::{CheckpointId, ClientId, DeviceId, GuardId, SiteId, Tag, TenantId, TourId};
 use vigil_core::observation::{
@@ -146,6 +147,7 @@ pub struct Night {
     runs: Vec<RunRecord>,
     reports: Vec<DailyReport>,
     outcomes: Vec<Outcome>,
+    refused: Vec<RefusedCommand>,
     serial: u64,
     wrong: Option<WrongClock>,
 }
@@ -177,6 +179,7 @@ impl Night {
             runs: vec![],
             reports: vec![],
             outcomes: vec![],
+            refused: vec![],
             serial: 0,
             wrong: None,
         }
@@ -196,6 +199,7 @@ impl Night {
             match record {
                 Record::Run(run) => self.runs.push(*run),
                 Record::Report(report) => self.reports.push(*report),
+                Record::Refused(refused) => self.refused.push(refused),
             }
         }
         self.outcomes.extend(commit.observation.map(|(_, outcome)| outcome));
@@ -240,6 +244,12 @@ impl Night {
     pub fn until(&mut self, now: Timestamp) {
         let commit = self.engine.on_deadline(self.by_the_gateway(now));
         self.take(commit);
+    }
+
+    /// The agent is killed and started again in no time.
+    pub fn dies_and_lives_again(&mut self) {
+        let snapshot = self.engine.snapshot().expect("a snapshot");
+        self.engine = Engine::restore(Arc::clone(self.engine.site()), &snapshot).expect("restored");
     }
 
     /// Power fails and comes back: the engine is rebuilt from its snapshot.
@@ -295,7 +305,7 @@ impl Night {
         }
         let (engine, effects) = retelling.end(now);
         self.engine = engine;
-        self.take(Commit { observation: None, effects });
+        self.take(Commit { observation: None, command: None, effects });
     }
 
     /// A guard's own handset.
@@ -385,6 +395,19 @@ impl Night {
             guard: Some(id(guard)),
         };
         self.observe(at, &Self::handset(guard), Kind::Task(update));
+    }
+
+    /// What the completion of a task says.
+    pub fn completes(task: &str) -> Kind {
+        Kind::Task(TaskUpdate {
+            task: id(task),
+            state: TaskState::Completed,
+            priority: None,
+            title: None,
+            created_at: None,
+            due_at: None,
+            guard: None,
+        })
     }
 
     /// A task changes.
@@ -493,6 +516,43 @@ impl Night {
     /// The last report of a day that was sent.
     pub fn report_of(&self, date: Date) -> &DailyReport {
         self.reports.iter().rfind(|r| r.date == date).expect("a report of that day")
+    }
+
+    /// A command comes, under a name of its own.
+    pub fn command(&mut self, now: Timestamp, order: Order) -> Answer {
+        self.serial += 1;
+        self.command_named(&format!("c-{}", self.serial), now, order, None)
+    }
+
+    /// A command with its name, and with the alert that only the store still knows.
+    pub fn command_named(
+        &mut self,
+        name: &str,
+        now: Timestamp,
+        order: Order,
+        recalled: Option<Alert>,
+    ) -> Answer {
+        let recalled = recalled.map(Box::new);
+        let commit = self.engine.on_command(Command { id: id(name), received_at: now, order, recalled });
+        let answer = commit.command.as_ref().map(|(_, answer)| answer.clone()).expect("an answer");
+        self.take(commit);
+        answer
+    }
+
+    /// An operator takes an alert a step further.
+    pub fn step(&mut self, now: Timestamp, alert: AlertId, status: Status) -> Answer {
+        self.command(now, Self::says("Asha", alert, status))
+    }
+
+    /// What an operator says of an alert, and nothing more.
+    pub fn says(by: &str, alert: AlertId, status: Status) -> Order {
+        let method = Method::None;
+        Order::AlertStatus(StatusStep { alert, status, method, response: None, by: by.into(), note: None })
+    }
+
+    /// The commands that were refused, for the record.
+    pub fn refused(&self) -> &[RefusedCommand] {
+        &self.refused
     }
 
     /// What became of each observation.

@@ -176,7 +176,7 @@ fn journal(agent: &Agent) -> (BTreeSet<String>, usize) {
     for input in Store::open(&agent.store()).unwrap().inputs_from(0).unwrap() {
         match input {
             Input::Observation(Observation { kind: Kind::Activity(event), .. }, _) => events.extend([event]),
-            Input::Observation(..) => {}
+            Input::Observation(..) | Input::Command(..) => {}
             Input::Down { .. } => downs += 1,
             Input::Unset { .. } | Input::Clock { .. } => {}
         }

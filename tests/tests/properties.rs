@@ -201,6 +201,7 @@ impl Outcome {
             match record {
                 Record::Run(run) => drop(self.runs.insert((run.scheduled_at, run.tour.clone()), *run)),
                 Record::Report(report) => drop(self.reports.insert(report.date, *report)),
+                Record::Refused(refused) => assert_eq!(refused.reason, "", "nobody asks anything here"),
             }
         }
     }

@@ -66,7 +66,11 @@ fn sigterm_drains_and_ends_within_five_seconds_under_load() {
     let inputs = store.inputs_from(0).unwrap();
     let event = |input: &Input| match input {
         Input::Observation(Observation { kind: Kind::Activity(event), .. }, _) => Some(event.clone()),
-        Input::Observation(..) | Input::Down { .. } | Input::Unset { .. } | Input::Clock { .. } => None,
+        Input::Observation(..)
+        | Input::Down { .. }
+        | Input::Unset { .. }
+        | Input::Clock { .. }
+        | Input::Command(..) => None,
     };
     let stored: BTreeSet<String> = inputs.iter().filter_map(event).collect();
     for acknowledged in all.lock().unwrap().iter() {

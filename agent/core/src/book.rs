@@ -51,6 +51,19 @@ impl AlertBook {
         self.alerts.values().filter(move |a| a.rule == rule && a.subject == *subject).filter(open)
     }
 
+    /// Every alert of `subject` that is not cleared, whatever people made of it.
+    pub(crate) fn uncleared(&self, rule: Rule, subject: &Subject) -> impl Iterator<Item = &Alert> {
+        self.alerts
+            .values()
+            .filter(move |a| a.rule == rule && a.subject == *subject && a.cleared_at.is_none())
+    }
+
+    /// Takes back an alert that was forgotten, as the store has it: somebody has more to say of it. It is no episode of
+    /// now.
+    pub(crate) fn take_back(&mut self, alert: &Alert) {
+        self.alerts.entry(alert.id).or_insert_with(|| alert.clone());
+    }
+
     /// One alert.
     pub fn get(&self, id: AlertId) -> Option<&Alert> {
         self.alerts.get(&id)
@@ -152,7 +165,7 @@ impl Engine {
     /// The episode is over; the status stays with the operator. What is told later may have cleared it earlier.
     pub(crate) fn clear(&mut self, id: AlertId, cleared_at: Timestamp, now: Timestamp) {
         self.revise(id, now, |alert| {
-            let withdrawn = alert.status == Status::FalsePositive;
+            let withdrawn = alert.status == Status::FalsePositive && alert.cleared_at.is_some();
             let earlier = !withdrawn && alert.cleared_at.is_none_or(|before| cleared_at < before);
             if earlier {
                 alert.cleared_at = Some(cleared_at);

@@ -2,6 +2,7 @@
 
 use crate::alert::Alert;
 use crate::book::{AlertBook, LATE};
+use crate::command::{Answer, Command, RefusedCommand};
 use crate::deadline::{Agenda, Deadline};
 use crate::duty::Shape;
 use crate::id::{DeviceId, GuardId};
@@ -17,6 +18,7 @@ use crate::site::{Device, Site};
 use crate::time::{Span, Timestamp};
 use crate::watch::Watch;
 use crate::windows::Intervals;
+use crate::workflow::CommandLog;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -65,6 +67,7 @@ pub struct State {
     pub(crate) tasks: TaskLog,
     pub(crate) book: AlertBook,
     pub(crate) facts: Facts,
+    pub(crate) commands: CommandLog,
 }
 
 /// What followed from one input.
@@ -83,13 +86,17 @@ pub enum Record {
     Run(Box<RunRecord>),
     /// A day is over, or it turned out to have been otherwise.
     Report(Box<DailyReport>),
+    /// A command was refused: whoever sent it is told, and so is whoever reads the record.
+    Refused(RefusedCommand),
 }
 
 /// One input with all that follows from it: it is stored whole or not at all.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
     /// The input, if it was an observation.
     pub observation: Option<(Observation, Outcome)>,
+    /// The input, if it was a command.
+    pub command: Option<(Command, Answer)>,
     /// What followed.
     pub effects: Effects,
 }
@@ -151,6 +158,7 @@ impl Engine {
             tasks: TaskLog::default(),
             book: AlertBook::default(),
             facts: Facts::beginning(began.local_date(site.timezone), began),
+            commands: CommandLog::default(),
         };
         let mut engine = Self::around(site, state);
         if engine.state.next_evaluation + engine.settle() < began {
@@ -168,12 +176,12 @@ impl Engine {
     }
 
     /// What has followed. Facts are not closed before their instants are known.
-    fn commit(&mut self, observation: Option<(Observation, Outcome)>) -> Commit {
+    fn commit(&mut self) -> Commit {
         let mut effects = std::mem::take(&mut self.effects);
         if self.state.provisional {
-            effects.records.clear();
+            effects.records.retain(|record| matches!(record, Record::Refused(_)));
         }
-        Commit { observation, effects }
+        Commit { effects, ..Commit::default() }
     }
 
     /// An observation: everything that fell due before it was received fires first.
@@ -181,14 +189,22 @@ impl Engine {
         self.fire_due(observation.received_at);
         self.state.now = self.state.now.max(observation.received_at);
         let outcome = self.apply(&observation);
-        self.commit(Some((observation, outcome)))
+        Commit { observation: Some((observation, outcome)), ..self.commit() }
+    }
+
+    /// Somebody asks something of the agent: everything that fell due before it came fires first.
+    pub fn on_command(&mut self, command: Command) -> Commit {
+        self.fire_due(command.received_at);
+        self.state.now = self.state.now.max(command.received_at);
+        let answer = self.obey(&command);
+        Commit { command: Some((command, answer)), ..self.commit() }
     }
 
     /// Time passed: everything that is due at or before `now` fires.
     pub fn on_deadline(&mut self, now: Timestamp) -> Commit {
         self.fire_due(now);
         self.state.now = self.state.now.max(now);
-        self.commit(None)
+        self.commit()
     }
 
     /// The agent was down from `down_from` until `up_at`.
@@ -200,7 +216,7 @@ impl Engine {
             self.skip_what_is_too_late(up_at);
         }
         self.state.now = self.state.now.max(up_at);
-        self.commit(None)
+        self.commit()
     }
 
     /// Nothing can follow from what fell due more than 72 h ago: a box that was in a cupboard for a year, or whose
@@ -231,7 +247,7 @@ impl Engine {
         self.take_site_tasks();
         self.derive();
         self.plan_ahead();
-        self.commit(None)
+        self.commit()
     }
 
     /// Guards who left the site file are no longer evaluated; nothing else would end what was going on.

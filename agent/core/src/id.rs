@@ -75,6 +75,13 @@ macro_rules! ids {
     )+};
 }
 
+impl CommandId {
+    /// A word with a number, which together are always an id.
+    pub fn numbered(word: &'static str, number: u64) -> Self {
+        Self(format!("{word}-{number}").into())
+    }
+}
+
 ids! {
     /// A customer of the guarding company's NOC.
     TenantId,
@@ -86,6 +93,8 @@ ids! {
     GatewayId,
     /// A person on guard.
     GuardId,
+    /// One command of the operations centre, or of a person on site.
+    CommandId,
     /// A handset, a fixed reader, a GPS receiver or a button.
     DeviceId,
     /// A place to visit.

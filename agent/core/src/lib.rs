@@ -3,7 +3,8 @@
 //! ```text
 //!  observation ──► Engine::on_observation ─┐            ┌─ alert revisions
 //!                                          ├─► Commit ──┤
-//!  time ─────────► Engine::on_deadline ────┘            └─ records (runs, daily reports)
+//!  time ─────────► Engine::on_deadline ────┤            └─ records (runs, daily reports, refused commands)
+//!  command ──────► Engine::on_command ─────┘
 //!                         │
 //!    duty ─ who is on duty, on break, off
 //!    windows ─ what happened in a guard's last two hours of duty
@@ -17,6 +18,7 @@
 
 pub mod alert;
 pub mod book;
+pub mod command;
 pub mod deadline;
 pub mod duty;
 pub mod engine;
@@ -36,3 +38,4 @@ pub mod time;
 pub mod view;
 pub mod watch;
 pub mod windows;
+pub mod workflow;

@@ -1,6 +1,6 @@
 //! One normalised input: who or what, where, and at what instant it happened.
 
-use crate::id::{DeviceId, GuardId, Tag, TaskId};
+use crate::id::{CommandId, DeviceId, GuardId, Tag, TaskId};
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -254,6 +254,12 @@ impl Observation {
 }
 
 impl Identity {
+    /// That of a command: commands have one name space of their own.
+    pub(crate) fn of_command(id: &CommandId) -> Self {
+        let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("command|{id}").as_bytes());
+        Self(name.as_u64_pair().0)
+    }
+
     fn of(device: &DeviceId, at: Timestamp, event_id: Option<&str>, kind: &Kind) -> Self {
         let content = match event_id {
             Some(id) => {

@@ -1,5 +1,6 @@
-//! `vigil alerts`: the alerts of the running agent.
+//! `vigil alerts`: the alerts of the running agent, and what people make of them.
 
+use super::steps::{self, SHOWN_ID_CHARS, Step};
 use super::table::{WallClock, is_open, plain, table, text, width, words};
 use super::{Failure, ask::Whom};
 use serde_json::Value;
@@ -7,7 +8,10 @@ use std::io::Write;
 
 /// `vigil alerts`
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    step: Option<Step>,
     #[command(flatten)]
     whom: Whom,
     /// Only those that are neither cleared nor closed
@@ -20,6 +24,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(step) = &args.step {
+        return steps::run(step);
+    }
     let (_, all): (_, Vec<Value>) = args.whom.ask("/api/alerts")?;
     let shown: Vec<&Value> = all.iter().filter(|a| !args.open || is_open(a)).take(args.limit).collect();
     let mut out = std::io::stdout().lock();
@@ -38,9 +45,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn listed(alerts: &[&Value], clock: WallClock, width: u16) -> String {
-    let mut shown = table(&["detected", "severity", "what", "rule", "state"], width);
+    let mut shown = table(&["id", "detected", "severity", "what", "rule", "state"], width);
     for alert in alerts {
         shown.add_row([
+            plain(alert, "/id").chars().take(SHOWN_ID_CHARS).collect(),
             clock.at(alert, "/detected_at"),
             plain(alert, "/severity"),
             plain(alert, "/summary"),
@@ -71,6 +79,7 @@ mod tests {
     fn a_long_summary_fits_a_hundred_columns() {
         let clock = WallClock::of(&json!({"timezone": "Asia/Kolkata", "now": "2026-03-10T21:00:00.000Z"}));
         let alert = json!({
+            "id": "afd1abb5-6bf6-5897-8af9-5d8478b70989",
             "detected_at": "2026-03-10T17:50:00.000Z", "severity": "CRITICAL", "rule": "attendance_impossible_shift",
             "status": "DETECTED", "escalated": true, "cleared_at": "2026-03-10T18:20:00.000Z",
             "summary": "Guard G-3: the handset has not moved and nothing was done in 120 min up to 23:20; last sign \
@@ -79,7 +88,7 @@ mod tests {
         let shown = listed(&[&alert], clock, 100);
         assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
         let joined = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-        for part in ["23:20 CRITICAL", "cleared", "23:50", "escalated"] {
+        for part in ["afd1abb5 23:20 CRITICAL", "cleared", "23:50", "escalated"] {
             assert!(joined.contains(part), "{part}:\n{shown}");
         }
     }

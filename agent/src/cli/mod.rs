@@ -12,6 +12,7 @@ mod run;
 mod signals;
 mod simulate;
 mod status;
+mod steps;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -41,7 +42,7 @@ enum Command {
     Config(config::Args),
     /// Show what the running agent sees
     Status(status::Args),
-    /// Show the alerts of the running agent
+    /// Show the alerts of the running agent, or say what came of one
     Alerts(alerts::Args),
     /// Run the receiver of the NOC
     Noc(noc::Args),

@@ -150,7 +150,8 @@ impl<W: Write> Replay<'_, W> {
             match record {
                 Record::Run(run) if self.args.tours => self.print(&run)?,
                 Record::Report(report) => drop(self.reports.insert(report.date, *report)),
-                Record::Run(_) => {}
+                // A recording has no commands in it.
+                Record::Run(_) | Record::Refused(_) => {}
             }
         }
         Ok(())

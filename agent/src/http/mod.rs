@@ -1,17 +1,19 @@
-//! The gateway's own page, its local API, `/healthz` and `/metrics`. Loopback unless configured otherwise.
+//! The gateway's own page, its local API, `/healthz` and `/metrics`. Loopback unless configured otherwise; whatever changes
+//! something is taken from this machine only (`steps`).
 
 mod metrics;
 mod status;
+mod steps;
 
 pub use status::{SourceState, Status};
 
 use crate::pump::{PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream::{self, Stream};
 use serde_json::json;
@@ -87,6 +89,10 @@ pub fn router(desk: Desk) -> Router {
         .route("/api/refused", get(refused))
         .route("/api/dead-letters", get(dead_letters))
         .route("/api/stream", get(stream_status))
+        .route(
+            "/api/v1/alerts/{id}/status",
+            post(steps::take).layer(DefaultBodyLimit::max(steps::MAX_STEP_BYTES)),
+        )
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics_now))
         .with_state(Arc::new(desk))

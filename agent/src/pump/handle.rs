@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::Alert;
+use vigil_core::command::{Answer, Order};
+use vigil_core::id::CommandId;
 use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
@@ -31,8 +33,18 @@ pub(super) enum Request {
     Refused(oneshot::Sender<Vec<Refusal>>),
     DeadLetters(oneshot::Sender<Vec<(u64, DeadLetter)>>),
     Stock(oneshot::Sender<Stock>),
+    Command(Option<CommandId>, Order, oneshot::Sender<Obeyed>),
     Site(Arc<Site>, oneshot::Sender<()>),
     Health(String, oneshot::Sender<()>),
+}
+
+/// What became of a command, and the alert that it is about as it stands now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Obeyed {
+    /// What became of it.
+    pub answer: Answer,
+    /// The alert, if it is about one that is known.
+    pub alert: Option<Alert>,
 }
 
 /// What the store holds, in numbers.
@@ -118,6 +130,10 @@ impl PumpHandle {
     /// What the store holds, in numbers.
     pub async fn stock(&self) -> Result<Stock, Stopping> {
         self.ask(Request::Stock).await
+    }
+    /// Carries out a command, once for each `id`; one that was given on site needs none.
+    pub async fn command(&self, id: Option<CommandId>, order: Order) -> Result<Obeyed, Stopping> {
+        self.ask(|reply| Request::Command(id, order, reply)).await
     }
     /// From now on, this site file counts.
     pub async fn site(&self, site: Arc<Site>) -> Result<(), Stopping> {

@@ -4,7 +4,7 @@ use super::{Draft, Pump, PumpError, absorb};
 use crate::clock::{Keeper, Look};
 use crate::store::{Input, Past};
 use std::sync::Arc;
-use vigil_core::engine::{Commit, Effects, Engine};
+use vigil_core::engine::{Commit, Engine};
 use vigil_core::retelling::{Correction, Retelling};
 use vigil_core::site::Site;
 use vigil_core::time::{Span, Timestamp};
@@ -41,7 +41,8 @@ pub fn give(engine: &mut Engine, input: Input) -> Commit {
         Input::Observation(observation, _) => engine.on_observation(observation),
         Input::Down { from, until } => engine.on_restart(from, until),
         Input::Unset { at } => engine.on_unset(at),
-        Input::Clock { .. } => Commit { observation: None, effects: Effects::default() },
+        Input::Clock { .. } => Commit::default(),
+        Input::Command(command, _) => engine.on_command(*command),
     }
 }
 
@@ -76,6 +77,10 @@ fn corrected(input: Input, correction: Correction, latest: Timestamp) -> Input {
         // How long it was down is known now.
         Input::Unset { at } => Input::Down { from: latest, until: of(at) },
         Input::Clock { .. } => input,
+        Input::Command(mut command, answer) => {
+            command.received_at = of(command.received_at);
+            Input::Command(command, answer)
+        }
     }
 }
 
@@ -178,7 +183,7 @@ impl Pump {
         let told = Input::Clock { inputs, from, by_ms: by.millis(), uncertainty_ms: uncertainty.millis() };
         let judged_until = self.engine.now();
         let mut draft = Draft { inputs: vec![told], judged_until, set_back: true, ..Draft::default() };
-        absorb(&mut draft, Commit { observation: None, effects })?;
+        absorb(&mut draft, Commit { effects, ..Commit::default() })?;
         self.add_snapshot(&mut draft)?;
         self.commit(draft)
     }

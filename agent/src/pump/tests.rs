@@ -4,9 +4,13 @@ mod clocks;
 
 use super::*;
 use crate::sources::decode;
+use crate::sources::decode::Reason;
+use crate::store::Input;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
-use vigil_core::alert::Alert;
+use vigil_cloud_sync::wire::REFUSED;
+use vigil_core::alert::{Alert, Status};
+use vigil_core::command::StatusStep;
 use vigil_core::observation::Observation;
 
 struct Recording {
@@ -183,6 +187,62 @@ fn a_long_absence_is_a_blind_interval_and_raises_nothing_by_itself() {
     assert_eq!(pump.engine.view(back).blind_secs, 3 * 3_600);
     let journal = pump.store.inputs_from(0).unwrap();
     assert!(journal.contains(&Input::Down { from: last, until: back }));
+}
+
+/// What an operator says of an alert.
+fn says(alert: vigil_core::alert::AlertId, status: Status) -> Order {
+    let (method, by) = (vigil_core::alert::Method::None, "Asha".into());
+    Order::AlertStatus(StatusStep { alert, status, method, response: None, by, note: None })
+}
+
+#[test]
+fn a_command_is_stored_with_what_follows_and_outlives_a_kill() {
+    let recording = recording("sleeper");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    let (inbound, _stored) = delivery(&recording.observations);
+    pump.take_in(vec![inbound]).unwrap();
+    let alert = pump.store.alerts().unwrap().into_iter().find(|a| !a.status.is_final()).unwrap();
+    let id = || CommandId::new("c-1").ok();
+    let done = pump.obey(id(), says(alert.id, Status::Verifying)).unwrap();
+    assert_eq!((done.answer, done.alert.map(|a| a.revision)), (Answer::Done, Some(alert.revision + 1)));
+    let refused = pump.obey(None, says(alert.id, Status::Detected)).unwrap();
+    assert!(matches!(refused.answer, Answer::Refused(_)));
+    let stood = pump.engine.snapshot().unwrap();
+    let (now, journal) = (pump.engine.now(), pump.store.inputs_from(0).unwrap());
+    let refusal = pump.store.refusals().unwrap().remove(0);
+    assert_eq!((refusal.reason, refusal.topic.as_str()), (Reason::Command, "command/alert.status"));
+    let sent = pump.store.next_events(10_000).unwrap();
+    assert!(sent.iter().any(|e| e.id.starts_with(REFUSED) && e.kind == vigil_cloud_sync::EventKind::Health));
+    drop(pump);
+    let mut pump = revive(dir.path(), &recording.site, now);
+    assert_eq!(pump.engine.snapshot().unwrap(), stood, "the journal brings it back");
+    assert_eq!(pump.store.inputs_from(0).unwrap()[..journal.len()], journal);
+    let again = pump.obey(id(), says(alert.id, Status::Confirmed)).unwrap();
+    assert_eq!(again.answer, Answer::Repeated);
+}
+
+#[test]
+fn an_alert_that_only_the_store_still_knows_can_be_closed() {
+    let recording = recording("sleeper");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    let (inbound, _stored) = delivery(&recording.observations);
+    pump.take_in(vec![inbound]).unwrap();
+    let alert = pump.store.alerts().unwrap().into_iter().find(|a| !a.status.is_final()).unwrap();
+    let later = recording.until + Span::from_hours(30 * 24);
+    pump.clock = Clock::scaled(later, 1);
+    pump.judge(true).unwrap();
+    assert!(pump.engine.book().get(alert.id).is_none());
+    let done = pump.obey(None, says(alert.id, Status::Confirmed)).unwrap();
+    assert_eq!(done.answer, Answer::Done);
+    let stored = pump.store.alert(alert.id).unwrap().unwrap();
+    assert_eq!((stored.status, stored.revision), (Status::Confirmed, alert.revision + 1));
+    let stood = pump.engine.snapshot().unwrap();
+    drop(pump);
+    let pump = revive(dir.path(), &recording.site, later);
+    assert_eq!(pump.engine.book().get(alert.id).map(|a| a.revision), Some(stored.revision));
+    assert_eq!(pump.engine.snapshot().unwrap(), stood);
 }
 
 proptest! {

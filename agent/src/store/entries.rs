@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use vigil_cloud_sync::wire::EventKind;
 use vigil_core::alert::Alert;
+use vigil_core::command::{Answer, Command};
 use vigil_core::engine::Outcome;
 use vigil_core::observation::Observation;
 use vigil_core::report::DailyReport;
@@ -41,6 +42,8 @@ pub enum Input {
         /// How far that may be off.
         uncertainty_ms: i64,
     },
+    /// A command, with what became of it.
+    Command(Box<Command>, Answer),
 }
 
 impl Input {
@@ -50,6 +53,7 @@ impl Input {
             Self::Observation(o, _) => o.received_at,
             Self::Down { until, .. } => *until,
             Self::Unset { at } | Self::Clock { from: at, .. } => *at,
+            Self::Command(command, _) => command.received_at,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Store, StoreError};
 use crate::sources::decode::Refusal;
 use serde::de::DeserializeOwned;
 use vigil_cloud_sync::wire::Event;
-use vigil_core::alert::Alert;
+use vigil_core::alert::{Alert, AlertId};
 use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
@@ -106,6 +106,11 @@ impl Store {
     pub fn next_announcements(&mut self, limit: usize) -> Result<Vec<(u64, Announcement)>, StoreError> {
         let waiting = self.read_some::<Announcement>(Kind::Local, limit)?;
         Ok(waiting.into_iter().filter_map(|(key, a)| keys::number_of(&key).map(|n| (n, a))).collect())
+    }
+
+    /// The latest revision of one alert.
+    pub fn alert(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
+        Ok(self.disk.get(&keys::alert(id))?.and_then(|bytes| decode(&bytes).ok()))
     }
 
     /// Every stored alert, latest revision, newest first.

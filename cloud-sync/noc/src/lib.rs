@@ -21,7 +21,7 @@ pub mod serve;
 
 pub use access::{AccessError, GatewayAccess, token_sha256};
 pub use operator::LOST_AFTER;
-pub use serve::{Limits, ServeError, Server, TlsFiles};
+pub use serve::{Limits, Peer, ServeError, Server, TlsFiles};
 
 use access::Register;
 use feed::Feed;

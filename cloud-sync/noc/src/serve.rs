@@ -3,7 +3,7 @@
 //! What a stock server leaves open is bounded here: 600 half-open connections without a header timeout
 //! were still held after 45 s; with it they are gone after 5.
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
@@ -48,6 +48,10 @@ impl Default for Limits {
         Self { connections: 1_024, per_address: 128 }
     }
 }
+
+/// Who speaks: in the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 /// Where the server's certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +149,8 @@ impl Server {
                 guest = house.admit(&self.listener) => guest,
             };
             if let Some((stream, seat)) = guest {
-                let (tls, router, stopping) = (self.tls.clone(), router.clone(), stopping.clone());
+                let router = router.clone().layer(Extension(Peer(seat.address)));
+                let (tls, stopping) = (self.tls.clone(), stopping.clone());
                 connections.spawn(async move {
                     greet(stream, tls, router, stopping).await;
                     drop(seat);

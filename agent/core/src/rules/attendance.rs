@@ -175,7 +175,7 @@ impl Engine {
 
     fn on_check_in(&mut self, guard: &GuardId, at: Timestamp) {
         let subject = Subject::Guard(guard.clone());
-        let absences = self.state.book.open(Rule::GuardAbsent, &subject);
+        let absences = self.state.book.uncleared(Rule::GuardAbsent, &subject);
         let absences: Vec<_> = absences.map(|a| (a.id, a.detected_at, a.evidence.clone())).collect();
         for (id, detected_at, evidence) in absences {
             if at >= detected_at {
@@ -257,8 +257,12 @@ impl Engine {
 
     fn end_overrun(&mut self, guard: &GuardId, at: Timestamp) {
         let subject = Subject::Guard(guard.clone());
-        let Some(alert) = self.state.book.current(Rule::BreakOverrun, &subject) else { return };
-        let (id, detected_at) = (alert.id, alert.detected_at);
+        // Also one that somebody has closed meanwhile.
+        let overruns = self.state.book.uncleared(Rule::BreakOverrun, &subject);
+        let Some((id, detected_at)) = overruns.map(|a| (a.id, a.detected_at)).max_by_key(|(_, at)| *at)
+        else {
+            return;
+        };
         if at < detected_at {
             self.withdraw(id, self.state.now);
         } else {

@@ -118,6 +118,11 @@ impl TaskLog {
         })
     }
 
+    /// Whether a task is known and not closed.
+    pub(crate) fn is_open(&self, id: &TaskId) -> bool {
+        self.tasks.get(id).is_some_and(|t| t.closed_at.is_none())
+    }
+
     pub(crate) fn is_critical(&self, id: &TaskId) -> bool {
         self.tasks.get(id).is_some_and(|t| t.priority == Priority::Critical)
     }
@@ -285,7 +290,7 @@ impl Engine {
         true
     }
 
-    fn create_task(&mut self, at: Timestamp, update: &TaskUpdate) {
+    pub(crate) fn create_task(&mut self, at: Timestamp, update: &TaskUpdate) {
         let priority = update.priority.unwrap_or(Priority::Medium);
         let created_at = update.created_at.unwrap_or(at);
         let deadline = update.due_at.unwrap_or_else(|| created_at + sla(&self.site.policy.tasks, priority));
@@ -326,7 +331,7 @@ impl Engine {
         }
     }
 
-    fn close_task(&mut self, at: Timestamp, update: &TaskUpdate, doer: Option<GuardId>) {
+    pub(crate) fn close_task(&mut self, at: Timestamp, update: &TaskUpdate, doer: Option<GuardId>) {
         if !self.state.tasks.tasks.contains_key(&update.task) {
             self.create_task(at, update);
         }

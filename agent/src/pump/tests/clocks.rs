@@ -313,7 +313,7 @@ fn the_journal_is_told_again_as_well() {
         .iter()
         .filter_map(|input| match input {
             Input::Observation(o, _) => Some(o.received_at),
-            Input::Down { .. } | Input::Unset { .. } | Input::Clock { .. } => None,
+            Input::Down { .. } | Input::Unset { .. } | Input::Clock { .. } | Input::Command(..) => None,
         })
         .collect();
     let expected: Vec<Timestamp> =
@@ -321,4 +321,29 @@ fn the_journal_is_told_again_as_well() {
     assert_eq!(came, expected);
     let down = Input::Down { from: began, until: back };
     assert!(journal.contains(&down), "{:?}", journal.iter().take(3).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_step_that_was_taken_by_a_wrong_clock_stays_taken() {
+    let recording = recording("sleeper");
+    let mut gateway = Gateway::new(&recording.site);
+    let began = recording.observations[0].received_at;
+    gateway.boots(began, began, true);
+    gateway.takes(&recording.observations[0]);
+    gateway.boots(began + HOUR, Timestamp::from_millis(20_000), false);
+    let device = recording.observations[0].device.clone();
+    let pressed_at = began + HOUR + Span::from_mins(5);
+    let help = vigil_core::observation::Kind::Sos(None);
+    gateway.takes(&Observation::new(device, pressed_at, pressed_at, None, help));
+    let alert = gateway.pump().store.alerts().unwrap().remove(0);
+    gateway.at(pressed_at + Span::from_mins(3));
+    assert_eq!(gateway.pump().obey(None, says(alert.id, Status::Verifying)).unwrap().answer, Answer::Done);
+    let refused = gateway.pump().obey(None, says(alert.id, Status::Detected)).unwrap();
+    assert!(matches!(refused.answer, Answer::Refused(_)));
+    gateway.is_synchronised(pressed_at + Span::from_mins(9));
+    let known = gateway.pump().store.alert(alert.id).unwrap().unwrap();
+    assert_eq!((known.status, known.detected_at), (Status::Verifying, pressed_at));
+    let steps: Vec<_> = known.history.iter().map(|s| (s.at, s.by.as_str())).collect();
+    assert_eq!(steps, [(pressed_at, "agent"), (pressed_at + Span::from_mins(3), "Asha")]);
+    assert_eq!(gateway.pump().store.refusals().unwrap().len(), 1, "it is put on record once");
 }

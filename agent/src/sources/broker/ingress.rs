@@ -118,7 +118,8 @@ fn ack_reason(reason: Reason) -> PublishAckReason {
         | Reason::OutOfRange
         | Reason::UnknownDevice
         | Reason::NotThisSite
-        | Reason::Future => PublishAckReason::UnspecifiedError,
+        | Reason::Future
+        | Reason::Command => PublishAckReason::UnspecifiedError,
     }
 }
 

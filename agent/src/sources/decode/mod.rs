@@ -45,6 +45,8 @@ pub enum Reason {
     TooLarge,
     /// The sender may not publish there.
     NotAllowed,
+    /// A command that cannot be carried out.
+    Command,
 }
 
 impl Reason {
@@ -60,6 +62,7 @@ impl Reason {
             Self::Future => "future",
             Self::TooLarge => "too_large",
             Self::NotAllowed => "not_allowed",
+            Self::Command => "command",
         }
     }
 }

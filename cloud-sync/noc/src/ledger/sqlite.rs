@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
 use std::path::Path;
 use std::time::Duration;
+use vigil_cloud_sync::wire::REFUSED;
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::{Span, Timestamp};
 
@@ -202,9 +203,9 @@ fn raise_alert(
     Ok(changed == 1)
 }
 
-/// Keeps the latest health record with its gateway.
+/// Keeps the latest health record with its gateway; that a command was refused says nothing of its health.
 fn note_health(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), LedgerError> {
-    if entry.kind == EventKind::Health {
+    if entry.kind == EventKind::Health && !entry.id.starts_with(REFUSED) {
         tx.prepare_cached(
             "UPDATE gateways SET health = ?2, health_ms = ?3 WHERE source = ?1 AND health_ms <= ?3",
         )?
@@ -395,6 +396,16 @@ mod tests {
         ledger.record(&later).unwrap();
         assert!(ledger.records(EventKind::Health, 10).unwrap().is_empty());
         assert!(ledger.gateways().unwrap()[0].health.is_some());
+    }
+
+    #[test]
+    fn a_refused_command_is_on_record_and_is_no_health() {
+        let (_dir, mut ledger) = ledger();
+        let health = entry(1, "health.1", EventKind::Health, r#"{"n":1}"#);
+        let refused = entry(2, "refused.c-7", EventKind::Health, r#"{"command":"c-7"}"#);
+        ledger.record(&delivery(vec![health, refused])).unwrap();
+        assert_eq!(ledger.gateways().unwrap()[0].health.as_ref().unwrap().get(), r#"{"n":1}"#);
+        assert_eq!(ledger.records(EventKind::Health, 10).unwrap().len(), 2);
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! What follows from one input, as what is written of it: the journal, the store's records, and what waits for the NOC
+//! and for the site.
+
+use crate::sources::decode::{Reason, Refusal};
+use crate::store::{Announcement, Draft, Input, Lane, StoreError, StoredEvent};
+use vigil_cloud_sync::wire::REFUSED;
+use vigil_core::alert::Severity;
+use vigil_core::command::RefusedCommand;
+use vigil_core::engine::{Commit, Effects, Record};
+use vigil_core::report::DailyReport;
+use vigil_core::rules::compliance::RunRecord;
+
+/// Adds a commit of the engine to a draft.
+pub(super) fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError> {
+    let Commit { observation, command, effects: Effects { alerts, records } } = commit;
+    draft.inputs.extend(observation.map(|(o, outcome)| Input::Observation(o, outcome)));
+    draft.inputs.extend(command.map(|(c, answer)| Input::Command(Box::new(c), answer)));
+    for alert in alerts {
+        let data = json(&alert)?;
+        let kind = if alert.severity == Severity::Critical { Lane::Critical } else { Lane::Alert };
+        draft.announcements.push(Announcement { payload: data.clone() });
+        draft.events.push(StoredEvent {
+            id: format!("{}.{}", alert.id, alert.revision),
+            kind,
+            subject: alert.subject.to_string(),
+            time: alert.updated_at,
+            data,
+        });
+        draft.alerts.push(alert);
+    }
+    for record in records {
+        match record {
+            Record::Run(run) => absorb_run(draft, *run)?,
+            Record::Report(report) => absorb_report(draft, *report)?,
+            Record::Refused(refused) => absorb_refused(draft, &refused)?,
+        }
+    }
+    Ok(())
+}
+
+fn absorb_run(draft: &mut Draft, run: RunRecord) -> Result<(), StoreError> {
+    let subject = format!("run:{}@{}", run.tour, run.scheduled_at);
+    draft.events.push(StoredEvent {
+        id: format!("{}@{}.{}", run.tour, run.scheduled_at, run.revision),
+        kind: Lane::Tour,
+        subject,
+        time: run.last_scan_at.unwrap_or(run.scheduled_at),
+        data: json(&run)?,
+    });
+    draft.runs.push(run);
+    Ok(())
+}
+
+fn absorb_refused(draft: &mut Draft, refused: &RefusedCommand) -> Result<(), StoreError> {
+    let data = json(refused)?;
+    let topic = format!("command/{}", refused.kind);
+    let (at, reason) = (refused.at, refused.reason.clone());
+    draft.refusals.push(Refusal::new(at, Reason::Command, &topic, reason, data.as_bytes()));
+    draft.events.push(StoredEvent {
+        id: format!("{REFUSED}{}", refused.command),
+        kind: Lane::Health,
+        subject: refused.subject.clone(),
+        time: at,
+        data,
+    });
+    Ok(())
+}
+
+fn absorb_report(draft: &mut Draft, report: DailyReport) -> Result<(), StoreError> {
+    draft.events.push(StoredEvent {
+        id: format!("report.{}.{}", report.date, report.revision),
+        kind: Lane::Report,
+        subject: format!("site:{}", report.site),
+        time: report.made_at,
+        data: json(&report.edge())?,
+    });
+    draft.reports.push(report);
+    Ok(())
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Record(crate::store::records::Unwritable::json(&e)))
+}
