@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use vigil_core::time::Span;
 use vigil_tests::house::{
-    Agent, Handset, Noc, Plant, Source, fetch, json as get, message, now, topic, until,
+    Agent, Handset, Noc, Plant, Source, fetch, json as get, message, now, topic, until, vigil,
 };
 use vigil_tests::openmetrics::{self, Family};
 
@@ -143,4 +143,66 @@ fn lists_are_lists() {
         assert_eq!(keys(input), ["detail", "head", "reason", "received_at", "topic"]);
     }
     assert_eq!(fetch(agent.page(), "/api/nothing").unwrap().0, 404);
+}
+
+/// `vigil report` with `more`, asking this agent.
+fn report(agent: &Agent, more: &[&str]) -> String {
+    let url = format!("http://{}", agent.page());
+    let ended = vigil(&[&["report", "--url", url.as_str()], more].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    ended.out
+}
+
+#[test]
+fn reports_are_those_of_the_contract_and_today_s_is_as_far_as_it_has_come() {
+    let agent = agent(None);
+    let answer = get(agent.page(), "/api/v1/reports");
+    assert_eq!(keys(&answer), ["from", "reports", "sum", "to"]);
+    let today = answer["reports"].as_array().and_then(|days| days.last()).unwrap();
+    let mut contract =
+        vec!["site", "date", "revision", "timezone", "from", "to", "made_at", "complete", "total"];
+    contract.extend(["guards", "devices", "blind", "blind_ms", "muted"]);
+    contract.sort_unstable();
+    assert_eq!(keys(today), contract);
+    assert_eq!((&today["date"], &today["complete"]), (&answer["to"], &json!(false)));
+    assert_eq!(answer["sum"]["total"]["alerts"]["sos"]["raised"], 1);
+    let observed = answer["sum"]["guards"]["G-1"]["duty"]["observed_share"].as_f64();
+    assert_eq!(observed, Some(1.0), "heard since the check-in");
+    let told: Value = serde_json::from_str(&report(&agent, &["--json"])).unwrap();
+    assert_eq!((keys(&told), &told["to"]), (keys(&answer), &answer["to"]));
+}
+
+#[test]
+fn a_range_that_makes_no_sense_is_refused_with_what_would() {
+    let agent = agent(None);
+    for (path, why) in [
+        ("/api/v1/reports?from=today", "from is \"today\"; a date like 2026-03-10 is expected"),
+        ("/api/v1/ranking?first=last", "first is \"last\"; best and worst are allowed"),
+        (
+            "/api/v1/ranking?from=2026-03-02&to=2026-03-01",
+            "from 2026-03-02 lies after to 2026-03-01; swap them",
+        ),
+    ] {
+        let (status, body) = fetch(agent.page(), path).unwrap();
+        assert_eq!((status, body), (400, json!({ "error": why }).to_string()), "{path}");
+    }
+    let nothing = get(agent.page(), "/api/v1/reports?from=2020-01-01&to=2020-01-31");
+    assert_eq!((&nothing["reports"], &nothing["sum"]["guards"]), (&json!([]), &json!({})));
+}
+
+#[test]
+fn vigil_report_shows_tables_and_spreadsheets() {
+    let agent = agent(None);
+    let shown = report(&agent, &[]);
+    assert!(shown.contains("compliant") && shown.contains("sos") && shown.contains("* so far"), "{shown}");
+    let ranked = report(&agent, &["--guards", "--worst"]);
+    assert!(ranked.contains("G-1") && !ranked.contains("G-2"), "G-2 was not on duty: {ranked}");
+    let csv = report(&agent, &["--csv"]);
+    assert!(csv.starts_with("date,complete,guard,") && csv.contains(",false,G-1,"), "{csv}");
+    let ended = vigil(&["report", "--from", "2026-03-02", "--to", "2026-03-01"]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
+    assert_eq!(ended.err, "vigil: --from 2026-03-02 lies after --to 2026-03-01\nSwap them.\n");
+    for wrong in [&["--from", "tomorrow"][..], &["--csv", "--json"], &["--worst"]] {
+        assert_eq!(vigil(&[&["report"][..], wrong].concat()).code, Some(2), "{wrong:?}");
+    }
 }

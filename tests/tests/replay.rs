@@ -79,6 +79,32 @@ fn the_tour_log_has_every_run() {
 }
 
 #[test]
+fn the_report_counts_what_the_alerts_and_the_tour_log_tell() {
+    for vector in ["sleeper", "dead_phone", "tours", "tasks", "classic"] {
+        let ended = replay(vector, &["--report"]);
+        assert_eq!(ended.code, Some(0), "{vector}: {}", ended.err);
+        let days = lines(&ended.out);
+        let dates: Vec<_> =
+            days.iter().map(|d| (d["date"].as_str().unwrap(), d["complete"] == true)).collect();
+        assert_eq!(
+            dates,
+            [("2026-03-10", true), ("2026-03-11", false)],
+            "{vector}: the night ends on the 11th"
+        );
+        let sum = |pointer: &str| days.iter().filter_map(|d| d.pointer(pointer)?.as_u64()).sum::<u64>();
+        for rule in FIXED {
+            let alerts = lines(&replay(vector, &[]).out);
+            let told = alerts.iter().filter(|a| a["rule"] == rule).count();
+            assert_eq!(sum(&format!("/total/alerts/{rule}/raised")), told as u64, "{vector}: {rule}");
+        }
+        let runs = lines(&replay(vector, &["--tours"]).out);
+        let keys: std::collections::BTreeSet<String> =
+            runs.iter().map(|r| format!("{} {}", r["tour"], r["scheduled_at"])).collect();
+        assert_eq!(sum("/total/runs/closed"), keys.len() as u64, "{vector}");
+    }
+}
+
+#[test]
 fn a_broken_line_is_told_and_skipped() {
     let whole = text("dead_phone", "events.ndjson");
     let mut broken: Vec<&str> = whole.lines().collect();

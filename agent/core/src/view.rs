@@ -8,7 +8,8 @@ use crate::id::{CheckpointId, DeviceId, GuardId, SiteId, TourId};
 use crate::rules::compliance::Compliance;
 use crate::rules::tours::{Run, RunStatus};
 use crate::site::DeviceKind;
-use crate::time::{Span, Timestamp};
+use crate::time::{Date, Span, Timestamp};
+use chrono_tz::Tz;
 use serde::Serialize;
 
 /// Runs that closed longer ago than this are found in the log, not on the page.
@@ -135,6 +136,13 @@ pub struct DeviceView {
     pub battery_permille: Option<u16>,
     /// How many seconds its clock is behind, if it is wrong; negative if it is ahead.
     pub clock_behind_secs: Option<i64>,
+}
+
+impl View {
+    /// The date on the site's calendar.
+    pub fn today(&self) -> Date {
+        self.now.local_date(self.timezone.parse().unwrap_or(Tz::UTC))
+    }
 }
 
 impl Engine {

@@ -8,6 +8,7 @@ mod demo;
 mod logs;
 mod noc;
 mod replay;
+mod report;
 mod run;
 mod signals;
 mod simulate;
@@ -44,6 +45,8 @@ enum Command {
     Status(status::Args),
     /// Show the alerts of the running agent, or say what came of one
     Alerts(alerts::Args),
+    /// Show the daily reports of the running agent, or the ranking of its guards
+    Report(report::Args),
     /// Run the receiver of the NOC
     Noc(noc::Args),
     /// Print a completion script for a shell
@@ -128,6 +131,7 @@ impl Cli {
             Command::Config(args) => config::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Alerts(args) => alerts::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Noc(args) => noc::run(&args),
             Command::Completions { shell } => completions(shell),
             Command::Man => man(),

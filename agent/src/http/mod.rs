@@ -2,6 +2,7 @@
 //! something is taken from this machine only (`steps`).
 
 mod metrics;
+mod reports;
 mod status;
 mod steps;
 
@@ -86,6 +87,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/api/status", get(status_now))
         .route("/api/alerts", get(alerts))
         .route("/api/runs", get(runs))
+        .route("/api/v1/reports", get(reports::reports))
+        .route("/api/v1/ranking", get(reports::guards))
         .route("/api/refused", get(refused))
         .route("/api/dead-letters", get(dead_letters))
         .route("/api/stream", get(stream_status))
