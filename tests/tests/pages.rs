@@ -141,6 +141,26 @@ fn the_gateway_s_page_shows_the_guards_with_their_signals() {
 }
 
 #[test]
+fn the_gateway_s_page_shows_the_report_with_the_ranking() {
+    let agent = Agent::start(GATEWAY, &plant(), Source::Embedded, None);
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").unwrap();
+    say(&mut handset, "hs-1", "attendance", &message(now(), json!({"action": "check_in"})));
+    say(&mut handset, "hs-1", "task", &message(now(), json!({"task": "T-1", "state": "completed"})));
+    let driver = Driver::start();
+    let browser = driver.open(Screen::Desk, &page(agent.page()));
+    // The agent has just begun: there is no yesterday, but for a test that runs around midnight.
+    browser.sees("#report-title", "so far");
+    browser.sees("#report-runs", "0 runs: 0 compliant, 0 missed");
+    browser.sees("#report-tasks", "1 due, 0 overdue");
+    browser.sees("#report-inactivity", "0 in the deep night");
+    browser.sees("#report-duty", "0 devices fell silent");
+    browser.sees("#standings [data-key=G-1]", "G-1");
+    assert_fits(&browser);
+    assert_named(&browser);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_stopped_noc_shows_on_both_pages() {
     let noc = Noc::start(&[GATEWAY]);
     let agent = Agent::start(GATEWAY, &plant(), Source::Embedded, Some(&noc.uplink(GATEWAY)));

@@ -146,11 +146,22 @@ fn alerts(answer: &Value, width: u16) -> Option<String> {
             count("resolved").to_string(),
             count("false_positive").to_string(),
             percent(sums, "/false_positive_rate"),
-            length(sums, "/detection/mean_ms"),
-            length(sums, "/resolution/mean_ms"),
+            after(sums, "/detection"),
+            after(sums, "/resolution"),
         ]);
     }
     Some(text(&shown))
+}
+
+/// How long it took on the mean, if it was ever done.
+fn after(sums: &Value, pointer: &str) -> String {
+    match sums.pointer(&format!("{pointer}/count")).and_then(Value::as_u64) {
+        None | Some(0) => "-".to_owned(),
+        Some(_) if sums.pointer(&format!("{pointer}/sum_ms")) == Some(&Value::from(0)) => {
+            "at once".to_owned()
+        }
+        Some(_) => length(sums, &format!("{pointer}/mean_ms")),
+    }
 }
 
 fn devices(answer: &Value, width: u16) -> Option<String> {

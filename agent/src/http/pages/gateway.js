@@ -9,6 +9,8 @@ const SILENT_MS = 15000;
 const AGAIN_MS = 3000;
 // For how long an alert that has just come is lit; the animation takes 2.5 s.
 const FRESH_MS = 2500;
+// A report changes at most once an hour; what is shown of today may be this old.
+const REPORT_EVERY_MS = 60000;
 // More would only be scrolled past; `vigil alerts` and `vigil tours` list all.
 const ALERTS_SHOWN = 100;
 const RUNS_SHOWN = 24;
@@ -217,6 +219,63 @@ function showGateway(status) {
   byId("version").textContent = `Vigil ${status.version}`;
 }
 
+// --- yesterday's report ---
+
+let reportedAt = -Infinity;
+
+const percent = (share) => (typeof share === "number" ? `${(share * 100).toFixed(1).replace(/\.0$/, "")} %` : "–");
+const hours = (ms) => (ms < 3600000 ? `${Math.round(ms / 60000)} min` : `${(ms / 3600000).toFixed(1)} h`);
+const plural = (n, one, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
+
+/** "10 March", of a date that no zone moves. */
+const dayText = (date) => new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", timeZone: "UTC" }).format(new Date(date));
+
+function tone(share, good) {
+  if (typeof share !== "number") return "";
+  return share >= good ? "good" : "warn";
+}
+
+function showFigures({ total, devices, blind_ms: blind }) {
+  const { runs, tasks, inactivity, duty } = total;
+  vital("report-runs", percent(runs.compliance_rate), tone(runs.compliance_rate, 0.95),
+    `${plural(runs.closed, "run")}: ${runs.compliant} compliant, ${runs.missed} missed · coverage ${percent(runs.mean_coverage === null ? null : runs.mean_coverage / 100)}`);
+  const slowest = tasks.response.p95 === null ? "" : ` · 95 of 100 took at most ${tasks.response.p95.toFixed(2)} of their time`;
+  vital("report-tasks", percent(tasks.completion_rate), tone(tasks.completion_rate, 0.95), `${tasks.due} due, ${tasks.overdue} overdue${slowest}`);
+  const wrong = inactivity.false_positive_rate === null ? "" : ` · ${percent(inactivity.false_positive_rate)} of those decided were not so`;
+  vital("report-inactivity", String(inactivity.raised), "", `${inactivity.deep_night} in the deep night${wrong}`);
+  const silent = Object.values(devices).filter((device) => device.outages > 0).length;
+  vital("report-duty", percent(duty.observed_share), tone(duty.observed_share, 0.75),
+    `of ${hours(duty.on_duty_ms)} on duty · ${plural(silent, "device")} fell silent${blind > 0 ? ` · the agent was down for ${hours(blind)}` : ""}`);
+}
+
+function standingNode(standing, names) {
+  const row = element("tr");
+  row.append(cell("", names.get(standing.guard) ?? standing.guard), cell("place", standing.place ?? "–"), cell("runs", standing.runs),
+    cell("observed", percent(standing.observed_share)), cell("", percent(standing.compliance_rate), `state ${tone(standing.compliance_rate, 0.95)}`));
+  return row;
+}
+
+async function ask(path) {
+  const answer = await fetch(path);
+  return answer.ok ? answer.json() : null;
+}
+
+/** The last day that is over, or else today as far as it has come. */
+async function showReport(guards) {
+  if (performance.now() - reportedAt < REPORT_EVERY_MS) return;
+  reportedAt = performance.now();
+  const days = await ask("/api/v1/reports");
+  const report = days?.reports.find((day) => day.complete) ?? days?.reports[0];
+  if (days) byId("report-empty").hidden = Boolean(report);
+  if (!report) return;
+  const { ranking } = (await ask(`/api/v1/ranking?from=${report.date}&to=${report.date}`)) ?? { ranking: [] };
+  byId("report-title").textContent = report.complete ? `Report of ${dayText(report.date)}` : `${dayText(report.date)} so far`;
+  byId("report").hidden = false;
+  showFigures(report);
+  const names = new Map(guards.map(({ id, name }) => [id, name]));
+  fill("standings", ranking, ({ guard }) => guard, (standing) => standingNode(standing, names));
+}
+
 // --- where it comes from ---
 
 function fill(id, items, key, make) {
@@ -239,6 +298,8 @@ function show(status) {
   showRuns(status);
   showDevices(status);
   showGateway(status);
+  // What cannot be had now is asked for again with a later status; that the line is dead is said elsewhere.
+  showReport(status.guards).catch(() => {});
   reveal();
 }
 
