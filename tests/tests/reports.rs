@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use vigil_core::alert::Rule;
+use vigil_core::alert::{Rule, Status};
 use vigil_core::observation::{AttendanceAction, Priority, TaskState};
 use vigil_core::policy::{DutyMode, Maintenance};
 use vigil_core::report::{DailyReport, Tally, Tasks, ranking};
@@ -428,6 +428,31 @@ mod alerts {
         assert_eq!(data["total"]["alerts"]["inactivity"]["false_positive"], json!(1));
         let withdrawn_after = json!(4 * 3_600_000);
         assert_eq!(data["total"]["alerts"]["inactivity"]["resolution"]["sum_ms"], withdrawn_after);
+    }
+
+    #[test]
+    fn what_an_operator_decides_corrects_the_report_and_makes_the_rate() {
+        let mut night = sleeper();
+        let found: Vec<_> = night.alerts_of(Rule::Inactivity).iter().map(|a| a.id).collect();
+        night.step(at("04:00"), found[0], Status::Verifying);
+        night.step(at("04:10"), found[0], Status::Confirmed);
+        night.step(at("04:20"), found[1], Status::FalsePositive);
+        night.until(next("12:01"));
+        let report = standing(&night, day(11));
+        let sums = &report.tally.total.alerts[&Rule::Inactivity];
+        assert_eq!((sums.raised, sums.confirmed, sums.false_positive, sums.verifying), (2, 1, 1, 0));
+        // Detected at 00:00 and 03:30.
+        assert_eq!((sums.resolution.sum_ms, sums.resolution.longest_ms), (minutes(250 + 50), minutes(250)));
+        assert_eq!(json_of(&report)["total"]["inactivity"]["false_positive_rate"], json!(0.5));
+        night.until(at("00:05") + Span::from_hours(24));
+        assert_eq!(night.report_of(day(11)).revision, 1);
+        night.step(
+            at("00:10") + Span::from_hours(24),
+            night.the_alert(Rule::DeviceSilent).id,
+            Status::Confirmed,
+        );
+        night.until(at("02:00") + Span::from_hours(24));
+        assert_eq!(night.report_of(day(11)).revision, 2, "a decision of the next day");
     }
 
     #[test]
