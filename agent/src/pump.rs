@@ -309,7 +309,7 @@ impl Pump {
             }
             Request::View(reply) => drop(reply.send(self.engine.view(self.clock.now()))),
             Request::Alerts(reply) => drop(reply.send(self.store.alerts()?)),
-            Request::Runs(reply) => drop(reply.send(self.store.runs()?)),
+            Request::Runs(query, next, reply) => drop(reply.send(self.store.runs(&query, next)?)),
             Request::Reports(from, to, reply) => drop(reply.send(self.reports(from, to)?)),
             Request::Refused(reply) => drop(reply.send(self.store.refusals()?)),
             Request::DeadLetters(reply) => drop(reply.send(self.store.dead_letters()?)),

@@ -131,6 +131,107 @@ fn alerts_are_those_of_the_contract() {
     assert_eq!(get(agent.page(), "/api/status")["alerts"][0], alerts[0]);
 }
 
+/// A plant whose two tours end in a few seconds: one was walked, told by a backlog, and nobody came for the other.
+fn agent_with_two_runs() -> Agent {
+    let ends_in = Span::from_secs(8);
+    // A tour lasts at least a minute, and its start is a whole minute.
+    let start_by = now() + ends_in - Span::from_mins(1);
+    let due = start_by.floor_to(Span::from_mins(1));
+    let clock = due.to_string()[11..16].to_owned();
+    let tour = |id: &str, guard: &str| {
+        format!(
+            "[[tours]]\nid = \"{id}\"\nname = \"Tour, {id}\"\nguard = \"{guard}\"\ncheckpoints = [\"cp-1\", \"cp-2\"]\n\
+             start = [\"{clock}\"]\nduration = \"1m\"\n"
+        )
+    };
+    let grace = start_by.since(due).millis() / 1_000;
+    let policy = format!("[policy]\nsettle = \"1s\"\n[policy.tours]\ngrace = \"{grace}s\"");
+    let plant = plant().and(&(tour("north", "G-1") + &tour("south", "G-2") + &policy));
+    let agent = Agent::start("gw-1", &plant, Source::Embedded, None);
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").expect("a way in");
+    let mut say = |kind: &str, said: Value| {
+        handset.publish(&topic("hs-1", kind), said.to_string().as_bytes()).expect("acknowledged")
+    };
+    say("attendance", message(due - Span::from_mins(1), json!({"action": "check_in"})));
+    let scan = |n: i64| message(due - Span::from_secs(n), json!({"tag": format!("04AA000{n}")}));
+    say("scan", json!([scan(1), scan(2)]));
+    agent
+}
+
+#[test]
+fn the_log_of_tours_says_what_each_run_amounts_to() {
+    let agent = agent_with_two_runs();
+    let asked = |query: &str| get(agent.page(), &format!("/api/runs{query}"));
+    until("both are logged", || asked("").as_array().is_some_and(|runs| runs.len() == 2));
+    let all = asked("?since=1h");
+    let of = |runs: &Value| -> Vec<(String, String)> {
+        let text = |run: &Value, key: &str| run[key].as_str().unwrap().to_owned();
+        runs.as_array().unwrap().iter().map(|r| (text(r, "tour"), text(r, "compliance"))).collect()
+    };
+    let (north, south) = (("north".into(), "COMPLIANT".into()), ("south".into(), "GUARD_ABSENT".into()));
+    assert_eq!(of(&all), [south.clone(), north.clone()], "the newest first, of one instant the last name");
+    let mut contract = vec![
+        "tour",
+        "name",
+        "mandatory",
+        "scheduled_at",
+        "start_by",
+        "close_by",
+        "revision",
+        "status",
+        "compliance",
+        "guard",
+        "walked_by",
+        "coverage",
+        "started_at",
+        "last_scan_at",
+        "overdue_by",
+        "scanned",
+        "scanned_at",
+        "missing",
+        "out_of_order",
+        "too_short",
+        "observed",
+        "blind_permille",
+    ];
+    contract.sort_unstable();
+    assert_eq!(keys(&all[0]), contract);
+    assert_eq!(of(&asked("?tour=north")), std::slice::from_ref(&north));
+    assert_eq!(of(&asked("?compliance=NOT_STARTED,GUARD_ABSENT")), std::slice::from_ref(&south));
+    assert_eq!(of(&asked("?limit=1")), std::slice::from_ref(&south));
+    assert_eq!(of(&asked(&format!("?since={}", now()))), []);
+    for (wrong, why) in
+        [("limit=no", "a number from 1"), ("since=now", "an instant like"), ("of=G-1", "tour,")]
+    {
+        let (status, told) = fetch(agent.page(), &format!("/api/runs?{wrong}")).unwrap();
+        assert!(status == 400 && told.contains(why), "{wrong}: {status} {told}");
+    }
+    let status = agent.status();
+    let shown: Vec<&Value> = status["runs"].as_array().unwrap().iter().map(|r| &r["compliance"]).collect();
+    assert_eq!(shown, ["GUARD_ABSENT", "COMPLIANT"]);
+    tours_as_a_person_asks(&agent, &all);
+}
+
+fn tours_as_a_person_asks(agent: &Agent, all: &Value) {
+    let url = format!("http://{}", agent.page());
+    let tours = |more: &[&str]| vigil(&[&["tours", "--url", &url], more].concat());
+    let table = tours(&[]);
+    assert_eq!(table.code, Some(0), "{}", table.err);
+    for part in ["Tour, north", "guard absent", "100 %", "2 runs: 1 compliant, 1 guard absent"] {
+        assert!(table.out.contains(part), "{part}:\n{}", table.out);
+    }
+    let lines = tours(&["--json"]);
+    let told: Vec<Value> =
+        lines.out.lines().map(|l| serde_json::from_str(l).expect("a JSON object a line")).collect();
+    assert_eq!(Value::from(told), *all);
+    let csv = tours(&["--csv", "--compliance", "compliant"]);
+    let rows: Vec<&str> = csv.out.lines().collect();
+    assert_eq!(rows.len(), 2, "{}", csv.out);
+    assert!(rows[1].contains(",north,\"Tour, north\",true,G-1,G-1,COMPLETED,COMPLIANT,100,"), "{}", rows[1]);
+    assert!(tours(&["--tour", "west"]).out.starts_with("no run is logged"));
+    assert_eq!(tours(&["--since", "soon"]).code, Some(2));
+}
+
 #[test]
 fn lists_are_lists() {
     let agent = agent(None);

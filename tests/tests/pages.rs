@@ -161,6 +161,26 @@ fn the_gateway_s_page_shows_the_report_with_the_ranking() {
 }
 
 #[test]
+fn a_tour_that_is_over_shows_what_it_amounts_to() {
+    let clock = now().to_string()[11..16].to_owned();
+    let walked = Plant::default().guards(2).checkpoints(2).tour("walked", "G-1", &["cp-1"], &clock);
+    let tours = walked.tour("under-way", "G-2", &["cp-1", "cp-2"], &clock);
+    let agent = Agent::start(GATEWAY, &tours, Source::Embedded, None);
+    let driver = Driver::start();
+    let browser = driver.open(Screen::Phone, &page(agent.page()));
+    for device in ["hs-1", "hs-2"] {
+        let mut handset = Handset::connect(agent.mqtt(), device).unwrap();
+        say(&mut handset, device, "attendance", &message(now(), json!({"action": "check_in"})));
+        say(&mut handset, device, "scan", &message(now(), json!({"tag": "04AA0001"})));
+    }
+    browser.sees("#runs [data-compliance=COMPLIANT] .state", "compliant");
+    browser.sees("#runs [data-status=IN_PROGRESS] .state", "in progress");
+    assert_fits(&browser);
+    assert_named(&browser);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_stopped_noc_shows_on_both_pages() {
     let noc = Noc::start(&[GATEWAY]);
     let agent = Agent::start(GATEWAY, &plant(), Source::Embedded, Some(&noc.uplink(GATEWAY)));

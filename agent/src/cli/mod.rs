@@ -15,6 +15,7 @@ mod simulate;
 mod status;
 mod steps;
 mod table;
+mod tours;
 
 use clap::{Parser, Subcommand};
 use std::fmt;
@@ -47,6 +48,8 @@ enum Command {
     Alerts(alerts::Args),
     /// Show the daily reports of the running agent, or the ranking of its guards
     Report(report::Args),
+    /// Show the log of tours of the running agent
+    Tours(tours::Args),
     /// Run the receiver of the NOC
     Noc(noc::Args),
     /// Print a completion script for a shell
@@ -132,6 +135,7 @@ impl Cli {
             Command::Status(args) => status::run(&args),
             Command::Alerts(args) => alerts::run(&args),
             Command::Report(args) => report::run(&args),
+            Command::Tours(args) => tours::run(&args),
             Command::Noc(args) => noc::run(&args),
             Command::Completions { shell } => completions(shell),
             Command::Man => man(),

@@ -168,7 +168,9 @@ fn runs(s: &Value, clock: WallClock, width: u16) -> String {
     for r in runs.iter().take(RUNS_SHOWN) {
         let (due, start_by) = (clock.at(r, "/scheduled_at"), clock.at(r, "/start_by"));
         let scanned = format!("{} %", plain(r, "/coverage"));
-        shown.add_row([plain(r, "/name"), due, start_by, scanned, plain(r, "/guard"), words(r, "/status")]);
+        let over = r.get("compliance").is_some_and(Value::is_string);
+        let state = words(r, if over { "/compliance" } else { "/status" });
+        shown.add_row([plain(r, "/name"), due, start_by, scanned, plain(r, "/guard"), state]);
     }
     text(&shown)
 }

@@ -1,8 +1,10 @@
 //! The gateway's own page, its local API, `/healthz` and `/metrics`. Loopback unless configured otherwise; whatever changes
 //! something is taken from this machine only (`steps`).
 
+mod asked;
 mod metrics;
 mod reports;
+mod runs;
 mod status;
 mod steps;
 
@@ -86,9 +88,9 @@ pub fn router(desk: Desk) -> Router {
         .route("/icon.svg", file("image/svg+xml", dress::ICON))
         .route("/api/status", get(status_now))
         .route("/api/alerts", get(alerts))
-        .route("/api/runs", get(runs))
         .route("/api/v1/reports", get(reports::reports))
         .route("/api/v1/ranking", get(reports::guards))
+        .route("/api/runs", get(runs::runs))
         .route("/api/refused", get(refused))
         .route("/api/dead-letters", get(dead_letters))
         .route("/api/stream", get(stream_status))
@@ -124,10 +126,6 @@ async fn status_now(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping>
 
 async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
     Ok(Json(desk.pump.alerts().await?).into_response())
-}
-
-async fn runs(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
-    Ok(Json(desk.pump.runs().await?).into_response())
 }
 
 async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {

@@ -1,10 +1,9 @@
 //! Daily reports and the ranking of guards, over any range of days that are kept.
 
 use super::Desk;
-use crate::pump::Stopping;
+use super::asked::NoAnswer;
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
@@ -21,30 +20,6 @@ pub(super) struct Asked {
     from: Option<String>,
     to: Option<String>,
     first: Option<String>,
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum NoAnswer {
-    /// The agent is stopping.
-    Stopping(Stopping),
-    /// The question makes no sense, and how it would.
-    Senseless(String),
-}
-
-impl From<Stopping> for NoAnswer {
-    fn from(stopping: Stopping) -> Self {
-        Self::Stopping(stopping)
-    }
-}
-
-impl IntoResponse for NoAnswer {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Stopping(stopping) => stopping.into_response(),
-            Self::Senseless(why) => (StatusCode::BAD_REQUEST, Json(json!({"error": why}))).into_response(),
-        }
-    }
 }
 
 /// The reports of each day, and their sum.

@@ -1,7 +1,7 @@
 //! The way to ask the pump: questions go in by a bounded queue, and are answered between two batches.
 
 use crate::sources::decode::Refusal;
-use crate::store::{Announcement, DeadLetter, Marks};
+use crate::store::{Announcement, DeadLetter, Marks, RunQuery, RunsFound};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::wire::Event;
@@ -9,7 +9,6 @@ use vigil_core::alert::Alert;
 use vigil_core::command::{Answer, Order};
 use vigil_core::id::CommandId;
 use vigil_core::report::DailyReport;
-use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 use vigil_core::time::Date;
 use vigil_core::view::View;
@@ -28,7 +27,7 @@ pub(super) enum Request {
     Announced(Vec<u64>, oneshot::Sender<()>),
     View(oneshot::Sender<View>),
     Alerts(oneshot::Sender<Vec<Alert>>),
-    Runs(oneshot::Sender<Vec<RunRecord>>),
+    Runs(RunQuery, Option<Vec<u8>>, oneshot::Sender<RunsFound>),
     Reports(Date, Date, oneshot::Sender<Vec<DailyReport>>),
     Refused(oneshot::Sender<Vec<Refusal>>),
     DeadLetters(oneshot::Sender<Vec<(u64, DeadLetter)>>),
@@ -111,9 +110,9 @@ impl PumpHandle {
     pub async fn alerts(&self) -> Result<Vec<Alert>, Stopping> {
         self.ask(Request::Alerts).await
     }
-    /// Every closed run, newest first.
-    pub async fn runs(&self) -> Result<Vec<RunRecord>, Stopping> {
-        self.ask(Request::Runs).await
+    /// A piece of the log of runs, newest first, from its end or from where the last piece ended.
+    pub async fn runs(&self, query: RunQuery, next: Option<Vec<u8>>) -> Result<RunsFound, Stopping> {
+        self.ask(|reply| Request::Runs(query, next, reply)).await
     }
     /// The reports of the days from `from` to `to`, in order.
     pub async fn reports(&self, from: Date, to: Date) -> Result<Vec<DailyReport>, Stopping> {

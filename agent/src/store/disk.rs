@@ -149,6 +149,17 @@ impl Disk {
         self.db.scan_prefix(prefix).map(|r| r.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(engine))
     }
 
+    /// Every record from the key `from` on and below `below`, in order.
+    pub fn scan_between(
+        &self,
+        from: &[u8],
+        below: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), DiskError>> + use<> {
+        // An empty range is none at all for the database, and a defect for its iterator.
+        let range = if from < below { self.db.range(from..below) } else { self.db.range(from..from) };
+        range.map(|r| r.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(engine))
+    }
+
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
         self.db.size_on_disk().unwrap_or(0)

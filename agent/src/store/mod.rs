@@ -10,10 +10,12 @@ mod expiry;
 pub mod keys;
 mod reading;
 pub mod records;
+mod runs;
 mod staging;
 
 pub use disk::DiskError;
 pub use entries::{Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use runs::{RunQuery, RunsFound};
 
 use disk::{Disk, Writes};
 use entries::SnapshotHead;

@@ -10,7 +10,6 @@ use serde::de::DeserializeOwned;
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::{Alert, AlertId};
 use vigil_core::report::DailyReport;
-use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 use vigil_core::time::Date;
 
@@ -76,7 +75,7 @@ impl Store {
         Ok(found)
     }
 
-    fn set_aside(&mut self, unreadable: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), StoreError> {
+    pub(super) fn set_aside(&mut self, unreadable: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), StoreError> {
         if unreadable.is_empty() {
             return Ok(());
         }
@@ -118,13 +117,6 @@ impl Store {
         let mut alerts: Vec<Alert> = self.read_all(Kind::Alert)?.into_iter().map(|(_, a)| a).collect();
         alerts.sort_by_key(|a: &Alert| std::cmp::Reverse((a.detected_at, a.id)));
         Ok(alerts)
-    }
-
-    /// Closed runs, newest first.
-    pub fn runs(&mut self) -> Result<Vec<RunRecord>, StoreError> {
-        let mut runs: Vec<RunRecord> = self.read_all(Kind::Run)?.into_iter().map(|(_, r)| r).collect();
-        runs.reverse();
-        Ok(runs)
     }
 
     /// The reports of the days from `from` to `to`, in order. One that cannot be read is set aside whole.

@@ -19,6 +19,7 @@ const PRESENCE = { on_duty: ["on duty", "good"], on_break: ["on break", "warn"],
 const SIGNALS = ["phone", "movement", "tasks", "tours"];
 const SIGNAL_STATES = { ACTIVE: "✓ active", INACTIVE: "✗ none", UNOBSERVED: "unknown" };
 const RUN_TONES = { SCHEDULED: "quiet", IN_PROGRESS: "good", COMPLETED: "good", OVERDUE: "warn", MISSED: "bad", INCOMPLETE: "warn" };
+const COMPLIANCE_TONES = { COMPLIANT: "good", SLA_BREACH: "warn", PARTIAL_COMPLETION: "warn", NOT_STARTED: "bad", GUARD_ABSENT: "bad" };
 const RUNS_UNDER_WAY = ["OVERDUE", "IN_PROGRESS", "SCHEDULED"];
 
 let zone = "UTC";
@@ -145,11 +146,12 @@ function cell(label, value, classes) {
 
 function runNode(run) {
   const row = element("tr");
-  row.dataset.status = run.status;
+  Object.assign(row.dataset, { status: run.status, compliance: run.compliance ?? "" });
+  const [state, tone] = run.compliance ? [run.compliance, COMPLIANCE_TONES[run.compliance]] : [run.status, RUN_TONES[run.status]];
   const scanned = element("span", "scanned");
   scanned.append(bar(run.coverage, 100, "", "checkpoints scanned"), element("span", "percent", `${run.coverage} %`));
   row.append(cell("", run.name), cell("due", time(run.scheduled_at)), cell("scanned", scanned),
-    cell("by", run.guard || "anyone"), cell("", words(run.status), `state ${RUN_TONES[run.status]}`));
+    cell("by", run.guard || "anyone"), cell("", words(state), `state ${tone}`));
   return row;
 }
 

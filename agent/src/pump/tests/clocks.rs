@@ -88,7 +88,7 @@ impl Gateway {
     fn ends(&mut self, now: Timestamp) -> (Vec<Told>, Vec<String>) {
         self.at(now);
         self.pump().judge(true).unwrap();
-        let runs = self.pump().store.runs().unwrap();
+        let runs = self.pump().store.runs(&Default::default(), None).unwrap().runs;
         let told = self.pump().store.alerts().unwrap().into_iter().filter(|a| !is_taken_back(a)).map(told);
         let mut told: Vec<Told> = told.collect();
         told.sort();
