@@ -18,6 +18,10 @@ const LIVE: usize = 5;
 /// heartbeat is rarely held up for longer by a network that works.
 const AGREES: Span = Span::from_secs(10);
 
+/// What comes sooner after another message than this shows no pace: a heartbeat and its fix are made some milliseconds
+/// apart, and a backlog is sent some milliseconds apart.
+const PACE: Span = Span::from_secs(1);
+
 /// What a device's messages say of its clock.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Skew {
@@ -54,6 +58,13 @@ impl Reading {
 impl Skew {
     /// Takes a message into account.
     fn on_message(&mut self, reading: Reading) {
+        let too_soon = |(earlier, _): (Reading, bool)| {
+            let gap = reading.received_at.since(earlier.received_at);
+            Span::ZERO <= gap && gap < PACE
+        };
+        if self.last.is_some_and(too_soon) {
+            return;
+        }
         let earlier = self.last.take();
         let live = earlier.is_some_and(|(earlier, _)| reading.vouches_for(earlier));
         if let Some((earlier, false)) = earlier.filter(|_| live) {
@@ -181,6 +192,18 @@ mod tests {
         assert_eq!(median(&pairs), None, "a heartbeat and a fix of the same instant");
         let single: Vec<(i64, i64)> = (0..9).map(|n| (60 * n + (n % 2) * 1_000, 60 * n)).collect();
         assert_eq!(median(&single), None, "now and then one that was held");
+    }
+
+    #[test]
+    fn a_backlog_whose_pairs_come_as_fast_as_they_were_made_is_no_skew() {
+        let mut skew = Skew::default();
+        let millis = |ms: i64| at(0) + Span::from_millis(ms);
+        for n in 0..120 {
+            // A heartbeat and two milliseconds later a fix, every minute; sent hours later, two milliseconds apart.
+            let ts = millis(n / 2 * 60_000 + n % 2 * 2);
+            skew.on_message(Reading { received_at: millis(10_000_000 + 2 * n), ts });
+        }
+        assert!(skew.behind.is_empty(), "{:?}", skew.behind);
     }
 
     #[test]
