@@ -6,3 +6,4 @@ pub mod house;
 pub mod night;
 pub mod openmetrics;
 pub mod recording;
+pub mod study;

@@ -2,11 +2,11 @@
 
 /// A stream of pseudo-random numbers.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
     /// One of many independent streams of a seed.
-    pub(super) fn of(seed: u64, stream: usize) -> Self {
+    pub fn of(seed: u64, stream: usize) -> Self {
         let mut chance = Self(seed ^ 0x5851_F42D_4C95_7F2D);
         let seed = chance.draw();
         Self(seed.wrapping_add((stream as u64).wrapping_mul(0xD134_2543_DE82_EF95)))
@@ -21,22 +21,22 @@ impl Chance {
 
     /// Anything from 0 up to, not including, 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit a float exactly")]
-    pub(super) fn share(&mut self) -> f64 {
+    pub fn share(&mut self) -> f64 {
         (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Anything between the two.
-    pub(super) fn between(&mut self, from: f64, to: f64) -> f64 {
+    pub fn between(&mut self, from: f64, to: f64) -> f64 {
         from + (to - from) * self.share()
     }
 
     /// True as often as that share says.
-    pub(super) fn happens(&mut self, share: f64) -> bool {
+    pub fn happens(&mut self, share: f64) -> bool {
         self.share() < share
     }
 
     /// A draw from the normal distribution, mean 0 and deviation 1 (Box-Muller).
-    pub(super) fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         let (radius, turn) =
             ((-2.0 * (1.0 - self.share()).ln()).sqrt(), std::f64::consts::TAU * self.share());
         radius * turn.cos()

@@ -11,6 +11,7 @@ mod publish;
 mod scenario;
 mod site;
 
+pub use chance::Chance;
 pub use ndjson::write_ndjson;
 pub use night::{Message, Night, Origin};
 pub use publish::{Counts, Pace, Password, Target, publish};

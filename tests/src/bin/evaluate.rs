@@ -1,145 +1,154 @@
-//! Holds the movement estimator against labelled traces: `evaluate --traces DIR`.
+//! Holds the rules against the truth: `evaluate` alone runs the detection study, `--traces DIR` adds labelled phones.
 //!
-//! `DIR/expected_movement.csv` names, for windows of the traces beside it, the state and the moving seconds that
-//! the rules give; every difference is printed, and one is enough to exit with 1.
+//! Exit code 1: the parity file differs, or something could not be read or written. A missed target is a result, not
+//! a failure.
 
-use std::collections::BTreeMap;
+use clap::Parser;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vigil_core::evidence::SignalState;
-use vigil_core::movement::{Movement, displacement};
-use vigil_core::time::{Span, Timestamp};
-use vigil_core::windows::TrailFix;
+use vigil_core::time::Span;
+use vigil_tests::study::ground::Rule;
+use vigil_tests::study::plots::{self, Pictures};
+use vigil_tests::study::run::nights;
+use vigil_tests::study::scenario::SCENARIOS;
+use vigil_tests::study::sweep::{Point, sweep};
+use vigil_tests::study::tally::{Row, Tally};
+use vigil_tests::study::traces::{Confusion, Labelled, confusion, labelled, parity};
+use vigil_tests::study::{explain, record, table};
 
-type Trace = Vec<(Timestamp, TrailFix)>;
+/// Window lengths in minutes and sampling in seconds that the traces are judged at.
+const CASES: [(i64, i64); 4] = [(20, 10), (20, 60), (20, 300), (30, 60)];
+/// A phone of the traces that gives no accuracy.
+const DEFAULT_ACCURACY_M: f32 = 15.0;
+
+/// Movement states on labelled traces, and a detection study on simulated nights with known truth.
+#[derive(Debug, Parser)]
+#[command(name = "evaluate")]
+struct Arguments {
+    /// A folder with expected_movement.csv and the traces *_still_*.csv and *_walk_*.csv beside it.
+    #[arg(long, value_name = "DIR")]
+    traces: Option<PathBuf>,
+    /// How many nights of each row; 0 leaves the study out.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    nights: u32,
+    /// How many of these nights are tried under every threshold; 0 leaves the sweep out. One fifth unless told.
+    #[arg(long, value_name = "N")]
+    sweep: Option<u32>,
+    /// Names the nights: the same seed gives the same study.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Writes the pictures into this folder.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Only tells of every night of this row in which our rule was wrong, and why: a key of the JSON record.
+    #[arg(long, value_name = "KEY")]
+    explain: Option<String>,
+    /// Prints JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+}
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    let (Some(flag), Some(dir), None) = (args.next(), args.next(), args.next()) else { return usage() };
-    if flag != "--traces" {
-        return usage();
-    }
-    match parity(&PathBuf::from(dir)) {
-        Ok((windows, 0)) => {
-            println!("movement parity: {windows} windows, all alike");
-            ExitCode::SUCCESS
-        }
-        Ok((windows, different)) => {
-            println!("movement parity: {different} of {windows} windows differ");
-            ExitCode::from(1)
-        }
+    match evaluate(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
         Err(problem) => {
-            eprintln!("{problem}\nGive the folder that holds expected_movement.csv and its traces.");
+            eprintln!("{problem}\nSee `evaluate --help` for what each folder holds.");
             ExitCode::from(1)
         }
     }
 }
 
-fn usage() -> ExitCode {
-    eprintln!("usage: evaluate --traces DIR\nDIR holds expected_movement.csv and the traces that it names.");
-    ExitCode::from(2)
-}
-
-fn parity(dir: &Path) -> Result<(usize, usize), String> {
-    let expected = read(&dir.join("expected_movement.csv"))?;
-    let mut traces: BTreeMap<String, Trace> = BTreeMap::new();
-    let (mut windows, mut different) = (0, 0);
-    for (number, line) in expected.lines().enumerate().skip(1) {
-        let case = Case::parse(line)
-            .ok_or_else(|| format!("expected_movement.csv:{}: not a case: {line}", number + 1))?;
-        if !traces.contains_key(&case.file) {
-            traces.insert(case.file.clone(), trace(&dir.join(&case.file), case.default_accuracy_m)?);
-        }
-        let found = traces.get(&case.file).map(|t| case.judge(t));
-        windows += 1;
-        if found
-            .as_ref()
-            .is_none_or(|f| letter(f.state) != case.state || (f.moving_secs - case.moving_secs).abs() > 1)
-        {
-            different += 1;
-            println!("{line}: found {found:?}");
+/// Everything that was asked for; false if the parity file differs.
+fn evaluate(arguments: &Arguments) -> Result<bool, String> {
+    if let Some(key) = &arguments.explain {
+        return explained(key, arguments);
+    }
+    let mut record = json!({});
+    let (mut alike, mut cases) = (true, vec![]);
+    if let Some(dir) = &arguments.traces {
+        let traces = labelled(dir, DEFAULT_ACCURACY_M)?;
+        alike = told_parity(dir, arguments.json, &mut record)?;
+        cases = judged(&traces);
+        record["movement"] = record::confusion(&cases);
+        if !arguments.json {
+            println!("{}\n{}", table::confusion(&cases), table::calibration(&traces, arguments.seed));
         }
     }
-    Ok((windows, different))
-}
-
-struct Case {
-    file: String,
-    from: Timestamp,
-    to: Timestamp,
-    sample: Span,
-    default_accuracy_m: f32,
-    state: String,
-    moving_secs: i64,
-}
-
-impl Case {
-    fn parse(line: &str) -> Option<Self> {
-        let f: Vec<&str> = line.split(',').collect();
-        let from = Timestamp::from_millis(seconds_to_ms(f.get(1)?)?);
-        Some(Self {
-            file: (*f.first()?).to_owned(),
-            from,
-            to: from + Span::from_mins(f.get(2)?.parse().ok()?),
-            sample: Span::from_secs(f.get(3)?.parse().ok()?),
-            default_accuracy_m: f.get(4)?.parse().ok()?,
-            state: (*f.get(5)?).to_owned(),
-            moving_secs: f.get(6)?.trim().parse().ok()?,
-        })
-    }
-
-    fn judge(&self, trace: &Trace) -> Movement {
-        let mut kept: Trace = Vec::new();
-        let enough = Span::from_millis(self.sample.millis() * 95 / 100);
-        let inside = trace.iter().filter(|(at, _)| self.from <= *at && *at < self.to);
-        for (at, fix) in inside {
-            if kept.last().is_none_or(|(last, _)| at.since(*last) >= enough) {
-                kept.push((*at, *fix));
-            }
+    let (rows, points) = studied(arguments);
+    if !rows.is_empty() {
+        let count = usize::try_from(arguments.nights).unwrap_or(usize::MAX);
+        record["study"] = record::study(&rows, &points, count, arguments.seed);
+        if !arguments.json {
+            println!("Detection study: {} nights a row, seed {}\n", arguments.nights, arguments.seed);
+            println!("{}", table::study(&rows));
         }
-        // The phone sampled first; what is unusable falls out afterwards.
-        kept.retain(|(_, f)| f.accuracy_m > 0.0 && f.accuracy_m <= 200.0);
-        displacement(&kept, self.from, self.to, Some(45.0))
     }
+    if !points.is_empty() && !arguments.json {
+        println!("{}", table::sweep(&points));
+    }
+    if arguments.json {
+        println!("{record:#}");
+    }
+    if let Some(folder) = &arguments.plots {
+        let pictures = Pictures { rows: &rows, sweep: &points, confusion: &cases };
+        for name in plots::draw(&pictures, folder)? {
+            eprintln!("drawn: {}", folder.join(name).display());
+        }
+    }
+    Ok(alike)
 }
 
-fn letter(state: SignalState) -> &'static str {
-    match state {
-        SignalState::Active => "M",
-        SignalState::Inactive => "S",
-        SignalState::Unobserved => "U",
-    }
+fn explained(key: &str, arguments: &Arguments) -> Result<bool, String> {
+    let row = SCENARIOS.iter().position(|s| s.key == key);
+    let keys = || SCENARIOS.map(|s| s.key).join(", ");
+    let row = row.ok_or_else(|| format!("there is no row {key}; there are {}.", keys()))?;
+    let nights = usize::try_from(arguments.nights).unwrap_or(usize::MAX);
+    print!("{}", explain::wrong(&SCENARIOS[row], row, nights, arguments.seed));
+    Ok(true)
 }
 
-fn trace(path: &Path, default_accuracy_m: f32) -> Result<Trace, String> {
-    let text = read(path)?;
-    let mut fixes = Trace::new();
-    for (number, line) in text.lines().enumerate().skip(1) {
-        let problem = || format!("{}:{}: not a fix: {line}", path.display(), number + 1);
-        let (at, fix) = fix(line, default_accuracy_m).ok_or_else(problem)?;
-        fixes.push((at, fix));
+fn told_parity(dir: &Path, quiet: bool, record: &mut Value) -> Result<bool, String> {
+    let parity = parity(dir)?;
+    let different = parity.different.len();
+    record["parity"] = json!({ "windows": parity.windows, "different": different });
+    if !quiet {
+        parity.different.iter().for_each(|line| println!("{line}"));
+        match different {
+            0 => println!("movement parity: {} windows, all alike\n", parity.windows),
+            _ => println!("movement parity: {different} of {} windows differ\n", parity.windows),
+        }
     }
-    fixes.sort_by_key(|(at, _)| *at);
-    Ok(fixes)
+    Ok(different == 0)
 }
 
-fn fix(line: &str, default_accuracy_m: f32) -> Option<(Timestamp, TrailFix)> {
-    let f: Vec<&str> = line.split(',').collect();
-    let accuracy_m = match f.get(3)?.trim() {
-        "" => default_accuracy_m,
-        text => text.parse().ok()?,
+fn judged(traces: &[Labelled]) -> Vec<(i64, i64, Confusion)> {
+    let case = |(window, sample)| {
+        (window, sample, confusion(traces, Span::from_mins(window), Span::from_secs(sample)))
     };
-    let speed_mps = f.get(4).and_then(|s| s.trim().parse().ok());
-    let fix = TrailFix { lat: f.get(1)?.parse().ok()?, lon: f.get(2)?.parse().ok()?, accuracy_m, speed_mps };
-    Some((Timestamp::from_millis(seconds_to_ms(f.first()?)?), fix))
+    CASES.into_iter().map(case).collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "epoch milliseconds fit")]
-fn seconds_to_ms(text: &str) -> Option<i64> {
-    let seconds: f64 = text.trim().parse().ok()?;
-    Some((seconds * 1_000.0).round() as i64)
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}.", path.display()))
+fn studied(arguments: &Arguments) -> (Vec<Row>, Vec<Point>) {
+    let count = usize::try_from(arguments.nights).unwrap_or(usize::MAX);
+    if count == 0 {
+        return (vec![], vec![]);
+    }
+    let rules = [Rule::Ours, Rule::Classic];
+    let mut rows = vec![];
+    for (n, scenario) in SCENARIOS.iter().enumerate() {
+        eprintln!("{:2} of {}: {}", n + 1, SCENARIOS.len(), scenario.title);
+        let verdicts = nights(scenario, n, count, arguments.seed, &rules);
+        let tally = |rule: usize| verdicts.get(rule).map(|v| Tally::of(v)).unwrap_or_default();
+        rows.push(Row { scenario: *scenario, ours: tally(0), classic: tally(1) });
+    }
+    let swept = arguments.sweep.map_or(count / 5, |n| usize::try_from(n).unwrap_or(count)).min(count);
+    let points = if swept == 0 {
+        vec![]
+    } else {
+        eprintln!("thresholds, {swept} nights a row");
+        sweep(swept, arguments.seed)
+    };
+    (rows, points)
 }
