@@ -104,6 +104,7 @@ impl Announcer {
             "timezone": site.timezone.name(),
             "at": self.clock.now(),
             "version": env!("CARGO_PKG_VERSION"),
+            "clock": self.clock.view(),
             "uplink_reached": uplink,
             "outbox_waiting": stock.outbox.iter().sum::<usize>(),
             "outbox_dead": stock.marks.dead,

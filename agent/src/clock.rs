@@ -8,11 +8,14 @@ mod machine;
 
 pub use keeping::{Keeping, Reading, Trust};
 
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
+use vigil_cloud_sync::Timepiece;
 use vigil_core::retelling::Correction;
 use vigil_core::time::{Span, Timestamp};
 
@@ -194,6 +197,23 @@ impl Clock {
         let keeper = Keeper { dial: Arc::clone(dial), keeping, resumes, looked: reading };
         keeper.show(reading);
         Some(keeper)
+    }
+}
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let ms = u64::try_from(self.for_certificates().millis()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(ms)))
+    }
+}
+
+impl Timepiece for Clock {
+    fn is_set(&self) -> bool {
+        self.is_set()
+    }
+
+    fn on_noc(&self, at: Timestamp, uncertainty: Span) {
+        self.on_noc(at, uncertainty);
     }
 }
 

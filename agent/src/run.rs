@@ -102,6 +102,7 @@ impl Agent {
             gateway: setup.gateway.clone(),
             pump: handle.clone(),
             uplink: uplink.clone(),
+            clock: clock.clone(),
             source: source.clone(),
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
@@ -321,7 +322,7 @@ impl Outbox for StoredOutbox {
 
 fn courier(
     tasks: &mut JoinSet<Result<(), RunError>>,
-    config: vigil_cloud_sync::UplinkConfig,
+    mut config: vigil_cloud_sync::UplinkConfig,
     pump: &PumpHandle,
     wakes: &Wakes,
     clock: &Clock,
@@ -329,6 +330,7 @@ fn courier(
 ) -> Result<watch::Receiver<UplinkState>, RunError> {
     let (state, seen) = watch::channel(UplinkState::default());
     let clock = clock.clone();
+    config.timepiece = Some(Arc::new(clock.clone()));
     let courier = Courier {
         uplink: Uplink::new(config)?,
         outbox: Arc::new(StoredOutbox(pump.clone())),

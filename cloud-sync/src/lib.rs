@@ -11,6 +11,7 @@
 
 pub mod cadence;
 pub mod courier;
+mod timepiece;
 mod trust;
 pub mod uplink;
 pub mod verdict;
@@ -18,6 +19,7 @@ pub mod wire;
 
 pub use cadence::{Cadence, Pace};
 pub use courier::{Closed, Courier, Outbox, UplinkState, run};
+pub use timepiece::Timepiece;
 pub use trust::TrustError;
 pub use uplink::{Token, Uplink, UplinkConfig, UplinkError};
 pub use verdict::Verdict;

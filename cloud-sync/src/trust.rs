@@ -1,7 +1,10 @@
 //! Whom the uplink trusts and as whom it speaks: PEM in, a TLS configuration out.
 
+use crate::timepiece::{Early, Timepiece};
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 
@@ -29,19 +32,29 @@ pub enum TrustError {
 }
 
 /// TLS 1.2 or newer, trusting only `ca_pem` if it is given, else what the box trusts; with a client
-/// certificate if `identity_pem` (chain and key) is given.
+/// certificate if `identity_pem` (chain and key) is given. Certificates are judged by `timepiece`, if there is one.
 pub(crate) fn client_config(
     ca_pem: Option<&[u8]>,
     identity_pem: Option<&[u8]>,
+    timepiece: Option<&Arc<dyn Timepiece>>,
 ) -> Result<ClientConfig, TrustError> {
-    let roots = match ca_pem {
-        Some(pem) => private_roots(pem)?,
-        None => system_roots()?,
-    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let trusting = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
+    let builder = match timepiece {
+        Some(timepiece) => {
+            let time: Arc<dyn TimeProvider> = Arc::<dyn Timepiece>::clone(timepiece);
+            ClientConfig::builder_with_details(provider, time)
+        }
+        None => ClientConfig::builder_with_provider(provider),
+    };
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let trusting = match (ca_pem, timepiece) {
+        (Some(pem), Some(timepiece)) => {
+            let early = Early { strict: verifier(pem)?, timepiece: Arc::clone(timepiece) };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(early))
+        }
+        (Some(pem), None) => builder.with_root_certificates(private_roots(pem)?),
+        (None, _) => builder.with_root_certificates(system_roots()?),
+    };
     match identity_pem {
         None => Ok(trusting.with_no_client_auth()),
         Some(pem) => {
@@ -51,6 +64,13 @@ pub(crate) fn client_config(
                 .map_err(|e| TrustError::Identity { why: e.to_string() })
         }
     }
+}
+
+/// Judges a receiver by the authorities in `pem` alone.
+pub(crate) fn verifier(pem: &[u8]) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(private_roots(pem)?), provider);
+    verifier.build().map_err(|e| TrustError::Authority { why: e.to_string() })
 }
 
 fn private_roots(pem: &[u8]) -> Result<RootCertStore, TrustError> {
@@ -86,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_ca_file_without_a_certificate_is_told() {
-        let error = client_config(Some(b"hello"), None).unwrap_err();
+        let error = client_config(Some(b"hello"), None, None).unwrap_err();
         assert!(error.to_string().starts_with("ca_file holds no usable certificate"), "{error}");
     }
 
@@ -94,7 +114,7 @@ mod tests {
     fn an_identity_without_a_key_is_told() {
         let ca = rcgen::generate_simple_self_signed(vec!["noc".to_owned()]).unwrap();
         let pem = ca.cert.pem();
-        let error = client_config(Some(pem.as_bytes()), Some(pem.as_bytes())).unwrap_err();
+        let error = client_config(Some(pem.as_bytes()), Some(pem.as_bytes()), None).unwrap_err();
         assert!(error.to_string().starts_with("client_cert and client_key cannot be used"), "{error}");
     }
 }

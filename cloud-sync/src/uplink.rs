@@ -1,5 +1,6 @@
 //! One batch in, one verdict out. No queue, no retry, no state: those are the courier's.
 
+use crate::timepiece::{self, Timepiece};
 use crate::trust::{self, TrustError};
 use crate::verdict::{self, MAX_ANSWER_BYTES, Outcome, Verdict};
 use crate::wire::{Answer, BATCH_CONTENT_TYPE, Batch, Event, Origin};
@@ -8,7 +9,9 @@ use reqwest::header::{
 };
 use reqwest::{Client, ClientBuilder, Response, Url};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Idle connections are dropped before the receiver's 5 s would cut them under a request.
 const POOL_IDLE: Duration = Duration::from_secs(4);
@@ -43,6 +46,8 @@ pub struct UplinkConfig {
     pub ca_pem: Option<Vec<u8>>,
     /// Client certificate chain and key.
     pub client_identity_pem: Option<Vec<u8>>,
+    /// The agent's clock; without one, certificates are judged by that of the box.
+    pub timepiece: Option<Arc<dyn Timepiece>>,
     /// How long a connection with its handshake may take.
     pub connect_timeout: Duration,
     /// How long the whole exchange may take, to the last byte of the answer.
@@ -58,6 +63,7 @@ impl UplinkConfig {
             token,
             ca_pem: None,
             client_identity_pem: None,
+            timepiece: None,
             connect_timeout: Duration::from_secs(10),
             whole_timeout: Duration::from_secs(120),
         }
@@ -97,13 +103,17 @@ pub struct Uplink {
     events: Url,
     bearer: HeaderValue,
     origin: Origin,
+    timepiece: Option<Arc<dyn Timepiece>>,
 }
 
 impl Uplink {
     /// Checks the configuration; connects to nothing yet.
     pub fn new(config: UplinkConfig) -> Result<Self, UplinkError> {
         let base = base(&config.url)?;
-        let tls = trust::client_config(config.ca_pem.as_deref(), config.client_identity_pem.as_deref())?;
+        let (ca, identity) = (config.ca_pem.as_deref(), config.client_identity_pem.as_deref());
+        let tls = trust::client_config(ca, identity, config.timepiece.as_ref())?;
+        // In clear, nobody knows who says what time it is.
+        let timepiece = config.timepiece.filter(|_| base.scheme() == "https");
         let mut client = ClientBuilder::new()
             .tls_backend_preconfigured(tls)
             .http1_only()
@@ -121,7 +131,7 @@ impl Uplink {
         }
         let events = events_url(&base).ok_or(UplinkError::Url { url: config.url })?;
         let bearer = bearer(&config.token)?;
-        Ok(Self { client: client.build()?, events, bearer, origin: config.origin })
+        Ok(Self { client: client.build()?, events, bearer, origin: config.origin, timepiece })
     }
 
     /// Sends `events` as one batch and judges what comes back. Sending one twice is harmless.
@@ -149,8 +159,26 @@ impl Uplink {
             .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
             .header(CONTENT_ENCODING, "gzip")
             .body(body);
-        let answered = async { answer(request.send().await?).await };
+        let answered = async {
+            let sent = Instant::now();
+            let response = request.send().await?;
+            self.tell_the_time(&response, sent.elapsed());
+            answer(response).await
+        };
         answered.await.unwrap_or_else(|e| Outcome::Broken { why: whole_story(&e.without_url()) })
+    }
+}
+
+impl Uplink {
+    /// A receiver that knows us says what time it is. What a gateway or a portal on the way says does not count.
+    fn tell_the_time(&self, response: &Response, round: Duration) {
+        let Some(timepiece) = self.timepiece.as_ref().filter(|_| response.status().is_success()) else {
+            return;
+        };
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        if let Some((at, uncertainty)) = date.and_then(|date| timepiece::told(date, round)) {
+            timepiece.on_noc(at, uncertainty);
+        }
     }
 }
 

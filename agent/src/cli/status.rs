@@ -5,6 +5,8 @@ use super::{Failure, ask::Whom};
 use serde_json::Value;
 use std::io::Write;
 
+/// A wall clock that is off by more is worth a word.
+const ODD_MS: i64 = 10_000;
 /// More are in `vigil alerts` and on the page.
 const RUNS_SHOWN: usize = 20;
 
@@ -66,9 +68,12 @@ fn summary(s: &Value, clock: WallClock, width: u16) -> String {
     };
     let connected = s.pointer("/source/connected") == Some(&Value::Bool(true));
     let coming = if connected { "coming in" } else { "cut off" };
+    let provisional = s.get("provisional") == Some(&Value::Bool(true));
+    let guess = if provisional { ", a guess" } else { "" };
     let mut shown = rows(width);
     for (name, what) in [
-        ("site time", format!("{} {}", clock.at(s, "/now"), clock.zone)),
+        ("site time", format!("{} {}{guess}", clock.at(s, "/now"), clock.zone)),
+        ("clock", clock_words(s)),
         ("alerts", alerts),
         (
             "messages",
@@ -83,6 +88,39 @@ fn summary(s: &Value, clock: WallClock, width: u16) -> String {
     }
     let [site, gateway, version] = ["/name", "/gateway", "/version"].map(|key| plain(s, key));
     format!("  {site} · gateway {gateway} · Vigil {version}\n{}", text(&shown))
+}
+
+/// What the time is worth, and what is odd about it.
+fn clock_words(s: &Value) -> String {
+    let ms = |key: &str| s.pointer(&format!("/clock/{key}")).and_then(Value::as_i64);
+    let off = ms("uncertainty_ms").map_or_else(String::new, |ms| format!(", good to {}", length(ms)));
+    let state = match plain(s, "/clock/state").as_str() {
+        "unset" => "NOT SET: tours, absences, night hours and reports wait".to_owned(),
+        "unverified" => "plausible, but nobody vouches for it".to_owned(),
+        "ntp" => format!("kept by NTP{off}"),
+        "noc" => format!("told by the NOC{off}"),
+        other => other.to_owned(),
+    };
+    let differs = ms("noc_differs_ms").map(|ms| format!("the NOC's is {} {}", length(ms), way(ms)));
+    let wall = ms("wall_ahead_ms").filter(|ms| ms.abs() > ODD_MS);
+    let wall = wall.map(|ms| format!("the box's wall clock is {} {}", length(ms), way(ms)));
+    let last = ms("last_correction_ms").map(|ms| format!("it was corrected by {}", length(ms)));
+    [Some(state), wall, differs, last].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+const fn way(ahead_ms: i64) -> &'static str {
+    if ahead_ms > 0 { "ahead" } else { "behind" }
+}
+
+/// As long as a person needs it: seconds up to two minutes, then minutes, hours and days.
+fn length(ms: i64) -> String {
+    let secs = ms.unsigned_abs().div_ceil(1_000);
+    match secs {
+        0..120 => format!("{secs} s"),
+        120..7_200 => format!("{} min", secs / 60),
+        7_200..172_800 => format!("{} h", secs / 3_600),
+        _ => format!("{} days", secs / 86_400),
+    }
 }
 
 fn uplink(s: &Value, clock: WallClock) -> String {
@@ -235,6 +273,8 @@ mod tests {
                         {"id": "hs-2", "kind": "handset", "guard": "G-2", "battery_permille": null, "silent": false,
                          "offline": false, "last_received_at": "2026-03-10T15:54:00.000Z", "clock_behind_secs": -601}],
             "alerts": [{"severity": "CRITICAL", "status": "DETECTED", "cleared_at": null}],
+            "clock": {"state": "noc", "uncertainty_ms": 1_200, "wall_ahead_ms": -400_000_000_000_i64,
+                      "noc_differs_ms": null, "corrections": 1, "last_correction_ms": 7_300_000},
             "source": {"mode": "embedded", "address": "127.0.0.1:1883", "connected": true},
             "uplink": {"reachable": false, "attempts": 3, "last_error": "connection refused ".repeat(9), "unauthorized": false,
                        "next_attempt_at": "2026-03-10T21:05:00.000Z"},
@@ -250,6 +290,7 @@ mod tests {
         let joined = shown.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
             "site time 02:30 Asia/Kolkata",
+            "clock told by the NOC, good to 2 s; the box's wall clock is 4629 days behind; it was corrected by 2 h",
             "1 open, 1 of them CRITICAL",
             "not reached; 3 failed in a row, next try 02:35: connection refused",
             "waiting critical 1, health 1; 2 rejected by the NOC",

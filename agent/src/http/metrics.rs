@@ -1,6 +1,7 @@
 //! `/metrics`, in the text format of Prometheus and OpenMetrics.
 
 use super::Status;
+use crate::clock::Trust;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -20,6 +21,7 @@ pub fn text(status: &Status) -> Result<String, fmt::Error> {
     outbox(&mut registry, status);
     broker(&mut registry, status);
     site(&mut registry, status);
+    clock(&mut registry, status);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -102,6 +104,35 @@ fn broker(registry: &mut Registry, status: &Status) {
     for (name, help, n) in totals {
         registry.register(name, help, ConstCounter::new(n));
     }
+}
+
+fn clock(registry: &mut Registry, status: &Status) {
+    let c = &status.clock;
+    let states = Labelled::default();
+    for state in Trust::ALL.map(Trust::name).into_iter().chain(["simulated"]) {
+        let now = i64::from(state == c.state);
+        states.get_or_create(&vec![("state", state.to_owned())]).set(now);
+    }
+    registry.register(
+        "clock_state",
+        "1 for what the time is worth: unset means that it is not known",
+        states,
+    );
+    let seconds = |ms: i64| ConstGauge::new(ms / 1_000);
+    registry.register(
+        "clock_wall_ahead_seconds",
+        "How far the wall clock of the box is ahead of the agent's time",
+        seconds(c.wall_ahead_ms),
+    );
+    if let Some(ms) = c.uncertainty_ms {
+        registry.register("clock_uncertainty_seconds", "How far the time may be off", seconds(ms));
+    }
+    if let Some(ms) = c.noc_differs_ms {
+        let help = "How far the NOC's clock is ahead of one that NTP keeps";
+        registry.register("clock_noc_ahead_seconds", help, seconds(ms));
+    }
+    let times = ConstCounter::new(c.corrections);
+    registry.register("clock_corrections", "How often time was told again since the start", times);
 }
 
 fn site(registry: &mut Registry, status: &Status) {

@@ -10,6 +10,7 @@ mod steps;
 
 pub use status::{SourceState, Status};
 
+use crate::clock::Clock;
 use crate::pump::{PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
 use axum::extract::{DefaultBodyLimit, State};
@@ -37,6 +38,8 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_millis(250);
 /// A pump that does not answer in this time is stuck.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(2);
+/// It lives, and cannot say what time it is.
+const UNSET: &str = "ok, but the clock is not set: what needs the time of day waits\n";
 /// No script, style or picture but our own; nobody may frame the page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -50,6 +53,8 @@ pub struct Desk {
     pub pump: PumpHandle,
     /// How the uplink is; `None` if none is configured.
     pub uplink: Option<watch::Receiver<UplinkState>>,
+    /// The agent's clock.
+    pub clock: Clock,
     /// How the source of messages is.
     pub source: watch::Receiver<SourceState>,
     /// The broker inside, if messages come in through it.
@@ -146,7 +151,7 @@ async fn dead_letters(State(desk): State<Arc<Desk>>) -> Result<Response, Stoppin
 
 async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
     match tokio::time::timeout(HEALTHY_WITHIN, desk.pump.stock()).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ok\n"),
+        Ok(Ok(_)) => (StatusCode::OK, if desk.clock.is_set() { "ok\n" } else { UNSET }),
         Ok(Err(Stopping)) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
     }

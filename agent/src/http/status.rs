@@ -1,6 +1,7 @@
 //! What the gateway says of itself: one object for the page, the local API, the metrics and `vigil status`.
 
 use super::Desk;
+use crate::clock::ClockView;
 use crate::pump::{Stock, Stopping};
 use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
@@ -52,6 +53,8 @@ pub struct Status {
     /// The site, as it is now.
     #[serde(flatten)]
     pub view: View,
+    /// What the time is worth.
+    pub clock: ClockView,
     /// How messages come in.
     pub source: SourceState,
     /// What the broker inside has counted since the start; `null` with a broker outside.
@@ -83,6 +86,7 @@ impl Status {
             gateway: desk.gateway.clone(),
             version: env!("CARGO_PKG_VERSION"),
             view,
+            clock: desk.clock.view(),
             source,
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,

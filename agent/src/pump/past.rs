@@ -90,6 +90,9 @@ impl Pump {
         let judged_until = self.store.marks().judged_until;
         let unset = self.keeper.as_ref().is_some_and(Keeper::is_unset);
         let vouched = self.keeper.as_ref().is_none_or(Keeper::is_vouched_for);
+        if unset {
+            tracing::warn!(provisional = %now, "the clock is not set: what needs the time of day waits for the right one");
+        }
         let goes_on = unset && self.keeper.as_ref().is_some_and(Keeper::resumes);
         if self.engine.is_provisional() && !unset {
             // The boot whose clock was never set is over: its instants are the best that will be known of it.

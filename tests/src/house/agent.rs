@@ -1,6 +1,6 @@
 //! The daemon, as systemd would run it.
 
-use super::{Mosquitto, PATIENCE, Plant, Process, binary, eventually, json, now, password};
+use super::{Mosquitto, PATIENCE, Plant, Process, binary, eventually, json, missing, now, password};
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -10,6 +10,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use tempfile::TempDir;
 use vigil_core::time::Timestamp;
+
+/// What the wall clock shows when the agent starts, if it is to be wrong.
+const WALL_CLOCK: &str = "wall-clock";
 
 /// Where an agent gets its messages.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +55,19 @@ impl Agent {
     /// Writes the files of a gateway and starts it.
     pub fn start(gateway: &str, plant: &Plant, source: Source<'_>, uplink: Option<&Uplink>) -> Self {
         let folder = Self::files(gateway, plant, source, uplink);
+        let (process, said) = run(folder.path());
+        Self { process, said, folder }
+    }
+
+    /// The same on a box whose wall clock shows `wall` when the agent starts, like `1970-01-01 00:01:00`, every time.
+    pub fn start_when_the_wall_clock_shows(
+        wall: &str,
+        gateway: &str,
+        plant: &Plant,
+        uplink: Option<&Uplink>,
+    ) -> Self {
+        let folder = Self::files(gateway, plant, Source::Embedded, uplink);
+        std::fs::write(folder.path().join(WALL_CLOCK), wall).expect("a folder of the test");
         let (process, said) = run(folder.path());
         Self { process, said, folder }
     }
@@ -178,8 +194,23 @@ impl Agent {
 }
 
 fn launch(folder: &Path) -> Process {
-    let config = folder.join("agent.toml");
-    Process::start("agent", binary::command().arg("run").arg("--config").arg(config), "vigil")
+    let mut command = binary::command();
+    command.arg("run").arg("--config").arg(folder.join("agent.toml"));
+    if let Ok(wall) = std::fs::read_to_string(folder.join(WALL_CLOCK)) {
+        let library = faketime();
+        command.env("LD_PRELOAD", library).env("FAKETIME", format!("@{wall}"));
+        // Boot time and sleep are real, and so are the files of the box.
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+    }
+    Process::start("agent", &mut command, "vigil")
+}
+
+/// Makes a process believe in another wall clock; Debian keeps it below the name of the architecture.
+fn faketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let places = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let none = || missing("libfaketime", "faketime", &std::io::ErrorKind::NotFound.into());
+    places.into_iter().find(|library| library.exists()).unwrap_or_else(none)
 }
 
 fn run(folder: &Path) -> (Process, Value) {

@@ -205,10 +205,33 @@ function uplinkWords(uplink) {
   return ["reached", "good", `Last at ${clock(uplink.last_success_at)}; ${uplink.delivered} events delivered.`];
 }
 
+function lengthWords(ms) {
+  const seconds = Math.ceil(Math.abs(ms) / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} days`;
+}
+
+const CLOCK_WORDS = {
+  unset: ["not set", "bad"], unverified: ["unverified", "quiet"], ntp: ["kept by NTP", "good"],
+  noc: ["told by the NOC", "good"], simulated: ["simulated", "quiet"],
+};
+
+function clockWords({ state, uncertainty_ms, wall_ahead_ms, noc_differs_ms }) {
+  const way = (ms) => `${lengthWords(ms)} ${ms > 0 ? "ahead" : "behind"}`;
+  const detail = [];
+  if (state === "unset") detail.push("Tours, absences, night hours and reports wait.");
+  if (uncertainty_ms !== null) detail.push(`Good to ${lengthWords(uncertainty_ms)}.`);
+  if (Math.abs(wall_ahead_ms) > 10000) detail.push(`The box's wall clock is ${way(wall_ahead_ms)}.`);
+  if (noc_differs_ms !== null) detail.push(`The NOC's clock is ${way(noc_differs_ms)}.`);
+  return [...CLOCK_WORDS[state], detail.join(" ")];
+}
+
 function showGateway(status) {
   const { source, outbox } = status;
   vital("source", source.connected ? "coming in" : "cut off", source.connected ? "good" : "bad",
     source.last_error && !source.connected ? source.last_error : `${source.mode} broker, ${source.address}`);
+  vital("timekeeping", ...clockWords(status.clock));
   vital("uplink", ...uplinkWords(status.uplink));
   const lanes = ["critical", "alerts", "tours", "reports", "health"];
   const waiting = lanes.reduce((sum, lane) => sum + outbox[lane], 0);
@@ -294,7 +317,7 @@ function show(status) {
   byId("subtitle").textContent = `gateway ${status.gateway}`;
   const shown = timeNode(status.now, zone);
   shown.textContent = secondsText(status.now, zone);
-  byId("clock").replaceChildren(shown, " ", element("small", "", zone));
+  byId("clock").replaceChildren(shown, " ", element("small", "", status.provisional ? `${zone}, a guess` : zone));
   showAlerts(status);
   showGuards(status);
   showRuns(status);

@@ -50,6 +50,7 @@ pub use tls::{TlsError, TlsFiles};
 pub use topics::InvalidTopic;
 
 use super::Intake;
+use crate::clock::Clock;
 use bytes::Bytes;
 use exchange::Exchange;
 use ingress::Ingress;
@@ -171,11 +172,11 @@ impl Broker {
                 "anonymous clients on this machine may speak for every device: for development only"
             );
         }
-        let (plain, local) = open(config.listen, None).await?;
+        let (plain, local) = open(config.listen, None, &intake.clock).await?;
         let (secure, local_tls) = match &config.tls {
             None => (None, None),
             Some((address, files)) => {
-                let (door, local) = open(*address, Some(files)).await?;
+                let (door, local) = open(*address, Some(files), &intake.clock).await?;
                 (Some(door), Some(local))
             }
         };
@@ -248,8 +249,12 @@ impl BrokerHandle {
     }
 }
 
-async fn open(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<(Door, SocketAddr), BrokerError> {
-    let tls = tls.map(tls::acceptor).transpose()?;
+async fn open(
+    address: SocketAddr,
+    tls: Option<&TlsFiles>,
+    clock: &Clock,
+) -> Result<(Door, SocketAddr), BrokerError> {
+    let tls = tls.map(|files| tls::acceptor(files, clock)).transpose()?;
     let failed = |source| BrokerError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;

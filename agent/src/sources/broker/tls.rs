@@ -1,5 +1,6 @@
 //! The TLS side of the listener.
 
+use crate::clock::Clock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
@@ -39,8 +40,8 @@ pub enum TlsError {
     ClientCa(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Reads the files and makes an acceptor of them.
-pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+/// Reads the files and makes an acceptor of them. What devices show is judged by the agent's clock.
+pub(super) fn acceptor(files: &TlsFiles, clock: &Clock) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -56,7 +57,8 @@ pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         }
     };
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| unreadable(&files.key, source))?;
-    let config = builder.with_single_cert(certificates(&files.cert)?, key)?;
+    let mut config = builder.with_single_cert(certificates(&files.cert)?, key)?;
+    config.time_provider = Arc::new(clock.clone());
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -174,6 +174,6 @@ async fn tls_asks_for_a_certificate_of_the_client_ca_and_for_the_password() {
 async fn a_certificate_that_is_none_is_named() {
     let path = PathBuf::from("/nowhere/cert.pem");
     let files = TlsFiles { cert: path.clone(), key: path, client_ca: None };
-    let error = tls::acceptor(&files).err().unwrap();
+    let error = tls::acceptor(&files, &crate::clock::Clock::wall()).err().unwrap();
     assert!(error.to_string().starts_with("cannot read /nowhere/cert.pem as PEM: "));
 }
