@@ -20,11 +20,25 @@ pub(super) fn machine() -> Machine {
 }
 
 pub(super) fn reading() -> Reading {
-    Reading {
-        boot_ms: millis(clock_gettime(ClockId::Boottime)),
-        awake_ms: millis(clock_gettime(ClockId::Monotonic)),
-        wall_ms: wall_ms(SystemTime::now()),
-    }
+    let (boot, awake) = (clock_gettime(ClockId::Boottime), clock_gettime(ClockId::Monotonic));
+    let boot_ms = millis(boot);
+    let wall_ms = boot_ms.saturating_add(offset_up_ms(nanos(boot), wall_ns(SystemTime::now())));
+    Reading { boot_ms, awake_ms: millis(awake), wall_ms }
+}
+
+/// What is to be added to boot time to have the wall clock, rounded up: the agent is then up to a millisecond ahead and
+/// never behind, so that what a device on this box says is not cut back to the millisecond before it was said.
+fn offset_up_ms(boot_ns: i128, wall_ns: i128) -> i64 {
+    let up = (wall_ns - boot_ns + 999_999).div_euclid(1_000_000);
+    i64::try_from(up).unwrap_or(i64::MAX)
+}
+
+fn nanos(time: Timespec) -> i128 {
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+fn wall_ns(time: SystemTime) -> i128 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX / 2))
 }
 
 pub(super) fn signs() -> Signs {
@@ -48,6 +62,13 @@ mod tests {
     #[test]
     fn time_before_the_epoch_is_the_epoch() {
         assert_eq!(wall_ms(UNIX_EPOCH - Duration::from_secs(5)), 0);
+    }
+
+    #[test]
+    fn the_offset_is_rounded_up() {
+        assert_eq!(offset_up_ms(0, 5_000_000), 5);
+        assert_eq!(offset_up_ms(1, 5_000_002), 6, "a nanosecond more than 5 ms");
+        assert_eq!(offset_up_ms(5_000_001, 0), -5, "a box whose clock stands before its boot");
     }
 
     #[test]
