@@ -1,18 +1,21 @@
-//! Tells people and machines on site: every alert revision on MQTT, and the gateway's health, retained.
+//! Tells people and machines on site: every alert revision on MQTT, questions to guards, and the gateway's health,
+//! retained.
 //!
 //! An announcement waits in the store until the broker has taken it: a siren hears of an alert that was raised a
 //! moment before the power failed.
 
 use crate::clock::Clock;
-use crate::pump::{PumpHandle, Stopping};
+use crate::pump::{PumpHandle, Spoken, Stopping};
 use crate::run::told_to_stop;
 use crate::sources::voice::Voice;
+use crate::store::Announcement;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use vigil_cloud_sync::UplinkState;
 use vigil_core::id::GatewayId;
+use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
 
 /// Announcements taken from the store at once: more than a storm of thirty handsets makes.
@@ -55,21 +58,15 @@ impl Announcer {
     }
 
     async fn announce(&self) -> Result<(), Stopping> {
-        let topic = format!("vigil/v1/{}/alerts", self.site.borrow().id);
         loop {
-            let waiting = self.pump.next_announcements(AT_ONCE).await?;
-            let mut taken = Vec::with_capacity(waiting.len());
-            let all = waiting.len();
-            for (number, announcement) in waiting {
-                if let Err(why) = self.voice.publish(&topic, announcement.payload.into_bytes(), false).await {
-                    tracing::debug!(%why, "an alert could not be announced on site yet");
-                    break;
-                }
-                taken.push(number);
-            }
-            let stuck = taken.len() < all;
-            if !taken.is_empty() {
-                self.pump.announced(taken).await?;
+            let prompts = self.pump.next_prompts(AT_ONCE).await?;
+            let alerts = self.pump.next_announcements(AT_ONCE).await?;
+            let all = prompts.len() + alerts.len();
+            let spoken =
+                Spoken { prompts: self.ask_guards(prompts).await, alerts: self.tell_alerts(alerts).await };
+            let stuck = spoken.prompts.len() + spoken.alerts.len() < all;
+            if spoken != Spoken::default() {
+                self.pump.announced(spoken).await?;
             }
             if stuck {
                 tokio::time::sleep(PAUSE).await;
@@ -78,6 +75,36 @@ impl Announcer {
                 let _rung_or_not = tokio::time::timeout(LOOK, self.wake.notified()).await;
             }
         }
+    }
+
+    /// Puts questions to guards; those that are dealt with. One that nobody can answer in time any more is not put.
+    async fn ask_guards(&self, prompts: Vec<(u64, Prompt)>) -> Vec<u64> {
+        let mut done = Vec::with_capacity(prompts.len());
+        for (number, prompt) in prompts {
+            if prompt.answer_by > self.clock.now() {
+                let topic = format!("vigil/v1/{}/{}/prompt", self.site.borrow().id, prompt.device);
+                if let Err(why) = self.voice.publish(&topic, question(&prompt).into_bytes(), false).await {
+                    tracing::debug!(%why, "a guard could not be asked yet");
+                    break;
+                }
+            }
+            done.push(number);
+        }
+        done
+    }
+
+    /// Announces alert revisions; those that the broker has taken.
+    async fn tell_alerts(&self, alerts: Vec<(u64, Announcement)>) -> Vec<u64> {
+        let topic = format!("vigil/v1/{}/alerts", self.site.borrow().id);
+        let mut taken = Vec::with_capacity(alerts.len());
+        for (number, announcement) in alerts {
+            if let Err(why) = self.voice.publish(&topic, announcement.payload.into_bytes(), false).await {
+                tracing::debug!(%why, "an alert could not be announced on site yet");
+                break;
+            }
+            taken.push(number);
+        }
+        taken
     }
 
     async fn report_health(&self) -> Result<(), Stopping> {
@@ -114,4 +141,16 @@ impl Announcer {
         });
         Ok(health.to_string())
     }
+}
+
+/// The object that a handset shows to its guard.
+fn question(prompt: &Prompt) -> String {
+    json!({
+        "id": format!("{}@{}", prompt.guard, prompt.asked_at),
+        "ts": prompt.asked_at,
+        "guard": prompt.guard,
+        "answer_by": prompt.answer_by,
+        "text": "Are you well? Please confirm.",
+    })
+    .to_string()
 }

@@ -61,6 +61,11 @@ struct CancelFields {
     task: TaskId,
 }
 
+#[derive(Debug, Deserialize)]
+struct WelfareFields {
+    guard: GuardId,
+}
+
 /// The commands that the engine carries out, as contract 6 writes them.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", content = "data")]
@@ -71,6 +76,8 @@ enum Wire {
     TaskUpsert(TaskFields),
     #[serde(rename = "task.cancel")]
     TaskCancel(CancelFields),
+    #[serde(rename = "welfare.check")]
+    WelfareCheck(WelfareFields),
 }
 
 /// Reads `{"type": …, "data": …}`; further fields are ignored.
@@ -79,6 +86,7 @@ pub fn order(json: &[u8]) -> Result<Order, NoOrder> {
         Wire::AlertStatus(fields) => Order::AlertStatus(fields.step.of(fields.alert)?),
         Wire::TaskUpsert(fields) => Order::UpsertTask(fields.checked()?),
         Wire::TaskCancel(fields) => Order::CancelTask(fields.task),
+        Wire::WelfareCheck(fields) => Order::CheckWelfare(fields.guard),
     })
 }
 
@@ -157,7 +165,9 @@ mod tests {
         whole.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
         match read(&json!({"seq": 4, "id": "c-1", "type": "alert.status", "data": whole}))? {
             Order::AlertStatus(step) => Ok(step),
-            other @ (Order::UpsertTask(_) | Order::CancelTask(_)) => Err(format!("{other:?}")),
+            other @ (Order::UpsertTask(_) | Order::CancelTask(_) | Order::CheckWelfare(_)) => {
+                Err(format!("{other:?}"))
+            }
         }
     }
 
@@ -206,6 +216,8 @@ mod tests {
         assert_eq!((task.priority, task.guard, task.due_at), (Priority::Medium, None, None));
         let cancelled = read(&json!({"type": "task.cancel", "data": {"task": "T-1"}}));
         assert_eq!(cancelled, Ok(Order::CancelTask(TaskId::new("T-1").unwrap())));
+        let asked = read(&json!({"type": "welfare.check", "data": {"guard": "G-7"}}));
+        assert_eq!(asked, Ok(Order::CheckWelfare(GuardId::new("G-7").unwrap())));
         let none = read(&json!({"type": "task.cancel", "data": {"task": "no id"}}));
         assert!(none.unwrap_err().contains("is not an id"));
     }

@@ -8,7 +8,7 @@ mod absorb;
 mod handle;
 mod past;
 
-pub use handle::{Obeyed, PumpHandle, Stock, Stopping, Wakes};
+pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Wakes};
 pub use past::{give, retold};
 
 use crate::clock::{Clock, Keeper};
@@ -283,7 +283,8 @@ impl Pump {
             draft.events.clear();
         }
         draft.clock = self.keeper.as_ref().map(|keeper| keeper.keeping().clone());
-        let (events, announcements) = (!draft.events.is_empty(), !draft.announcements.is_empty());
+        let events = !draft.events.is_empty();
+        let announcements = !draft.announcements.is_empty() || !draft.prompts.is_empty();
         let tells_the_time = draft.judged_until > self.store.marks().judged_until;
         self.store.commit(draft)?;
         if tells_the_time {
@@ -318,8 +319,10 @@ impl Pump {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
                 answered(reply);
             }
-            Request::Announced(announced, reply) => {
-                self.commit(Draft { announced, judged_until: self.engine.now(), ..Draft::default() })?;
+            Request::NextPrompts(limit, reply) => drop(reply.send(self.store.next_prompts(limit)?)),
+            Request::Announced(Spoken { alerts: announced, prompts: prompted }, reply) => {
+                let judged_until = self.engine.now();
+                self.commit(Draft { announced, prompted, judged_until, ..Draft::default() })?;
                 answered(reply);
             }
             Request::Command(id, order, reply) => drop(reply.send(self.obey(id, order)?)),
@@ -354,7 +357,7 @@ impl Pump {
         let received_at = self.clock.now().max(self.engine.now());
         let alert = match &order {
             Order::AlertStatus(step) => Some(step.alert),
-            Order::UpsertTask(_) | Order::CancelTask(_) => None,
+            Order::UpsertTask(_) | Order::CancelTask(_) | Order::CheckWelfare(_) => None,
         };
         let forgotten = alert.filter(|id| self.engine.book().get(*id).is_none());
         let recalled = forgotten.map(|id| self.store.alert(id)).transpose()?.flatten().map(Box::new);

@@ -21,6 +21,8 @@ pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// How the id of a record begins that says that a command was refused; the command's id follows. It is of the type
 /// `vigil.health`, because the contract has no type of its own for it.
 pub const REFUSED: &str = "refused.";
+/// How the id of an event begins that says what came of a welfare check.
+pub const WELFARE: &str = "welfare.";
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -22,6 +22,7 @@ use vigil_core::policy::{Policy, PolicyParts};
 use vigil_core::report::DailyReport;
 use vigil_core::retelling::{Correction, Retelling};
 use vigil_core::rules::compliance::RunRecord;
+use vigil_core::rules::welfare::{Prompt, WelfareResult};
 use vigil_core::site::{
     Checkpoint, Device, DeviceKind, FixMode, Geofence, Guard, Position, Site, SiteParts, SiteTask, Tour,
     TourType,
@@ -148,6 +149,8 @@ pub struct Night {
     reports: Vec<DailyReport>,
     outcomes: Vec<Outcome>,
     refused: Vec<RefusedCommand>,
+    prompts: Vec<Prompt>,
+    welfare: Vec<WelfareResult>,
     serial: u64,
     wrong: Option<WrongClock>,
 }
@@ -180,12 +183,15 @@ impl Night {
             reports: vec![],
             outcomes: vec![],
             refused: vec![],
+            prompts: vec![],
+            welfare: vec![],
             serial: 0,
             wrong: None,
         }
     }
 
     fn take(&mut self, commit: Commit) {
+        self.prompts.extend(commit.effects.prompts);
         for alert in commit.effects.alerts {
             let revisions = self.alerts.entry(alert.id).or_default();
             assert_eq!(
@@ -200,6 +206,7 @@ impl Night {
                 Record::Run(run) => self.runs.push(*run),
                 Record::Report(report) => self.reports.push(*report),
                 Record::Refused(refused) => self.refused.push(refused),
+                Record::Welfare(result) => self.welfare.push(result),
             }
         }
         self.outcomes.extend(commit.observation.map(|(_, outcome)| outcome));
@@ -553,6 +560,21 @@ impl Night {
     /// The commands that were refused, for the record.
     pub fn refused(&self) -> &[RefusedCommand] {
         &self.refused
+    }
+
+    /// The questions that were put to guards, in order.
+    pub fn prompts(&self) -> &[Prompt] {
+        &self.prompts
+    }
+
+    /// What came of the welfare checks that were ordered.
+    pub fn welfare(&self) -> &[WelfareResult] {
+        &self.welfare
+    }
+
+    /// The guard touches the handset: one phone event.
+    pub fn touches(&mut self, at: Timestamp, guard: &str) {
+        self.observe(at, &Self::handset(guard), Kind::Activity("confirmed".into()));
     }
 
     /// What became of each observation.

@@ -117,7 +117,7 @@ mod device {
             });
         });
         beats(&mut night, at("20:00"), at("21:00"), mins(5));
-        assert!(night.alerts().is_empty(), "one episode, and it began in the maintenance");
+        assert_eq!(night.the_alert(Rule::ClockSkew).detected_at, at("20:30"), "it outlasts the maintenance");
         assert_eq!(
             night.engine.view(at("21:00")).devices[0].clock_behind_secs,
             Some(300),

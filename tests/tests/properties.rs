@@ -202,6 +202,7 @@ impl Outcome {
                 Record::Run(run) => drop(self.runs.insert((run.scheduled_at, run.tour.clone()), *run)),
                 Record::Report(report) => drop(self.reports.insert(report.date, *report)),
                 Record::Refused(refused) => assert_eq!(refused.reason, "", "nobody asks anything here"),
+                Record::Welfare(result) => assert_eq!(result.answered_at, None, "nobody orders a check here"),
             }
         }
     }

@@ -211,6 +211,8 @@ pub enum Subject {
     Run(TourId, Timestamp),
     /// `device:D-2`
     Device(DeviceId),
+    /// `rule:device_silent`: many alerts of one rule.
+    Rule(Rule),
 }
 
 impl fmt::Display for Subject {
@@ -220,6 +222,7 @@ impl fmt::Display for Subject {
             Self::Task(id) => write!(f, "task:{id}"),
             Self::Run(tour, scheduled_at) => write!(f, "run:{tour}@{scheduled_at}"),
             Self::Device(id) => write!(f, "device:{id}"),
+            Self::Rule(rule) => write!(f, "rule:{rule}"),
         }
     }
 }
@@ -231,6 +234,7 @@ enum StoredSubject {
     Task(TaskId),
     Run(TourId, Timestamp),
     Device(DeviceId),
+    Rule(Rule),
 }
 
 impl Serialize for Subject {
@@ -243,6 +247,7 @@ impl Serialize for Subject {
             Self::Task(id) => StoredSubject::Task(id),
             Self::Run(tour, at) => StoredSubject::Run(tour, at),
             Self::Device(id) => StoredSubject::Device(id),
+            Self::Rule(rule) => StoredSubject::Rule(rule),
         }
         .serialize(serializer)
     }
@@ -259,6 +264,7 @@ impl<'de> Deserialize<'de> for Subject {
             StoredSubject::Task(id) => Self::Task(id),
             StoredSubject::Run(tour, at) => Self::Run(tour, at),
             StoredSubject::Device(id) => Self::Device(id),
+            StoredSubject::Rule(rule) => Self::Rule(rule),
         })
     }
 }
@@ -270,6 +276,7 @@ impl Subject {
             "guard" => Self::Guard(GuardId::new(id).ok()?),
             "task" => Self::Task(TaskId::new(id).ok()?),
             "device" => Self::Device(DeviceId::new(id).ok()?),
+            "rule" => Self::Rule(Rule::named(id)?),
             "run" => {
                 let (tour, at) = id.split_once('@')?;
                 Self::Run(TourId::new(tour).ok()?, Timestamp::parse(at).ok()?)

@@ -5,6 +5,7 @@ use crate::deadline::Deadline;
 use crate::engine::Engine;
 use crate::evidence::Evidence;
 use crate::id::GuardId;
+use crate::rules::storm::Storms;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,14 +13,29 @@ use std::collections::BTreeMap;
 /// How long late evidence can still correct what was judged (rules, section 6).
 pub const LATE: Span = Span::from_hours(72);
 
+/// How the agent signs what it did itself.
+pub(crate) const AGENT: &str = "agent";
+
 /// Every alert that can still change, and which of them are the current episode of their subject.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AlertBook {
     alerts: BTreeMap<AlertId, Alert>,
     current: BTreeMap<(Rule, Subject), AlertId>,
     muted: BTreeMap<Rule, u64>,
-    /// Under which id an alert was told whose detection was corrected later.
+    /// Under which id an alert is told whose detection is another one than it was found with.
     told_as: BTreeMap<AlertId, AlertId>,
+    /// What was found and is told to nobody by itself.
+    held: BTreeMap<AlertId, Held>,
+    pub(crate) storms: Storms,
+}
+
+/// Why an alert is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Held {
+    /// A maintenance interval mutes its rule until then.
+    Muted(Timestamp),
+    /// It is one of many: this storm tells of them all.
+    InStorm(AlertId),
 }
 
 /// What a rule found.
@@ -35,9 +51,32 @@ pub(crate) struct Finding {
 }
 
 impl AlertBook {
-    /// Every alert, by id.
+    /// Every alert that was told, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Alert> {
-        self.alerts.values()
+        self.alerts.values().filter(|a| !self.held.contains_key(&a.id))
+    }
+
+    /// Every alert that is not told, with the reason.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (&Alert, Held)> {
+        self.held.iter().filter_map(|(id, why)| Some((self.alerts.get(id)?, *why)))
+    }
+
+    /// Tells nobody of an alert by itself from now on.
+    pub(crate) fn hold(&mut self, id: AlertId, why: Held) {
+        self.held.insert(id, why);
+    }
+
+    /// Takes an alert out that was never told: its subject has no episode any more.
+    pub(crate) fn take_held(&mut self, id: AlertId) -> Option<Alert> {
+        self.held.remove(&id)?;
+        let alert = self.alerts.remove(&id)?;
+        self.current.retain(|_, current| *current != id);
+        Some(alert)
+    }
+
+    /// What is known as `found` is told as `told` from now on.
+    pub(crate) fn tell_as(&mut self, found: AlertId, told: AlertId) {
+        self.told_as.insert(found, told);
     }
 
     /// The alert of the current episode of `subject`, if there is one.
@@ -64,9 +103,9 @@ impl AlertBook {
         self.alerts.entry(alert.id).or_insert_with(|| alert.clone());
     }
 
-    /// One alert.
+    /// One alert, under the id with which it was found or told.
     pub fn get(&self, id: AlertId) -> Option<&Alert> {
-        self.alerts.get(&id)
+        self.alerts.get(&self.as_told(id))
     }
 
     /// The id under which an alert was first told.
@@ -93,23 +132,39 @@ impl AlertBook {
         let current: std::collections::BTreeSet<AlertId> = self.current.values().copied().collect();
         self.alerts.retain(|id, a| a.updated_at >= instant || current.contains(id));
         self.told_as.retain(|_, id| self.alerts.contains_key(id));
+        self.held.retain(|id, _| self.alerts.contains_key(id));
+        self.storms.forget(|id| self.alerts.contains_key(&id));
     }
 }
 
 impl Engine {
     /// Raises an alert, unless it was raised before or is muted; opens the episode of its subject.
     pub(crate) fn raise(&mut self, finding: Finding, now: Timestamp) -> Option<AlertId> {
+        self.raise_verified(finding, Verification::NONE, now)
+    }
+
+    /// The same, with what was found out before it was told.
+    pub(crate) fn raise_verified(
+        &mut self,
+        finding: Finding,
+        verification: Verification,
+        now: Timestamp,
+    ) -> Option<AlertId> {
         if self.waits(finding.rule) {
             return None;
         }
         let own = self.alert_id(finding.rule, &finding.subject, finding.detected_at);
-        if self.is_muted(finding.rule, finding.detected_at) {
-            *self.state.book.muted.entry(finding.rule).or_default() += 1;
-            self.state.facts.on_muted(finding.rule, finding.detected_at);
-            return None;
-        }
         if self.state.book.alerts.contains_key(&own) {
             return None;
+        }
+        let muted_until = self.muted_until(finding.rule, finding.detected_at);
+        if muted_until.is_some() {
+            *self.state.book.muted.entry(finding.rule).or_default() += 1;
+            self.state.facts.on_muted(finding.rule, finding.detected_at);
+            if finding.rule == Rule::Inactivity {
+                // It is evaluated again in every cycle: what goes on is found again when it may be told.
+                return None;
+            }
         }
         let id = self.take_told(finding.rule, &finding.subject).unwrap_or(own);
         if id != own {
@@ -118,7 +173,7 @@ impl Engine {
         let (at, note) = (finding.detected_at, self.note_on_time());
         let doubt =
             if self.is_provisional() { " (the gateway's clock is not set: the time is a guess)" } else { "" };
-        let raised = Step { at, by: "agent".into(), status: Status::Detected, note };
+        let raised = Step { at, by: AGENT.into(), status: Status::Detected, note };
         let alert = Alert {
             id,
             revision: 1,
@@ -134,32 +189,57 @@ impl Engine {
             escalated: false,
             summary: finding.summary + doubt,
             evidence: finding.evidence,
-            verification: Verification::NONE,
+            verification,
             history: vec![raised],
         };
         self.state.book.current.insert((finding.rule, finding.subject), id);
-        self.state.facts.on_alert(&alert, self.state.now);
-        self.effects.alerts.push(alert.clone());
-        self.state.book.alerts.insert(id, alert);
-        self.arm_escalation(id);
+        self.state.book.alerts.insert(id, alert.clone());
+        match muted_until {
+            Some(until) => self.keep_back(id, until),
+            None => self.tell_of_new(alert),
+        }
         Some(id)
+    }
+
+    /// Tells of an alert, by itself or as one of many.
+    fn tell_of_new(&mut self, alert: Alert) {
+        self.state.facts.on_alert(&alert, self.state.now);
+        self.arm_escalation(alert.id);
+        if !self.joins_a_storm(&alert) {
+            self.effects.alerts.push(alert);
+        }
     }
 
     /// Changes an alert; the change is a revision of its own unless it says that there is none.
     pub(crate) fn revise(&mut self, id: AlertId, now: Timestamp, change: impl FnOnce(&mut Alert) -> bool) {
+        let id = self.state.book.as_told(id);
         let Some(alert) = self.state.book.alerts.get_mut(&id) else { return };
         if !change(alert) {
             return;
         }
-        alert.revision += 1;
         alert.updated_at = alert.updated_at.max(now);
         let over = alert.cleared_at.is_some() || alert.status.is_final();
         let key = (alert.rule, alert.subject.clone());
-        self.state.facts.on_alert(alert, self.state.now);
-        self.effects.alerts.push(alert.clone());
         if over && self.state.book.current.get(&key) == Some(&id) {
             self.state.book.current.remove(&key);
         }
+        self.tell_of_change(id);
+        self.look_at_storms(id, now);
+    }
+
+    /// Tells of an alert that has changed. One that is held has told no revision yet; a person's word brings it out.
+    fn tell_of_change(&mut self, id: AlertId) {
+        let held = self.state.book.held.get(&id).copied();
+        let Some(alert) = self.state.book.alerts.get_mut(&id) else { return };
+        let touched = alert.history.last().is_some_and(|step| step.by != AGENT);
+        match held {
+            None => alert.revision += 1,
+            Some(Held::InStorm(_)) if touched => drop(self.state.book.held.remove(&id)),
+            Some(Held::InStorm(_)) => return self.state.facts.on_alert(alert, self.state.now),
+            Some(Held::Muted(_)) => return,
+        }
+        self.state.facts.on_alert(alert, self.state.now);
+        self.effects.alerts.push(alert.clone());
     }
 
     /// The episode is over; the status stays with the operator. What is told later may have cleared it earlier.
@@ -200,14 +280,6 @@ impl Engine {
         });
     }
 
-    fn is_muted(&self, rule: Rule, at: Timestamp) -> bool {
-        let never = matches!(rule, Rule::Sos | Rule::ManDown);
-        !never
-            && self.site.policy.maintenance.iter().any(|m| {
-                m.starts_at <= at && at < m.ends_at && (m.rules.is_empty() || m.rules.contains(&rule))
-            })
-    }
-
     /// Arms the deadline of an alert that must be answered: critical tasks and mandatory tours.
     pub(crate) fn arm_escalation(&mut self, id: AlertId) {
         let Some(alert) = self.state.book.alerts.get(&id) else { return };
@@ -216,6 +288,7 @@ impl Engine {
                 self.site.tour(tour).is_some_and(|t| t.mandatory)
             }
             (Rule::TaskOverdue, Subject::Task(task)) => self.state.tasks.is_critical(task),
+            (Rule::Storm, _) => self.storm_must_be_answered(id),
             _ => false,
         };
         let due = alert.detected_at + self.site.policy.tasks.escalation_delay;
@@ -230,6 +303,10 @@ impl Engine {
     /// Nobody answered in time.
     pub(crate) fn on_escalate(&mut self, id: AlertId) {
         let delay = self.site.policy.tasks.escalation_delay;
+        if self.state.book.held.contains_key(&id) {
+            // Nobody was asked: a storm is answered for all of its members, and what is muted for none.
+            return;
+        }
         let Some(due) = self.state.book.get(id).map(|a| a.detected_at + delay) else { return };
         self.revise(id, due, |alert| {
             let waiting = alert.escalates_at(due);
@@ -243,7 +320,7 @@ fn step(alert: &mut Alert, at: Timestamp, status: Status, note: &str) -> bool {
     let legal = alert.status.may_become(status);
     if legal {
         alert.status = status;
-        alert.history.push(Step { at, by: "agent".into(), status, note: Some(note.to_owned()) });
+        alert.history.push(Step { at, by: AGENT.into(), status, note: Some(note.to_owned()) });
     }
     legal
 }

@@ -29,6 +29,8 @@ pub enum Order {
     UpsertTask(TaskOrder),
     /// `task.cancel`: a task is no longer wanted.
     CancelTask(TaskId),
+    /// `welfare.check`: a guard is to be asked for a sign of life.
+    CheckWelfare(GuardId),
 }
 
 /// One step in the life of an alert, with what was found out.
@@ -72,6 +74,7 @@ impl Order {
             Self::AlertStatus(_) => "alert.status",
             Self::UpsertTask(_) => "task.upsert",
             Self::CancelTask(_) => "task.cancel",
+            Self::CheckWelfare(_) => "welfare.check",
         }
     }
 
@@ -80,6 +83,7 @@ impl Order {
         match self {
             Self::AlertStatus(step) => format!("alert:{}", step.alert),
             Self::UpsertTask(TaskOrder { task, .. }) | Self::CancelTask(task) => format!("task:{task}"),
+            Self::CheckWelfare(guard) => format!("guard:{guard}"),
         }
     }
 
@@ -87,7 +91,7 @@ impl Order {
     pub fn by(&self) -> Option<&str> {
         match self {
             Self::AlertStatus(step) => Some(&step.by),
-            Self::UpsertTask(_) | Self::CancelTask(_) => None,
+            Self::UpsertTask(_) | Self::CancelTask(_) | Self::CheckWelfare(_) => None,
         }
     }
 }
@@ -123,6 +127,12 @@ pub enum Objection {
     /// No such task.
     #[error("there is no open task {0}")]
     UnknownTask(TaskId),
+    /// Nothing to ask the guard on.
+    #[error("guard {0} has no handset that can be heard now: call, or send somebody")]
+    NoLiveHandset(GuardId),
+    /// The guard is being asked.
+    #[error("guard {0} is being asked already; what comes of it is reported")]
+    AlreadyAsked(GuardId),
 }
 
 /// What may follow a status, in words.

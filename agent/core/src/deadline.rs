@@ -33,6 +33,12 @@ pub enum Deadline {
     Evaluate(Timestamp),
     /// Nobody has answered an alert that must be answered.
     Escalate(AlertId),
+    /// A maintenance interval is over: what it muted and still stands is told.
+    Unmuted(Timestamp),
+    /// A storm has gathered no further alert for as long as it gathers.
+    StormGathered(AlertId),
+    /// A guard who was asked for a sign of life has had the time to give it.
+    WelfareOver(GuardId, Timestamp),
     /// What is too old to matter is forgotten.
     Forget,
     /// A reading of a device's charge has settled.
@@ -50,6 +56,7 @@ impl Deadline {
             | Self::RunStartBy(..)
             | Self::RunCloseBy(..)
             | Self::RunSettled(..)
+            | Self::Unmuted(_)
             | Self::Report => true,
             Self::Plan
             | Self::BreakOver(..)
@@ -58,6 +65,8 @@ impl Deadline {
             | Self::TaskStep(..)
             | Self::Evaluate(_)
             | Self::Escalate(_)
+            | Self::StormGathered(_)
+            | Self::WelfareOver(..)
             | Self::Forget
             | Self::Charge(..) => false,
         }

@@ -14,6 +14,7 @@ use crate::rules::compliance::RunRecord;
 use crate::rules::instruments::Instrument;
 use crate::rules::runs::RunLog;
 use crate::rules::tasks::TaskLog;
+use crate::rules::welfare::{Prompt, WelfareResult};
 use crate::site::{Device, Site};
 use crate::time::{Span, Timestamp};
 use crate::watch::Watch;
@@ -77,6 +78,8 @@ pub struct Effects {
     pub alerts: Vec<Alert>,
     /// Facts for the record, in order.
     pub records: Vec<Record>,
+    /// Guards who are asked for a sign of life, in order.
+    pub prompts: Vec<Prompt>,
 }
 
 /// A fact that is reported but is no alert.
@@ -88,6 +91,8 @@ pub enum Record {
     Report(Box<DailyReport>),
     /// A command was refused: whoever sent it is told, and so is whoever reads the record.
     Refused(RefusedCommand),
+    /// What came of a welfare check that somebody ordered.
+    Welfare(WelfareResult),
 }
 
 /// One input with all that follows from it: it is stored whole or not at all.
@@ -179,7 +184,7 @@ impl Engine {
     fn commit(&mut self) -> Commit {
         let mut effects = std::mem::take(&mut self.effects);
         if self.state.provisional {
-            effects.records.retain(|record| matches!(record, Record::Refused(_)));
+            effects.records.retain(|record| matches!(record, Record::Refused(_) | Record::Welfare(_)));
         }
         Commit { effects, ..Commit::default() }
     }
@@ -247,6 +252,7 @@ impl Engine {
         self.take_site_tasks();
         self.derive();
         self.plan_ahead();
+        self.on_unmuted(self.state.now);
         self.commit()
     }
 
@@ -326,6 +332,9 @@ impl Engine {
         self.arm_tasks();
         self.arm_roster();
         self.arm_instruments();
+        self.arm_muted();
+        self.arm_storms();
+        self.arm_welfare();
         let alerts: Vec<_> = self.state.book.iter().map(|a| a.id).collect();
         alerts.into_iter().for_each(|id| self.arm_escalation(id));
     }
@@ -358,6 +367,9 @@ impl Engine {
             Deadline::TaskStep(task, step) => self.on_task_step(&task, step),
             Deadline::Evaluate(at) => self.on_evaluate(at),
             Deadline::Escalate(alert) => self.on_escalate(alert),
+            Deadline::Unmuted(at) => self.on_unmuted(at),
+            Deadline::StormGathered(alert) => self.on_storm_gathered(alert),
+            Deadline::WelfareOver(guard, until) => self.on_welfare_over(&guard, until),
             Deadline::Forget => self.on_forget(),
             Deadline::Charge(device, read_at) => self.on_charge_settled(&device, read_at),
             Deadline::Report => self.on_report(),
@@ -453,37 +465,5 @@ impl Engine {
             Kind::Status { .. } => {}
         }
         true
-    }
-
-    fn on_forget(&mut self) {
-        let horizon = self.state.now - LATE;
-        self.remember_facts(horizon);
-        // Now, while the instruments still know what was told of them in the last hour.
-        if let Some(from) = self.state.told_late.take() {
-            self.reopen_unheard_runs(from);
-        }
-        self.state.book.forget_before(horizon);
-        self.state.runs.forget_before(horizon);
-        // Late evidence may still correct a run: who was there then, and what the agent saw, outlives it.
-        let attended_from = self.state.runs.opens_from().map_or(horizon, |opens| opens.min(horizon));
-        self.state.blind.forget_before(attended_from);
-        self.state.roster.forget_before(attended_from);
-        self.state.tasks.forget_before(horizon);
-        let attendance = self.site.policy.attendance.clone();
-        let guards: Vec<GuardId> = self.state.guards.keys().cloned().collect();
-        for guard in guards {
-            let keep_from = self.keep_from(&guard, horizon);
-            if let Some(watch) = self.state.guards.get_mut(&guard) {
-                watch.duty.forget_before(attended_from, &attendance);
-                watch.forget_before(keep_from, horizon);
-            }
-        }
-        let site = &self.site;
-        self.state.guards.retain(|guard, watch| site.guard(guard).is_some() || !watch.is_over());
-        self.shapes.retain(|guard, _| self.state.guards.contains_key(guard));
-        let known = |device: &DeviceId| site.device(device.as_str()).is_some();
-        self.state.devices.retain(|d, i| known(d) || i.last_received_at.is_some_and(|t| t >= horizon));
-        let heard_from = self.state.now - Span::from_hours(26);
-        self.state.devices.values_mut().for_each(|d| d.forget_before(heard_from, horizon));
     }
 }

@@ -1,5 +1,6 @@
 //! What an alert rests on. On the edges each kind is a plain object; in the store it keeps its tag.
 
+use crate::alert::{AlertId, Rule, Subject};
 use crate::id::{CheckpointId, DeviceId, GuardId, ShiftId};
 use crate::observation::Priority;
 use crate::time::Timestamp;
@@ -28,6 +29,8 @@ pub enum Evidence {
     Battery(BatteryEvidence),
     /// Section 6: how a run was walked.
     Sequence(Box<SequenceEvidence>),
+    /// Section 11: many alerts of one rule.
+    Storm(Box<StormEvidence>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +45,7 @@ enum Stored {
     Skew(SkewEvidence),
     Battery(BatteryEvidence),
     Sequence(Box<SequenceEvidence>),
+    Storm(Box<StormEvidence>),
 }
 
 impl Serialize for Evidence {
@@ -58,6 +62,7 @@ impl Serialize for Evidence {
                 Self::Skew(e) => e.serialize(serializer),
                 Self::Battery(e) => e.serialize(serializer),
                 Self::Sequence(e) => e.serialize(serializer),
+                Self::Storm(e) => e.serialize(serializer),
             };
         }
         match self.clone() {
@@ -71,6 +76,7 @@ impl Serialize for Evidence {
             Self::Skew(e) => Stored::Skew(e),
             Self::Battery(e) => Stored::Battery(e),
             Self::Sequence(e) => Stored::Sequence(e),
+            Self::Storm(e) => Stored::Storm(e),
         }
         .serialize(serializer)
     }
@@ -90,6 +96,7 @@ impl<'de> Deserialize<'de> for Evidence {
             Stored::Skew(e) => Self::Skew(e),
             Stored::Battery(e) => Self::Battery(e),
             Stored::Sequence(e) => Self::Sequence(e),
+            Stored::Storm(e) => Self::Storm(e),
         })
     }
 }
@@ -220,6 +227,38 @@ pub struct ShortVisit {
     pub checkpoint: CheckpointId,
     /// How long it can have lasted at most, in whole seconds.
     pub secs: i64,
+}
+
+/// Many alerts of one rule, told as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StormEvidence {
+    /// Which rule.
+    pub rule: Rule,
+    /// How many alerts there are.
+    pub count: u32,
+    /// How many of them are not cleared yet, as of this revision.
+    pub standing: u32,
+    /// When the first and the last were detected.
+    pub first_at: Timestamp,
+    /// The last so far.
+    pub last_at: Timestamp,
+    /// The alerts, in the order in which they were detected; no more than 200.
+    pub members: Vec<StormMember>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StormMember {
+    /// Its alert.
+    pub alert: AlertId,
+    /// What it is about.
+    pub subject: Subject,
+    /// Whom it concerns, if anyone.
+    pub guard: Option<GuardId>,
+    /// When it was detected.
+    pub detected_at: Timestamp,
+    /// Whether it was told by itself before the storm was known.
+    pub told: bool,
 }
 
 /// How a device fell silent.

@@ -24,6 +24,7 @@ pub mod duty;
 pub mod engine;
 pub mod evidence;
 pub mod figures;
+mod forgetting;
 pub mod geofence;
 pub mod id;
 pub mod movement;

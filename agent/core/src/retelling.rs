@@ -75,7 +75,7 @@ impl Retelling {
 
     /// Gives the engine an input again.
     pub fn give(&mut self, input: impl FnOnce(&mut Engine, Correction) -> Commit) {
-        let Effects { alerts, records } = input(&mut self.engine, self.correction).effects;
+        let Effects { alerts, records, .. } = input(&mut self.engine, self.correction).effects;
         self.effects.alerts.extend(alerts);
         self.effects.records.extend(records);
     }
@@ -283,6 +283,7 @@ impl Watch {
             self.duty.on_action(to, action);
         }
         self.raised.clear();
+        self.asked = None;
         self.last_position =
             self.last_position.map(|p| crate::evidence::LastPosition { at: p.at.min(to), ..p });
         self

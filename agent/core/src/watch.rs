@@ -5,6 +5,7 @@ use crate::duty::Duty;
 use crate::engine::Engine;
 use crate::evidence::LastPosition;
 use crate::id::GuardId;
+use crate::rules::welfare::Asked;
 use crate::time::{Span, Timestamp};
 use crate::windows::{Trail, window_start};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub struct Watch {
     pub(crate) streak: u32,
     /// The alert of the episode that is going on.
     pub(crate) episode: Option<AlertId>,
+    /// The question for a sign of life that is open.
+    pub(crate) asked: Option<Asked>,
     /// Alerts that late evidence may still withdraw, with their windows.
     pub(crate) raised: Vec<Raised>,
 }
@@ -37,7 +40,14 @@ pub(crate) struct Raised {
 impl Watch {
     /// Whether nothing is left that could still matter.
     pub(crate) fn is_over(&self) -> bool {
-        self.duty.is_empty() && self.raised.is_empty() && self.episode.is_none()
+        self.duty.is_empty() && self.raised.is_empty() && self.episode.is_none() && self.asked.is_none()
+    }
+
+    /// Nothing is to be told any more if nobody answers.
+    pub(crate) fn drop_pending(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.pending = None;
+        }
     }
 
     /// Forgets the trail before `trail_from`, and alerts whose window ended before `horizon`.

@@ -46,6 +46,7 @@ impl Engine {
             Order::AlertStatus(step) => self.on_status_step(step, command.recalled.as_deref()),
             Order::UpsertTask(task) => self.on_task_order(task),
             Order::CancelTask(task) => self.on_task_cancelled(task),
+            Order::CheckWelfare(guard) => self.on_welfare_order(guard, &command.id),
         };
         match decided {
             Ok(()) => Answer::Done,

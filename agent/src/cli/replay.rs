@@ -151,7 +151,7 @@ impl<W: Write> Replay<'_, W> {
                 Record::Run(run) if self.args.tours => self.print(&run)?,
                 Record::Report(report) => drop(self.reports.insert(report.date, *report)),
                 // A recording has no commands in it.
-                Record::Run(_) | Record::Refused(_) => {}
+                Record::Run(_) | Record::Refused(_) | Record::Welfare(_) => {}
             }
         }
         Ok(())

@@ -79,7 +79,9 @@ const fn objection_status(why: &Objection) -> StatusCode {
         Objection::UnknownAlert(_) | Objection::UnknownGuard(_) | Objection::UnknownTask(_) => {
             StatusCode::NOT_FOUND
         }
-        Objection::IllegalStep { .. } => StatusCode::CONFLICT,
+        Objection::IllegalStep { .. } | Objection::NoLiveHandset(_) | Objection::AlreadyAsked(_) => {
+            StatusCode::CONFLICT
+        }
     }
 }
 

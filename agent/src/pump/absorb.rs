@@ -3,16 +3,18 @@
 
 use crate::sources::decode::{Reason, Refusal};
 use crate::store::{Announcement, Draft, Input, Lane, StoreError, StoredEvent};
-use vigil_cloud_sync::wire::REFUSED;
+use vigil_cloud_sync::wire::{REFUSED, WELFARE};
 use vigil_core::alert::Severity;
 use vigil_core::command::RefusedCommand;
 use vigil_core::engine::{Commit, Effects, Record};
 use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
+use vigil_core::rules::welfare::WelfareResult;
 
 /// Adds a commit of the engine to a draft.
 pub(super) fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError> {
-    let Commit { observation, command, effects: Effects { alerts, records } } = commit;
+    let Commit { observation, command, effects: Effects { alerts, records, prompts } } = commit;
+    draft.prompts.extend(prompts);
     draft.inputs.extend(observation.map(|(o, outcome)| Input::Observation(o, outcome)));
     draft.inputs.extend(command.map(|(c, answer)| Input::Command(Box::new(c), answer)));
     for alert in alerts {
@@ -33,6 +35,7 @@ pub(super) fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError
             Record::Run(run) => absorb_run(draft, *run)?,
             Record::Report(report) => absorb_report(draft, *report)?,
             Record::Refused(refused) => absorb_refused(draft, &refused)?,
+            Record::Welfare(result) => absorb_welfare(draft, &result)?,
         }
     }
     Ok(())
@@ -62,6 +65,17 @@ fn absorb_refused(draft: &mut Draft, refused: &RefusedCommand) -> Result<(), Sto
         subject: refused.subject.clone(),
         time: at,
         data,
+    });
+    Ok(())
+}
+
+fn absorb_welfare(draft: &mut Draft, result: &WelfareResult) -> Result<(), StoreError> {
+    draft.events.push(StoredEvent {
+        id: format!("{WELFARE}{}", result.command),
+        kind: Lane::Health,
+        subject: format!("guard:{}", result.guard),
+        time: result.answered_at.unwrap_or(result.asked_at),
+        data: json(result)?,
     });
     Ok(())
 }

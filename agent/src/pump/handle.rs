@@ -9,6 +9,7 @@ use vigil_core::alert::Alert;
 use vigil_core::command::{Answer, Order};
 use vigil_core::id::CommandId;
 use vigil_core::report::DailyReport;
+use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
 use vigil_core::time::Date;
 use vigil_core::view::View;
@@ -24,7 +25,8 @@ pub(super) enum Request {
     NextEvents(usize, oneshot::Sender<Vec<Event>>),
     Settle(Vec<u64>, Vec<(u64, String)>, oneshot::Sender<()>),
     NextAnnouncements(usize, oneshot::Sender<Vec<(u64, Announcement)>>),
-    Announced(Vec<u64>, oneshot::Sender<()>),
+    NextPrompts(usize, oneshot::Sender<Vec<(u64, Prompt)>>),
+    Announced(Spoken, oneshot::Sender<()>),
     View(oneshot::Sender<View>),
     Alerts(oneshot::Sender<Vec<Alert>>),
     Runs(RunQuery, Option<Vec<u8>>, oneshot::Sender<RunsFound>),
@@ -35,6 +37,15 @@ pub(super) enum Request {
     Command(Option<CommandId>, Order, oneshot::Sender<Obeyed>),
     Site(Arc<Site>, oneshot::Sender<()>),
     Health(String, oneshot::Sender<()>),
+}
+
+/// What need not be said any more, by number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spoken {
+    /// Alert revisions.
+    pub alerts: Vec<u64>,
+    /// Questions to guards.
+    pub prompts: Vec<u64>,
 }
 
 /// What became of a command, and the alert that it is about as it stands now.
@@ -94,13 +105,17 @@ impl PumpHandle {
     pub async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Stopping> {
         self.ask(|reply| Request::Settle(stored, dead, reply)).await
     }
+    /// Questions to guards that the broker has not taken yet.
+    pub async fn next_prompts(&self, limit: usize) -> Result<Vec<(u64, Prompt)>, Stopping> {
+        self.ask(|reply| Request::NextPrompts(limit, reply)).await
+    }
     /// Announcements that the broker has not taken yet.
     pub async fn next_announcements(&self, limit: usize) -> Result<Vec<(u64, Announcement)>, Stopping> {
         self.ask(|reply| Request::NextAnnouncements(limit, reply)).await
     }
     /// The broker has them.
-    pub async fn announced(&self, numbers: Vec<u64>) -> Result<(), Stopping> {
-        self.ask(|reply| Request::Announced(numbers, reply)).await
+    pub async fn announced(&self, spoken: Spoken) -> Result<(), Stopping> {
+        self.ask(|reply| Request::Announced(spoken, reply)).await
     }
     /// Everything that is going on.
     pub async fn view(&self) -> Result<View, Stopping> {

@@ -11,6 +11,7 @@ use vigil_core::engine::Outcome;
 use vigil_core::observation::Observation;
 use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
+use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
 
@@ -183,6 +184,8 @@ pub struct Draft {
     pub events: Vec<StoredEvent>,
     /// Announcements for the site.
     pub announcements: Vec<Announcement>,
+    /// Guards who are asked for a sign of life.
+    pub prompts: Vec<Prompt>,
     /// Inputs that were refused.
     pub refusals: Vec<Refusal>,
     /// Keys of outbox events that the NOC has.
@@ -191,6 +194,8 @@ pub struct Draft {
     pub dead: Vec<(u64, String)>,
     /// Announcements that the broker has.
     pub announced: Vec<u64>,
+    /// Questions that the broker has, or that nobody can answer in time any more.
+    pub prompted: Vec<u64>,
     /// A snapshot of the engine with its site.
     pub snapshot: Option<(Site, Vec<u8>)>,
     /// How far everything due has been judged.
@@ -214,6 +219,8 @@ impl Draft {
             && self.delivered.is_empty()
             && self.dead.is_empty()
             && self.announced.is_empty()
+            && self.prompts.is_empty()
+            && self.prompted.is_empty()
             && self.snapshot.is_none()
     }
 }

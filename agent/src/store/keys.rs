@@ -21,6 +21,8 @@ pub enum Kind {
     Meta = b'M',
     /// An event on its way to the NOC.
     Outbox = b'O',
+    /// A question to a guard that the broker has not taken yet.
+    Prompt = b'P',
     /// A record that could not be read, under its old key.
     SetAside = b'Q',
     /// A piece of the report of a day.

@@ -87,7 +87,7 @@ impl Store {
             next_input: after_last(Kind::Journal)?.saturating_add(1 << 20),
             // What was sent and deleted cannot be known: leave room that a year of alerts does not fill.
             next_sequence: next_sequence.saturating_add(1 << 32),
-            next_announcement: after_last(Kind::Local)?,
+            next_announcement: after_last(Kind::Local)?.max(after_last(Kind::Prompt)?),
             next_refusal: after_last(Kind::Refusal)?,
             set_aside: 1,
             ..Marks::default()
@@ -151,9 +151,11 @@ impl Store {
         staging::facts(&mut writes, &draft.alerts, &draft.runs)?;
         self.stage_reports(&mut writes, &draft.reports)?;
         staging::announcements(&mut writes, &mut marks, &draft.announcements)?;
+        staging::prompts(&mut writes, &mut marks, &draft.prompts)?;
         staging::refusals(&mut writes, &mut marks, &draft.refusals)?;
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
+        draft.prompted.iter().for_each(|n| writes.remove(keys::numbered(Kind::Prompt, *n)));
         if let Some((site, bytes)) = draft.snapshot {
             self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }

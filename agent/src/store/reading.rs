@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::{Alert, AlertId};
 use vigil_core::report::DailyReport;
+use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
 use vigil_core::time::Date;
 
@@ -105,6 +106,12 @@ impl Store {
     pub fn next_announcements(&mut self, limit: usize) -> Result<Vec<(u64, Announcement)>, StoreError> {
         let waiting = self.read_some::<Announcement>(Kind::Local, limit)?;
         Ok(waiting.into_iter().filter_map(|(key, a)| keys::number_of(&key).map(|n| (n, a))).collect())
+    }
+
+    /// Questions to guards that the broker has not taken yet, in order.
+    pub fn next_prompts(&mut self, limit: usize) -> Result<Vec<(u64, Prompt)>, StoreError> {
+        let waiting = self.read_some::<Prompt>(Kind::Prompt, limit)?;
+        Ok(waiting.into_iter().filter_map(|(key, p)| keys::number_of(&key).map(|n| (n, p))).collect())
     }
 
     /// The latest revision of one alert.

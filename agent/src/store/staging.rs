@@ -8,6 +8,7 @@ use super::{PIECE, StoreError};
 use crate::sources::decode::Refusal;
 use vigil_core::alert::Alert;
 use vigil_core::rules::compliance::RunRecord;
+use vigil_core::rules::welfare::Prompt;
 
 /// How many refused inputs are kept (contract 4).
 const REFUSED_KEPT: u64 = 1_000;
@@ -61,6 +62,14 @@ pub(super) fn facts(writes: &mut Writes, alerts: &[Alert], runs: &[RunRecord]) -
     }
     for run in runs {
         writes.put(keys::run(run.scheduled_at, run.tour.as_str()), encode(run)?);
+    }
+    Ok(())
+}
+
+pub(super) fn prompts(writes: &mut Writes, marks: &mut Marks, all: &[Prompt]) -> Result<(), StoreError> {
+    for prompt in all {
+        writes.put(keys::numbered(Kind::Prompt, marks.next_announcement), encode(prompt)?);
+        marks.next_announcement += 1;
     }
     Ok(())
 }

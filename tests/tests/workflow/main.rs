@@ -2,4 +2,7 @@
 
 mod battery;
 mod duty;
+mod maintenance;
 mod steps;
+mod storm;
+mod welfare;

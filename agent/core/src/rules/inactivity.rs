@@ -1,6 +1,6 @@
 //! Section 3: is this guard asleep? Four signals, and no verdict without evidence.
 
-use crate::alert::{AlertId, Rule, Subject};
+use crate::alert::{AlertId, Rule, Subject, Verification};
 use crate::book::Finding;
 use crate::deadline::Deadline;
 use crate::engine::Engine;
@@ -11,6 +11,7 @@ use crate::movement::{self, Movement};
 use crate::observation::Kind;
 use crate::policy::{Monitor, MovementRule};
 use crate::rules::score::{score, severity};
+use crate::rules::welfare::Pending;
 use crate::time::Timestamp;
 use crate::watch::{Raised, Watch};
 use crate::windows::trail::observed;
@@ -66,6 +67,7 @@ impl Engine {
         if !evaluation.inactive {
             let watch = self.watch(guard);
             watch.streak = 0;
+            watch.drop_pending();
             if let Some(alert) = watch.episode.take() {
                 self.clear(alert, at, at);
             }
@@ -79,24 +81,33 @@ impl Engine {
         match episode {
             Some(alert) => self.follow_up(alert, evidence, at),
             None if streak >= u32::from(self.site.policy.inactivity.consecutive) => {
-                self.raise_inactivity(guard, evidence, at);
+                let (from, to) = (evidence.window_start, evidence.window_end);
+                if !self.asks_first(guard, Pending { from, to, streak }) {
+                    self.raise_inactivity(guard, evidence, Verification::NONE, at);
+                }
             }
             None => {}
         }
     }
 
-    fn raise_inactivity(&mut self, guard: &GuardId, evidence: InactivityEvidence, at: Timestamp) {
+    pub(crate) fn raise_inactivity(
+        &mut self,
+        guard: &GuardId,
+        evidence: InactivityEvidence,
+        verification: Verification,
+        now: Timestamp,
+    ) {
         let (from, to) = (evidence.window_start, evidence.window_end);
         let finding = Finding {
             rule: Rule::Inactivity,
             severity: severity(evidence.score),
             subject: Subject::Guard(guard.clone()),
             guard: Some(guard.clone()),
-            detected_at: at,
+            detected_at: to,
             summary: self.summary(guard, &evidence),
             evidence: Evidence::Inactivity(Box::new(evidence)),
         };
-        let Some(alert) = self.raise(finding, at) else { return };
+        let Some(alert) = self.raise_verified(finding, verification, now) else { return };
         let watch = self.watch(guard);
         watch.episode = Some(alert);
         watch.raised.push(Raised { alert, from, to });
@@ -141,6 +152,7 @@ impl Engine {
     pub(crate) fn end_episode(&mut self, guard: &GuardId, ended_at: Timestamp, now: Timestamp) {
         let watch = self.watch(guard);
         watch.streak = 0;
+        watch.drop_pending();
         if let Some(alert) = watch.episode.take() {
             self.clear(alert, ended_at, now);
         }
@@ -175,7 +187,12 @@ impl Engine {
         self.evaluate_window(guard, self.window_of(guard, at)?, at)
     }
 
-    fn evaluate_window(&self, guard: &GuardId, from: Timestamp, to: Timestamp) -> Option<Evaluation> {
+    pub(crate) fn evaluate_window(
+        &self,
+        guard: &GuardId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Option<Evaluation> {
         let policy = &self.site.policy.inactivity;
         let watch = self.state.guards.get(guard)?;
         let deep_night = self.in_deep_night(to);

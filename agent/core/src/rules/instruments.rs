@@ -299,6 +299,7 @@ impl Engine {
     pub(crate) fn on_activity(&mut self, device: &Device, at: Timestamp) {
         if let Some(guard) = self.carrier(device, at) {
             self.watch(&guard).trail.add_phone(at, 1);
+            self.on_answer(&guard, &device.id, at);
         }
     }
 

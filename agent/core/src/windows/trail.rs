@@ -48,7 +48,8 @@ impl Hearing {
         self.heard.iter().next().is_some()
     }
 
-    fn is_live(&self, at: Timestamp) -> bool {
+    /// Whether it could be heard at an instant.
+    pub(crate) fn is_live(&self, at: Timestamp) -> bool {
         self.heard.contains(at) && !self.offline.contains(at)
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
 use std::path::Path;
 use std::time::Duration;
-use vigil_cloud_sync::wire::REFUSED;
+use vigil_cloud_sync::wire::{REFUSED, WELFARE};
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::{Span, Timestamp};
 
@@ -205,7 +205,8 @@ fn raise_alert(
 
 /// Keeps the latest health record with its gateway; that a command was refused says nothing of its health.
 fn note_health(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), LedgerError> {
-    if entry.kind == EventKind::Health && !entry.id.starts_with(REFUSED) {
+    let about_a_command = [REFUSED, WELFARE].iter().any(|prefix| entry.id.starts_with(prefix));
+    if entry.kind == EventKind::Health && !about_a_command {
         tx.prepare_cached(
             "UPDATE gateways SET health = ?2, health_ms = ?3 WHERE source = ?1 AND health_ms <= ?3",
         )?
