@@ -314,6 +314,13 @@ impl Pump {
             Request::Reports(from, to, reply) => drop(reply.send(self.reports(from, to)?)),
             Request::Refused(reply) => drop(reply.send(self.store.refusals()?)),
             Request::DeadLetters(reply) => drop(reply.send(self.store.dead_letters()?)),
+            Request::Resend(sequences, reply) => {
+                let resent = self.store.resend(&sequences)?;
+                if !resent.is_empty() {
+                    self.wakes.uplink.notify_one();
+                }
+                drop(reply.send(resent));
+            }
             Request::Stock(reply) => drop(reply.send(self.stock())),
             Request::Settle(delivered, dead, reply) => {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;

@@ -157,6 +157,40 @@ fn assert_dead_letter(agent: &Agent) {
 }
 
 #[test]
+fn a_dead_letter_whose_reason_is_mended_is_sent_again_under_its_number() {
+    let noc = FaultyNoc::start();
+    noc.reject("device:btn-1");
+    let agent = Agent::start("gw-1", &Plant::default().buttons(1), Source::Embedded, Some(&noc.uplink()));
+    let url = format!("http://{}", agent.page());
+    let outbox = |arguments: &[&str]| vigil(&[&["outbox"], arguments, &["--url", &url]].concat());
+    assert!(outbox(&[]).out.contains("rejected nothing"), "{}", outbox(&[]).err);
+    let mut button = Handset::connect(agent.mqtt(), "btn-1").unwrap();
+    button.publish(&topic("btn-1", "sos"), message(now(), json!({})).to_string().as_bytes()).unwrap();
+    until("it is a dead letter", || json(agent.page(), "/api/dead-letters")[0].is_object());
+    let letter = json(agent.page(), "/api/dead-letters")[0].clone();
+    let number = letter["sequence"].to_string();
+    let listed = outbox(&[]);
+    assert!(listed.out.contains("this one is not wanted"), "{}", listed.out);
+    let refused = outbox(&["resend", "4711"]);
+    assert!(
+        refused.code == Some(1) && refused.err.contains("no dead letter has the number 4711"),
+        "{}",
+        refused.err
+    );
+
+    noc.reject("nobody");
+    let resent = outbox(&["resend", &number]);
+    assert_eq!((resent.code, resent.out.as_str()), (Some(0), "1 on their way again\n"), "{}", resent.err);
+    until("it arrives", || alerts(&noc.events()).len() == 1);
+    assert_eq!(alerts(&noc.events())[0]["sequence"].to_string(), number);
+    until("nothing is dead", || json(agent.page(), "/api/dead-letters") == json!([]));
+    let nothing = outbox(&["resend", "--all"]);
+    assert_eq!(nothing.out, "0 on their way again\n");
+    let wrong = outbox(&["resend"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.err);
+}
+
+#[test]
 fn a_wait_that_the_receiver_asks_for_is_kept() {
     let noc = FaultyNoc::start();
     noc.plan(&[Turn::TooMany]);

@@ -50,7 +50,7 @@ impl Whom {
         let why = why.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str).unwrap_or(&text);
         Err(Failure::failed(
             format!("the agent at {base} refused it: {why}"),
-            "`vigil alerts` shows where each alert stands.",
+            "`vigil alerts` shows where each alert stands, `vigil outbox` what was rejected.",
         ))
     }
 }

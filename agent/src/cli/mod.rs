@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod logs;
 mod noc;
+mod outbox;
 mod replay;
 mod report;
 mod run;
@@ -50,6 +51,8 @@ enum Command {
     Report(report::Args),
     /// Show the log of tours of the running agent
     Tours(tours::Args),
+    /// Show what waits for the NOC and what it rejected, or send that again
+    Outbox(outbox::Args),
     /// Run the receiver of the NOC
     Noc(noc::Args),
     /// Print a completion script for a shell
@@ -136,6 +139,7 @@ impl Cli {
             Command::Alerts(args) => alerts::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Tours(args) => tours::run(&args),
+            Command::Outbox(args) => outbox::run(&args),
             Command::Noc(args) => noc::run(&args),
             Command::Completions { shell } => completions(shell),
             Command::Man => man(),

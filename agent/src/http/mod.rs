@@ -2,6 +2,7 @@
 //! something is taken from this machine only (`steps`).
 
 mod asked;
+mod letters;
 mod metrics;
 mod reports;
 mod runs;
@@ -97,7 +98,11 @@ pub fn router(desk: Desk) -> Router {
         .route("/api/v1/ranking", get(reports::guards))
         .route("/api/runs", get(runs::runs))
         .route("/api/refused", get(refused))
-        .route("/api/dead-letters", get(dead_letters))
+        .route("/api/dead-letters", get(letters::letters))
+        .route(
+            "/api/v1/dead-letters/resend",
+            post(letters::resend).layer(DefaultBodyLimit::max(letters::MAX_BYTES)),
+        )
         .route("/api/stream", get(stream_status))
         .route(
             "/api/v1/alerts/{id}/status",
@@ -135,18 +140,6 @@ async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
 
 async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
     Ok(Json(desk.pump.refused().await?).into_response())
-}
-
-async fn dead_letters(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
-    let letters = desk.pump.dead_letters().await?;
-    let shown: Vec<_> = letters
-        .into_iter()
-        .map(|(sequence, l)| {
-            let e = l.event;
-            json!({"sequence": sequence, "at": l.at, "reason": l.reason, "id": e.id, "subject": e.subject})
-        })
-        .collect();
-    Ok(Json(shown).into_response())
 }
 
 async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {

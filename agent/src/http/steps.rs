@@ -63,11 +63,11 @@ pub async fn take(
     })
 }
 
-fn refused(status: StatusCode, why: &str) -> Response {
+pub(super) fn refused(status: StatusCode, why: &str) -> Response {
     (status, Json(json!({ "error": why }))).into_response()
 }
 
-const fn status_of(stranger: Stranger) -> StatusCode {
+pub(super) const fn status_of(stranger: Stranger) -> StatusCode {
     match stranger {
         Stranger::Elsewhere | Stranger::Host | Stranger::Origin => StatusCode::FORBIDDEN,
         Stranger::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -86,7 +86,7 @@ const fn objection_status(why: &Objection) -> StatusCode {
 }
 
 /// Whether a request comes from this machine, and not from a page that only passes through a browser on it.
-fn admit(peer: IpAddr, headers: &HeaderMap) -> Result<(), Stranger> {
+pub(super) fn admit(peer: IpAddr, headers: &HeaderMap) -> Result<(), Stranger> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if !peer.to_canonical().is_loopback() {
         return Err(Stranger::Elsewhere);

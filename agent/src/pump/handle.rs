@@ -32,6 +32,7 @@ pub(super) enum Request {
     Runs(RunQuery, Option<Vec<u8>>, oneshot::Sender<RunsFound>),
     Reports(Date, Date, oneshot::Sender<Vec<DailyReport>>),
     Refused(oneshot::Sender<Vec<Refusal>>),
+    Resend(Vec<u64>, oneshot::Sender<Vec<u64>>),
     DeadLetters(oneshot::Sender<Vec<(u64, DeadLetter)>>),
     Stock(oneshot::Sender<Stock>),
     Command(Option<CommandId>, Order, oneshot::Sender<Obeyed>),
@@ -140,6 +141,10 @@ impl PumpHandle {
     /// The dead letters that are kept, newest first.
     pub async fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, Stopping> {
         self.ask(Request::DeadLetters).await
+    }
+    /// Puts dead letters back on their way, under the numbers that they had; those that there were.
+    pub async fn resend(&self, sequences: Vec<u64>) -> Result<Vec<u64>, Stopping> {
+        self.ask(|reply| Request::Resend(sequences, reply)).await
     }
     /// What the store holds, in numbers.
     pub async fn stock(&self) -> Result<Stock, Stopping> {

@@ -156,6 +156,27 @@ impl Store {
         Ok(self.read_all(Kind::Refusal)?.into_iter().rev().map(|(_, r)| r).collect())
     }
 
+    /// Puts dead letters back into the lanes that they came from, under the numbers that they had; those that there were.
+    /// The receiver knows an event by its id, and a number that is missing there is filled.
+    pub fn resend(&mut self, sequences: &[u64]) -> Result<Vec<u64>, StoreError> {
+        let (mut writes, mut resent) = (Writes::default(), Vec::new());
+        for sequence in sequences {
+            let key = keys::numbered(Kind::Dead, *sequence);
+            let Some(Ok(letter)) = self.disk.get(&key)?.map(|bytes| decode::<DeadLetter>(&bytes)) else {
+                continue;
+            };
+            let lane = letter.event.kind;
+            writes.put(keys::outbox(lane as u8, *sequence), encode(&letter.event)?);
+            writes.remove(key);
+            resent.push((*sequence, lane));
+        }
+        if !writes.is_empty() {
+            self.disk.commit(writes)?;
+        }
+        self.waiting.extend(resent.iter().copied());
+        Ok(resent.into_iter().map(|(sequence, _)| sequence).collect())
+    }
+
     /// The dead letters that are kept, newest first.
     pub fn dead_letters(&mut self) -> Result<Vec<(u64, DeadLetter)>, StoreError> {
         let letters = self.read_all(Kind::Dead)?.into_iter().rev();
