@@ -1,5 +1,7 @@
 //! What is written: the entries of each kind of record, and the draft of one commit.
 
+use super::chain::Digest;
+use super::records::{CHAINED, Unreadable, Unwritable, VERSION, decode, decode_as, encode_as};
 use crate::clock::Keeping;
 use crate::sources::decode::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,38 @@ impl Input {
 pub(super) struct Block {
     pub(super) received_at: Timestamp,
     pub(super) inputs: Vec<Input>,
+}
+
+/// The same as a link of the chain: it names the digest of the block before it.
+#[derive(Debug)]
+pub(super) struct ChainedBlock {
+    /// `None` in one that was written before the journal was a chain.
+    pub(super) previous: Option<Digest>,
+    pub(super) received_at: Timestamp,
+    pub(super) inputs: Vec<Input>,
+}
+
+impl ChainedBlock {
+    /// The record of a block.
+    pub(super) fn write(
+        previous: Digest,
+        received_at: Timestamp,
+        inputs: &[Input],
+    ) -> Result<Vec<u8>, Unwritable> {
+        encode_as(CHAINED, &(previous, received_at, inputs))
+    }
+
+    /// A block of either version.
+    pub(super) fn read(record: &[u8]) -> Result<Self, Unreadable> {
+        match decode_as(CHAINED, record) {
+            Ok((previous, received_at, inputs)) => Ok(Self { previous: Some(previous), received_at, inputs }),
+            Err(Unreadable::Version(VERSION)) => {
+                let Block { received_at, inputs } = decode(record)?;
+                Ok(Self { previous: None, received_at, inputs })
+            }
+            Err(other) => Err(other),
+        }
+    }
 }
 
 /// An announcement for the site: one alert revision on MQTT.

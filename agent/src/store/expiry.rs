@@ -1,10 +1,10 @@
 //! What is past its time goes.
 
 use super::disk::Writes;
-use super::entries::{Block, SnapshotHead};
+use super::entries::{ChainedBlock, SnapshotHead};
 use super::keys::{self, Kind};
-use super::records::decode;
-use super::{Store, StoreError};
+use super::records::{decode, encode};
+use super::{Digest, Head, Store, StoreError};
 use chrono_tz::Tz;
 use vigil_core::alert::Alert;
 use vigil_core::time::{Span, Timestamp};
@@ -15,6 +15,30 @@ const DEAD_KEPT: usize = 1_000;
 const LONG_RETENTION: Span = Span::from_hours(400 * 24);
 /// Journal blocks dropped in one go, so that housekeeping never holds up an acknowledgement for long.
 const EXPIRE_AT_ONCE: usize = 500;
+
+/// What goes from the beginning of the journal.
+#[derive(Debug, Default)]
+struct Gone {
+    inputs: u64,
+    /// Where the journal begins without it.
+    anchor: Option<Head>,
+}
+
+impl Gone {
+    fn note(&mut self, key: &[u8], record: &[u8]) {
+        let number = keys::number_of(key).unwrap_or_default();
+        let count = ChainedBlock::read(record).map_or(0, |block| block.inputs.len() as u64);
+        self.inputs += count;
+        self.anchor = Some(Head { next_input: number + count, digest: Digest::of(number, record) });
+    }
+
+    fn stage(&self, writes: &mut Writes) -> Result<(), StoreError> {
+        if let Some(anchor) = &self.anchor {
+            writes.put(keys::meta("anchor"), encode(anchor)?);
+        }
+        Ok(())
+    }
+}
 
 impl Store {
     /// Drops what is past its time; true if there may be more.
@@ -40,7 +64,7 @@ impl Store {
         let mut dropped = 0;
         loop {
             let mut writes = Writes::default();
-            let mut freed = 0;
+            let (mut freed, mut gone) = (0, Gone::default());
             for record in self.disk.scan(&Kind::Journal.prefix()).take(EXPIRE_AT_ONCE) {
                 let (key, bytes) = record?;
                 let needed = keys::number_of(&key).is_none_or(|n| n >= snapshot_from);
@@ -48,15 +72,32 @@ impl Store {
                     break;
                 }
                 freed += bytes.len() as u64;
+                gone.note(&key, &bytes);
                 writes.remove(key);
                 dropped += 1;
             }
             if writes.is_empty() {
                 return Ok(dropped);
             }
+            let before_their_time = self.dropped + gone.inputs;
+            writes.put(keys::meta("dropped"), encode(&before_their_time)?);
+            gone.stage(&mut writes)?;
             self.disk.commit(writes)?;
+            self.dropped = before_their_time;
             self.journal_bytes -= freed;
         }
+    }
+
+    /// Where the journal begins: what was before has passed its time, or had to make room.
+    pub fn anchor(&self) -> Result<Head, StoreError> {
+        let stored = self.disk.get(&keys::meta("anchor"))?.map(|bytes| decode::<Head>(&bytes));
+        if let Some(Ok(anchor)) = stored {
+            return Ok(anchor);
+        }
+        // Nothing has gone yet: the chain begins with the first block that is there.
+        let first = self.disk.scan(&Kind::Journal.prefix()).next().transpose()?;
+        let next_input = first.and_then(|(key, _)| keys::number_of(&key)).unwrap_or(self.head.next_input);
+        Ok(Head { next_input, digest: Digest::default() })
     }
 
     /// The first input that is not in the snapshot.
@@ -68,21 +109,25 @@ impl Store {
     /// Whether there may be more, and how many bytes go.
     fn stage_old_blocks(&self, writes: &mut Writes, before: Timestamp) -> Result<(bool, u64), StoreError> {
         let snapshot_from = self.snapshot_from()?;
-        let (mut dropped, mut freed) = (0, 0);
+        let (mut dropped, mut freed, mut gone) = (0, 0, Gone::default());
+        let mut more = false;
         for record in self.disk.scan(&Kind::Journal.prefix()) {
             let (key, bytes) = record?;
-            let old = decode::<Block>(&bytes).is_ok_and(|b| b.received_at < before);
+            let old = ChainedBlock::read(&bytes).is_ok_and(|b| b.received_at < before);
             if !old || keys::number_of(&key).is_none_or(|n| n >= snapshot_from) {
-                return Ok((false, freed));
+                break;
             }
             freed += bytes.len() as u64;
+            gone.note(&key, &bytes);
             writes.remove(key);
             dropped += 1;
             if dropped == EXPIRE_AT_ONCE {
-                return Ok((true, freed));
+                more = true;
+                break;
             }
         }
-        Ok((false, freed))
+        gone.stage(writes)?;
+        Ok((more, freed))
     }
 
     fn stage_old_facts(&self, writes: &mut Writes, before: Timestamp) -> Result<(), StoreError> {

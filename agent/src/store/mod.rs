@@ -4,6 +4,7 @@
 //! to where it stood), the latest revision of every alert, closed runs, the report of each day, the outbox to the NOC, announcements for
 //! the site, refused inputs, dead letters, and the marks that tie them together.
 
+mod chain;
 mod disk;
 mod entries;
 mod expiry;
@@ -13,6 +14,7 @@ pub mod records;
 mod runs;
 mod staging;
 
+pub use chain::{Digest, Fault, Head, Proof, Prover};
 pub use disk::DiskError;
 pub use entries::{Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use runs::{RunQuery, RunsFound};
@@ -51,6 +53,10 @@ pub struct Store {
     waiting: BTreeMap<u64, Lane>,
     /// What the journal weighs.
     journal_bytes: u64,
+    /// Where the chain of the journal ends.
+    head: Head,
+    /// How many inputs went before their time, since the store was made.
+    dropped: u64,
 }
 
 impl Store {
@@ -58,13 +64,21 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)?;
         let marks = disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
-        let mut store = Self { disk, marks: Marks::default(), waiting: BTreeMap::new(), journal_bytes: 0 };
+        let mut store = Self {
+            disk,
+            marks: Marks::default(),
+            waiting: BTreeMap::new(),
+            journal_bytes: 0,
+            head: Head::default(),
+            dropped: 0,
+        };
         match marks {
             Some(Ok(marks)) => store.marks = marks,
             Some(Err(_)) => store.marks = store.marks_from_records()?,
             None => {}
         }
         store.index_outbox()?;
+        store.take_up_the_chain()?;
         for record in store.disk.scan(&Kind::Journal.prefix()) {
             store.journal_bytes += record?.1.len() as u64;
         }
@@ -120,6 +134,35 @@ impl Store {
         self.journal_bytes
     }
 
+    /// Where the chain of the journal ends.
+    pub const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// How many inputs went before their time for want of room, since the store was made.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Goes on where the chain ends. Without a head that can be read (a store of before the chain has none) that is the
+    /// last block.
+    fn take_up_the_chain(&mut self) -> Result<(), StoreError> {
+        let stored = self.disk.get(&keys::meta("head"))?.and_then(|bytes| decode::<Head>(&bytes).ok());
+        let digest = match stored {
+            Some(head) => head.digest,
+            None => self.last_block()?.unwrap_or_default(),
+        };
+        self.head = Head { next_input: self.marks.next_input, digest };
+        let dropped = self.disk.get(&keys::meta("dropped"))?;
+        self.dropped = dropped.and_then(|bytes| decode(&bytes).ok()).unwrap_or(0);
+        Ok(())
+    }
+
+    fn last_block(&self) -> Result<Option<Digest>, StoreError> {
+        let last = self.disk.scan(&Kind::Journal.prefix()).next_back().transpose()?;
+        Ok(last.and_then(|(key, record)| Some(Digest::of(keys::number_of(&key)?, &record))))
+    }
+
     /// Where a damaged predecessor was set aside, if this start found one.
     pub fn damaged(&self) -> Option<&Path> {
         self.disk.set_aside()
@@ -147,7 +190,10 @@ impl Store {
             marks.clock = draft.clock;
         }
         let added = staging::events(&mut writes, &mut marks, &draft.events)?;
-        let journal_bytes = staging::journal(&mut writes, &mut marks, draft.inputs)?;
+        let (journal_bytes, head) = staging::journal(&mut writes, &mut marks, self.head, draft.inputs)?;
+        if head != self.head {
+            writes.put(keys::meta("head"), encode(&head)?);
+        }
         staging::facts(&mut writes, &draft.alerts, &draft.runs)?;
         self.stage_reports(&mut writes, &draft.reports)?;
         staging::announcements(&mut writes, &mut marks, &draft.announcements)?;
@@ -162,6 +208,7 @@ impl Store {
         writes.put(keys::meta("marks"), encode(&marks)?);
         self.disk.commit(writes)?;
         self.marks = marks;
+        self.head = head;
         self.journal_bytes += journal_bytes;
         self.waiting.extend(added);
         for sequence in draft.delivered.iter().chain(draft.dead.iter().map(|(s, _)| s)) {

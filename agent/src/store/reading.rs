@@ -1,9 +1,9 @@
 //! Reading: an unreadable record is set aside, and blocks nothing.
 
 use super::disk::Writes;
-use super::entries::{Announcement, Block, DeadLetter, Input, Past, SnapshotHead, StoredEvent};
+use super::entries::{Announcement, ChainedBlock, DeadLetter, Input, Past, SnapshotHead, StoredEvent};
 use super::keys::{self, Kind};
-use super::records::{decode, encode};
+use super::records::{Unreadable, decode, encode};
 use super::{Store, StoreError};
 use crate::sources::decode::Refusal;
 use serde::de::DeserializeOwned;
@@ -38,7 +38,7 @@ impl Store {
     /// The journal from input number `from` on.
     pub fn inputs_from(&mut self, from: u64) -> Result<Vec<Input>, StoreError> {
         let mut inputs = Vec::new();
-        for (key, block) in self.read_all::<Block>(Kind::Journal)? {
+        for (key, block) in self.read_with(Kind::Journal, usize::MAX, ChainedBlock::read)? {
             let first = keys::number_of(&key).unwrap_or(0);
             let known = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
             inputs.extend(block.inputs.into_iter().skip(known));
@@ -57,6 +57,15 @@ impl Store {
         kind: Kind,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+        self.read_with(kind, limit, decode)
+    }
+
+    fn read_with<T>(
+        &mut self,
+        kind: Kind,
+        limit: usize,
+        read: impl Fn(&[u8]) -> Result<T, Unreadable>,
+    ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
         let mut found = Vec::new();
         let mut unreadable = Vec::new();
         for record in self.disk.scan(&kind.prefix()) {
@@ -64,7 +73,7 @@ impl Store {
                 break;
             }
             let (key, bytes) = record?;
-            match decode(&bytes) {
+            match read(&bytes) {
                 Ok(value) => found.push((key, value)),
                 Err(why) => {
                     tracing::error!(?kind, %why, "a record cannot be read and is set aside");

@@ -2,8 +2,12 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The version that is written today, of every kind of record.
+/// The first version of every kind of record; most are still written so.
 pub const VERSION: u8 = 1;
+/// The version of a journal block that names the one before it.
+pub const CHAINED: u8 = 2;
+/// The newest version that this agent knows, of any kind of record.
+pub const NEWEST: u8 = CHAINED;
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,23 +38,33 @@ impl Unwritable {
     }
 }
 
-/// Encodes a record.
+/// Encodes a record of the first version.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unwritable> {
-    let start = vec![VERSION];
+    encode_as(VERSION, value)
+}
+
+/// Encodes a record of a version.
+pub fn encode_as<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, Unwritable> {
+    let start = vec![version];
     let mut bytes = postcard::to_extend(value, start).map_err(|e| Unwritable(e.to_string()))?;
     let checksum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     Ok(bytes)
 }
 
-/// Decodes a record.
+/// Decodes a record of the first version.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    decode_as(VERSION, bytes)
+}
+
+/// Decodes a record of a version.
+pub fn decode_as<T: DeserializeOwned>(expected: u8, bytes: &[u8]) -> Result<T, Unreadable> {
     let (content, checksum) = bytes.split_last_chunk::<4>().ok_or(Unreadable::Short)?;
     if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
         return Err(Unreadable::Checksum);
     }
     let (version, body) = content.split_first().ok_or(Unreadable::Short)?;
-    if *version != VERSION {
+    if *version != expected {
         return Err(Unreadable::Version(*version));
     }
     match postcard::take_from_bytes(body) {

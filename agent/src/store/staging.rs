@@ -1,7 +1,8 @@
 //! Each part of a draft as writes of one batch.
 
+use super::chain::{Digest, Head};
 use super::disk::Writes;
-use super::entries::{Announcement, Block, Input, Lane, Marks, StoredEvent};
+use super::entries::{Announcement, ChainedBlock, Input, Lane, Marks, StoredEvent};
 use super::keys::{self, Kind};
 use super::records::encode;
 use super::{PIECE, StoreError};
@@ -29,29 +30,36 @@ pub(super) fn events(
     Ok(added)
 }
 
-/// How many bytes it takes.
-pub(super) fn journal(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<u64, StoreError> {
+/// How many bytes it takes, and where the chain ends with it.
+pub(super) fn journal(
+    writes: &mut Writes,
+    marks: &mut Marks,
+    mut head: Head,
+    inputs: Vec<Input>,
+) -> Result<(u64, Head), StoreError> {
     for input in &inputs {
         if let Input::Observation(_, outcome) = input {
             *marks.outcomes.entry(*outcome).or_default() += 1;
         }
     }
-    if inputs.is_empty() { Ok(0) } else { block(writes, marks, inputs) }
+    let bytes = if inputs.is_empty() { 0 } else { block(writes, &mut head, &inputs)? };
+    marks.next_input = head.next_input;
+    Ok((bytes, head))
 }
 
 /// One block, or two halves if it is too large.
-fn block(writes: &mut Writes, marks: &mut Marks, inputs: Vec<Input>) -> Result<u64, StoreError> {
-    let received_at = inputs.iter().map(Input::received_at);
-    let mut whole = Block { received_at: received_at.max().unwrap_or_default(), inputs };
-    let bytes = encode(&whole)?;
-    let count = whole.inputs.len();
-    if bytes.len() > PIECE && count > 1 {
-        let rest = whole.inputs.split_off(count / 2);
-        return Ok(block(writes, marks, whole.inputs)? + block(writes, marks, rest)?);
+fn block(writes: &mut Writes, head: &mut Head, inputs: &[Input]) -> Result<u64, StoreError> {
+    let received_at = inputs.iter().map(Input::received_at).max().unwrap_or_default();
+    let bytes = ChainedBlock::write(head.digest, received_at, inputs)?;
+    if bytes.len() > PIECE
+        && let Some((first, rest)) =
+            inputs.split_at_checked(inputs.len() / 2).filter(|(first, _)| !first.is_empty())
+    {
+        return Ok(block(writes, head, first)? + block(writes, head, rest)?);
     }
-    let size = bytes.len() as u64;
-    writes.put(keys::numbered(Kind::Journal, marks.next_input), bytes);
-    marks.next_input += count as u64;
+    let (size, number) = (bytes.len() as u64, head.next_input);
+    *head = Head { next_input: number + inputs.len() as u64, digest: Digest::of(number, &bytes) };
+    writes.put(keys::numbered(Kind::Journal, number), bytes);
     Ok(size)
 }
 
