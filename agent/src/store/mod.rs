@@ -4,9 +4,11 @@
 //! to where it stood), the latest revision of every alert, closed runs, the report of each day, the outbox to the NOC, announcements for
 //! the site, refused inputs, dead letters, and the marks that tie them together.
 
+mod closed;
 mod disk;
 mod entries;
 mod expiry;
+mod journal;
 pub mod keys;
 mod reading;
 pub mod records;
@@ -15,6 +17,7 @@ mod staging;
 
 pub use disk::DiskError;
 pub use entries::{Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use journal::{Journal, NoJournal, Opening, Piece};
 pub use runs::{RunQuery, RunsFound};
 
 use disk::{Disk, Writes};
