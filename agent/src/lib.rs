@@ -1,6 +1,7 @@
 //! The daemon: sources, pump, store, pages and commands around the pure core.
 
 pub mod announcer;
+pub mod backtest;
 pub mod cli;
 pub mod clock;
 pub mod http;

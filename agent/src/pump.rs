@@ -9,11 +9,11 @@ mod handle;
 mod past;
 
 pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Wakes};
-pub use past::{give, retold};
+pub use past::{Retold, give, retold};
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
-use crate::store::{Draft, Lane, Store, StoreError, StoredEvent};
+use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
 use absorb::absorb;
 use handle::Request;
 use std::sync::Arc;
@@ -322,6 +322,8 @@ impl Pump {
                 drop(reply.send(resent));
             }
             Request::Stock(reply) => drop(reply.send(self.stock())),
+            Request::Opening(reply) => drop(reply.send(self.opening())),
+            Request::Journal(from, reply) => drop(reply.send(self.store.journal_piece(from)?)),
             Request::Settle(delivered, dead, reply) => {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
                 answered(reply);
@@ -398,6 +400,16 @@ impl Pump {
         let id = format!("health.{now}");
         let event = StoredEvent { id, kind: Lane::Health, subject: "gateway".into(), time: now, data };
         self.commit(Draft { events: vec![event], judged_until: self.engine.now(), ..Draft::default() })
+    }
+
+    /// What the journal is worth, for whoever reads it.
+    fn opening(&self) -> Opening {
+        let marks = self.store.marks();
+        Opening {
+            site: (**self.engine.site()).clone(),
+            judged_until: marks.judged_until,
+            next_input: marks.next_input,
+        }
     }
 
     fn stock(&self) -> Stock {

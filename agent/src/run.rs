@@ -107,6 +107,7 @@ impl Agent {
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
             glance: Arc::default(),
+            reading: Arc::default(),
         };
         let http_addr = page(&mut tasks, setup.http_listen, desk, &stopping).await?;
         let broker = voice.broker().cloned();

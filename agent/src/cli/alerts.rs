@@ -59,7 +59,8 @@ fn listed(alerts: &[&Value], clock: WallClock, width: u16) -> String {
     text(&shown)
 }
 
-fn state(alert: &Value, clock: WallClock) -> String {
+/// Where it stands, and what became of it.
+pub(super) fn state(alert: &Value, clock: WallClock) -> String {
     let mut state = words(alert, "/status");
     if alert.get("escalated") == Some(&Value::Bool(true)) {
         state.push_str(", escalated");

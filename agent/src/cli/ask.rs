@@ -1,9 +1,11 @@
 //! Asks the running agent over its local HTTP API.
 
 use super::Failure;
+use crate::store::records::decode;
+use crate::store::{Journal, Piece};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The agent answers from memory; one that takes longer is stuck.
@@ -38,6 +40,17 @@ impl Whom {
         read(&base, answer.map_err(|why| silent(&base, &why))?)
     }
 
+    /// The agent's configuration, unless an address is given instead.
+    pub fn config(&self) -> Option<&Path> {
+        self.url.is_none().then_some(self.config.as_path())
+    }
+
+    /// The agent's journal up to now, a piece at a time: between two pieces the agent does its work.
+    pub fn journal(&self) -> Result<Journal, Failure> {
+        let base = self.base()?;
+        super::runtime()?.block_on(journal(&base))
+    }
+
     /// Says something to the agent; what it refuses, it refuses in its own words.
     pub fn tell<T: DeserializeOwned>(&self, path: &str, said: &Value) -> Result<(String, T), Failure> {
         let base = self.base()?;
@@ -46,13 +59,46 @@ impl Whom {
         if done {
             return read(&base, text);
         }
-        let why = serde_json::from_str::<Value>(&text).ok();
-        let why = why.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str).unwrap_or(&text);
-        Err(Failure::failed(
-            format!("the agent at {base} refused it: {why}"),
+        Err(refused(
+            &base,
+            &text,
             "`vigil alerts` shows where each alert stands, `vigil outbox` what was rejected.",
         ))
     }
+}
+
+/// What the agent does not do, in its own words.
+fn refused(base: &str, text: &str, mend: &str) -> Failure {
+    let why = serde_json::from_str::<Value>(text).ok();
+    let why = why.as_ref().and_then(|v| v.get("error")).and_then(Value::as_str).unwrap_or(text);
+    Failure::failed(format!("the agent at {base} refused it: {why}"), mend)
+}
+
+async fn journal(base: &str) -> Result<Journal, Failure> {
+    let client = client().map_err(|why| silent(base, &why))?;
+    let url = format!("{base}/api/v1/journal");
+    let mut journal = Journal::new(record(&client, base, &url).await?);
+    let mut next = Some(0);
+    while let Some(from) = next {
+        let piece: Piece = record(&client, base, &format!("{url}?from={from}")).await?;
+        next = journal.add(piece);
+    }
+    Ok(journal)
+}
+
+/// A record as an agent of the same version stores it.
+async fn record<T: DeserializeOwned>(client: &reqwest::Client, base: &str, url: &str) -> Result<T, Failure> {
+    let answer = client.get(url).send().await.map_err(|why| silent(base, &why))?;
+    let done = answer.status().is_success();
+    let bytes = answer.bytes().await.map_err(|why| silent(base, &why))?;
+    if !done {
+        let mend = "Run it on the gateway itself, as the same version of vigil as the agent.";
+        return Err(refused(base, &String::from_utf8_lossy(&bytes), mend));
+    }
+    decode(&bytes).map_err(|why| {
+        let what = format!("the answer of {base} is not that of an agent of this version: {why}");
+        Failure::failed(what, "Check the address, and that the agent runs the same version of vigil.")
+    })
 }
 
 fn silent(base: &str, why: &reqwest::Error) -> Failure {

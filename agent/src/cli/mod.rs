@@ -2,6 +2,7 @@
 
 mod alerts;
 mod ask;
+mod backtest;
 mod check;
 mod config;
 mod demo;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the rules over a recorded night, offline, and print the alerts as NDJSON
     Replay(replay::Args),
+    /// Replay the agent's own journal under another policy, and show what would have been raised, side by side
+    Backtest(backtest::Args),
     /// Publish a scripted night to a broker, or write it as NDJSON
     Simulate(simulate::Args),
     /// Validate every file, credential and port without starting
@@ -132,6 +135,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Demo(args) => demo::run(&args),
             Command::Replay(args) => replay::run(&args),
+            Command::Backtest(args) => backtest::run(&args),
             Command::Simulate(args) => simulate::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Config(args) => config::run(&args),

@@ -1,7 +1,8 @@
 //! The gateway's own page, its local API, `/healthz` and `/metrics`. Loopback unless configured otherwise; whatever changes
-//! something is taken from this machine only (`steps`).
+//! something is taken from this machine only (`steps`), and so is the question for the journal.
 
 mod asked;
+mod journal;
 mod letters;
 mod metrics;
 mod reports;
@@ -64,6 +65,8 @@ pub struct Desk {
     pub stopping: watch::Receiver<bool>,
     /// The latest status: a hundred open pages must not ask the pump a hundred times a second.
     pub glance: Arc<Mutex<Glance>>,
+    /// Held by who reads a piece of the journal.
+    pub reading: Arc<Mutex<()>>,
 }
 
 /// A status, and when it was taken.
@@ -97,6 +100,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/api/v1/reports", get(reports::reports))
         .route("/api/v1/ranking", get(reports::guards))
         .route("/api/runs", get(runs::runs))
+        .route("/api/v1/journal", get(journal::journal))
         .route("/api/refused", get(refused))
         .route("/api/dead-letters", get(letters::letters))
         .route(

@@ -25,13 +25,13 @@ pub const MAX_STEP_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stranger {
     /// It comes from another machine.
-    #[error("steps are taken on the gateway itself: use `vigil alerts` there, or the operations centre")]
+    #[error("that is done on the gateway itself: use `vigil` there, or the operations centre")]
     Elsewhere,
     /// Its `Host` is a name that somebody else may own.
     #[error("the Host header must be an address of this gateway or localhost; let a proxy send it so")]
     Host,
     /// A page of somebody else sends it.
-    #[error("a page of another origin may not take a step")]
+    #[error("a page of another origin may not do that")]
     Origin,
     /// It is no JSON, as a form of any page could send it.
     #[error("Content-Type must be application/json")]
@@ -85,25 +85,33 @@ const fn objection_status(why: &Objection) -> StatusCode {
     }
 }
 
-/// Whether a request comes from this machine, and not from a page that only passes through a browser on it.
+/// Whether a step may be taken: by a program on this machine, and in JSON.
 pub(super) fn admit(peer: IpAddr, headers: &HeaderMap) -> Result<(), Stranger> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    admit_from_here(peer, headers)?;
+    let kind =
+        text(headers, &header::CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    if kind.trim().eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Stranger::ContentType) }
+}
+
+/// Whether a request comes from this machine, and not from a page that only passes through a browser on it.
+pub(super) fn admit_from_here(peer: IpAddr, headers: &HeaderMap) -> Result<(), Stranger> {
     if !peer.to_canonical().is_loopback() {
         return Err(Stranger::Elsewhere);
     }
-    let host = text(header::HOST).filter(|host| is_no_name(host)).ok_or(Stranger::Host)?;
+    let host = text(headers, &header::HOST).filter(|host| is_no_name(host)).ok_or(Stranger::Host)?;
     let fetched = headers.get("sec-fetch-site").map(|value| value.as_bytes());
     let foreign = fetched.is_some_and(|site| site != b"same-origin" && site != b"none");
     let same = |origin: &str| {
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     };
-    let sent_by_another = headers.contains_key(header::ORIGIN) && !text(header::ORIGIN).is_some_and(same);
-    if foreign || sent_by_another {
-        return Err(Stranger::Origin);
-    }
-    let kind = text(header::CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default();
-    if kind.trim().eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Stranger::ContentType) }
+    let sent_by_another =
+        headers.contains_key(header::ORIGIN) && !text(headers, &header::ORIGIN).is_some_and(same);
+    if foreign || sent_by_another { Err(Stranger::Origin) } else { Ok(()) }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Whether a host is an address, or the one name that always means this machine: any other may be made to.

@@ -1,7 +1,7 @@
 //! The way to ask the pump: questions go in by a bounded queue, and are answered between two batches.
 
 use crate::sources::decode::Refusal;
-use crate::store::{Announcement, DeadLetter, Marks, RunQuery, RunsFound};
+use crate::store::{Announcement, DeadLetter, Marks, Opening, Piece, RunQuery, RunsFound};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::wire::Event;
@@ -35,6 +35,8 @@ pub(super) enum Request {
     Resend(Vec<u64>, oneshot::Sender<Vec<u64>>),
     DeadLetters(oneshot::Sender<Vec<(u64, DeadLetter)>>),
     Stock(oneshot::Sender<Stock>),
+    Opening(oneshot::Sender<Opening>),
+    Journal(u64, oneshot::Sender<Piece>),
     Command(Option<CommandId>, Order, oneshot::Sender<Obeyed>),
     Site(Arc<Site>, oneshot::Sender<()>),
     Health(String, oneshot::Sender<()>),
@@ -149,6 +151,14 @@ impl PumpHandle {
     /// What the store holds, in numbers.
     pub async fn stock(&self) -> Result<Stock, Stopping> {
         self.ask(Request::Stock).await
+    }
+    /// How far the journal goes, and under which site.
+    pub async fn opening(&self) -> Result<Opening, Stopping> {
+        self.ask(Request::Opening).await
+    }
+    /// A piece of the journal, from the block on whose first input has this number or a later one.
+    pub async fn journal(&self, from: u64) -> Result<Piece, Stopping> {
+        self.ask(|reply| Request::Journal(from, reply)).await
     }
     /// Carries out a command, once for each `id`; one that was given on site needs none.
     pub async fn command(&self, id: Option<CommandId>, order: Order) -> Result<Obeyed, Stopping> {

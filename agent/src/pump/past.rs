@@ -3,6 +3,7 @@
 use super::{Draft, Pump, PumpError, absorb};
 use crate::clock::{Keeper, Look};
 use crate::store::{Input, Past};
+use std::ops::Range;
 use std::sync::Arc;
 use vigil_core::engine::{Commit, Engine};
 use vigil_core::retelling::{Correction, Retelling};
@@ -47,22 +48,47 @@ pub fn give(engine: &mut Engine, input: Input) -> Commit {
 }
 
 /// A journal with the instants at which its entries really came, as far as that is known.
-pub fn retold(mut inputs: Vec<Input>) -> Vec<Input> {
-    for at in 0..inputs.len() {
-        let Some(Input::Clock { inputs: count, from, by_ms, uncertainty_ms }) = inputs.get(at).cloned()
-        else {
-            continue;
-        };
+pub fn retold(inputs: Vec<Input>) -> Vec<Input> {
+    let mut retold = Retold::default();
+    inputs.iter().enumerate().for_each(|(n, input)| retold.note(n, input));
+    inputs.into_iter().enumerate().map(|(n, input)| retold.corrected(n, input)).collect()
+}
+
+/// Which entries of a journal were told again. A journal that is too large for the memory is read twice: once for what
+/// is to be noted, once for the entries as they really came.
+#[derive(Debug, Default)]
+pub struct Retold(Vec<Stretch>);
+
+/// Entries that one correction told again.
+#[derive(Debug)]
+struct Stretch {
+    entries: Range<usize>,
+    correction: Correction,
+    /// When the entry before the one in hand really came.
+    latest: Option<Timestamp>,
+}
+
+impl Retold {
+    /// Notes what the entry of that number says of those before it.
+    pub fn note(&mut self, number: usize, input: &Input) {
+        let Input::Clock { inputs, from, by_ms, uncertainty_ms } = *input else { return };
         let [by, uncertainty] = [by_ms, uncertainty_ms].map(Span::from_millis);
-        let first = at.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
-        let before = first.checked_sub(1).and_then(|n| inputs.get(n)).or_else(|| inputs.get(first));
-        let mut latest = before.map_or(from, Input::received_at);
-        for input in inputs.get_mut(first..at).unwrap_or_default() {
-            *input = corrected(input.clone(), Correction { from, by, uncertainty }, latest);
-            latest = input.received_at();
-        }
+        let first = number.saturating_sub(usize::try_from(inputs).unwrap_or(usize::MAX));
+        let correction = Correction { from, by, uncertainty };
+        self.0.push(Stretch { entries: first..number, correction, latest: None });
     }
-    inputs
+
+    /// The entry of that number as it really came; every entry is to be asked for, in order.
+    pub fn corrected(&mut self, number: usize, mut input: Input) -> Input {
+        for stretch in &mut self.0 {
+            if stretch.entries.contains(&number) {
+                let latest = stretch.latest.unwrap_or_else(|| input.received_at());
+                input = corrected(input, stretch.correction, latest);
+            }
+            stretch.latest = Some(input.received_at());
+        }
+        input
+    }
 }
 
 /// An entry with the instants at which it really came; never before `latest`.

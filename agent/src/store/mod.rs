@@ -5,9 +5,11 @@
 //! the site, refused inputs, dead letters, and the marks that tie them together.
 
 mod chain;
+mod closed;
 mod disk;
 mod entries;
 mod expiry;
+mod journal;
 pub mod keys;
 mod reading;
 pub mod records;
@@ -17,6 +19,7 @@ mod staging;
 pub use chain::{Digest, Fault, Head, Proof, Prover};
 pub use disk::DiskError;
 pub use entries::{Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use journal::{Journal, NoJournal, Opening, Piece};
 pub use runs::{RunQuery, RunsFound};
 
 use disk::{Disk, Writes};

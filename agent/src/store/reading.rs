@@ -14,25 +14,27 @@ use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
 use vigil_core::time::Date;
 
+/// The first input that is not in a snapshot, with its site and its engine.
+type Snapshot = (u64, (Site, Vec<u8>));
+
 impl Store {
     /// What the engine is rebuilt from. Records that cannot be read are set aside and do not block the others.
     pub fn past(&mut self) -> Result<Past, StoreError> {
-        let head = self.disk.get(&keys::meta("snapshot"))?.and_then(|b| decode::<SnapshotHead>(&b).ok());
-        let mut from = 0;
-        let mut snapshot = None;
-        if let Some(head) = head {
-            let mut bytes = Vec::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
-            for n in 0..u64::from(head.pieces) {
-                bytes.extend(self.disk.get(&keys::numbered(Kind::Snapshot, n))?.unwrap_or_default());
-            }
-            if bytes.len() as u64 == head.bytes
-                && let Some((site, engine)) = split_snapshot(&bytes, head.site_bytes)
-            {
-                from = head.next_input;
-                snapshot = Some((site, engine));
-            }
-        }
+        let (from, snapshot) = self.snapshot()?.map_or((0, None), |(from, whole)| (from, Some(whole)));
         Ok(Past { snapshot, inputs: self.inputs_from(from)? })
+    }
+
+    /// The snapshot, if it is whole: its site, its engine, and the first input that is not in it.
+    pub(super) fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
+        let head = self.disk.get(&keys::meta("snapshot"))?.and_then(|b| decode::<SnapshotHead>(&b).ok());
+        let Some(head) = head else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(usize::try_from(head.bytes).unwrap_or(0));
+        for n in 0..u64::from(head.pieces) {
+            bytes.extend(self.disk.get(&keys::numbered(Kind::Snapshot, n))?.unwrap_or_default());
+        }
+        let whole = bytes.len() as u64 == head.bytes;
+        let snapshot = if whole { split_snapshot(&bytes, head.site_bytes) } else { None };
+        Ok(snapshot.map(|snapshot| (head.next_input, snapshot)))
     }
 
     /// The journal from input number `from` on.

@@ -1,0 +1,81 @@
+//! The journal of a store that no agent has open. The database writes to its folder when it is opened, mends what it
+//! finds, and leaves files of whoever opened it: so it is a copy that is opened, and the store stays as it is.
+
+use super::journal::{Journal, NoJournal};
+use super::{DiskError, Store, StoreError};
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+impl Journal {
+    /// The journal of the store in `folder`, which is not changed.
+    pub fn of_closed(folder: &Path) -> Result<Self, NoJournal> {
+        let before = closed(folder)?;
+        let aside = tempfile::tempdir().map_err(|e| not_copied(folder, &std::env::temp_dir(), e))?;
+        // One level below, so that whatever the database sets aside goes with the rest.
+        let copied = aside.path().join("db");
+        let made = fs::create_dir(&copied).and_then(|()| copy(folder, &copied));
+        made.map_err(|e| not_copied(folder, &copied, e))?;
+        if closed(folder)? != before {
+            return Err(NoJournal::InUse(folder.to_owned()));
+        }
+        let store = Store::open(&copied).map_err(|why| match why {
+            StoreError::Disk(DiskError::Engine(_)) => NoJournal::Damaged(folder.to_owned()),
+            other @ (StoreError::Disk(_) | StoreError::Record(_)) => NoJournal::Store(other),
+        })?;
+        if store.damaged().is_some() {
+            return Err(NoJournal::Damaged(folder.to_owned()));
+        }
+        whole(&store)?.ok_or_else(|| NoJournal::NoSite(folder.to_owned()))
+    }
+}
+
+fn whole(store: &Store) -> Result<Option<Journal>, StoreError> {
+    let Some(opening) = store.opening()? else { return Ok(None) };
+    let mut journal = Journal::new(opening);
+    let mut next = Some(0);
+    while let Some(from) = next {
+        next = journal.add(store.journal_piece(from)?);
+    }
+    Ok(Some(journal))
+}
+
+/// The size of the database and when it was written last, if no agent has it open. The lock is held for that moment only:
+/// an agent that starts then tries again.
+fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
+    let path = folder.join("db");
+    let looked = File::open(&path).and_then(|file| {
+        let free = match file.try_lock_shared() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(why)) => return Err(why),
+        };
+        let meta = file.metadata()?;
+        Ok((free, (meta.len(), meta.modified()?)))
+    });
+    match looked {
+        Ok((true, stamp)) => Ok(stamp),
+        Ok((false, _)) => Err(NoJournal::InUse(folder.to_owned())),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Err(NoJournal::NoStore(folder.to_owned())),
+        Err(why) => Err(not_copied(&path, &std::env::temp_dir(), why)),
+    }
+}
+
+/// Every file of the folder and of those in it.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let (source, target) = entry.map(|e| (e.path(), to.join(e.file_name())))?;
+        if source.is_dir() {
+            fs::create_dir(&target)?;
+            copy(&source, &target)?;
+        } else {
+            fs::copy(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn not_copied(from: &Path, to: &Path, source: io::Error) -> NoJournal {
+    NoJournal::Copy { from: from.to_owned(), to: to.to_owned(), source }
+}

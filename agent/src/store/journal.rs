@@ -1,0 +1,164 @@
+//! The journal as it is stored, for whoever looks at it from outside: cut into pieces that hold up no commit, and decoded
+//! by who wants to know.
+
+use super::entries::{ChainedBlock, Input};
+use super::keys::{self, Kind};
+use super::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use vigil_core::site::Site;
+use vigil_core::time::Timestamp;
+
+/// How much is read before the pump goes back to its work: some milliseconds.
+const AT_ONCE_BYTES: usize = 256 * 1024;
+/// And how many blocks: those of a quiet site are small.
+const AT_ONCE: usize = 2_000;
+
+/// What a journal is worth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The site whose policy is in force.
+    pub site: Site,
+    /// Everything due at or before this instant was judged.
+    pub judged_until: Timestamp,
+    /// The first number that no input has yet.
+    pub next_input: u64,
+}
+
+/// Some blocks of a journal, each with the number of its first input, as they are stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    blocks: Vec<(u64, Vec<u8>)>,
+}
+
+/// A journal, copied. It stays as it is stored: decoded, it would take five times the memory.
+#[derive(Debug)]
+pub struct Journal {
+    /// What it is worth.
+    pub opening: Opening,
+    blocks: Vec<(u64, Vec<u8>)>,
+}
+
+/// Why the journal of a store cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NoJournal {
+    /// There is no store.
+    #[error("there is no store at {0}")]
+    NoStore(PathBuf),
+    /// It belongs to an agent that runs, or ran meanwhile.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// It cannot be copied.
+    #[error("cannot copy {from} to {to}: {source}")]
+    Copy {
+        /// What.
+        from: PathBuf,
+        /// Where to.
+        to: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database in it does not open.
+    #[error("the store at {0} is damaged")]
+    Damaged(PathBuf),
+    /// Under which site it was written is not known.
+    #[error("the store at {0} does not say which policy was in force")]
+    NoSite(PathBuf),
+    /// The copy cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Blocks of the journal whose first input has the number `from` or a later one, as many as are read at once; none
+    /// if there are no more.
+    pub fn journal_piece(&self, from: u64) -> Result<Piece, StoreError> {
+        let (from, below) = (keys::numbered(Kind::Journal, from), [Kind::Journal as u8 + 1]);
+        let (mut piece, mut size) = (Piece::default(), 0);
+        for record in self.disk.scan_between(&from, &below).take(AT_ONCE) {
+            let (key, block) = record?;
+            size += block.len();
+            piece.blocks.extend(keys::number_of(&key).map(|first| (first, block)));
+            if size >= AT_ONCE_BYTES {
+                break;
+            }
+        }
+        Ok(piece)
+    }
+
+    /// What the journal is worth, if the store says under which site it was written.
+    pub(super) fn opening(&self) -> Result<Option<Opening>, StoreError> {
+        let (judged_until, next_input) = (self.marks.judged_until, self.marks.next_input);
+        Ok(self.snapshot()?.map(|(_, (site, _))| Opening { site, judged_until, next_input }))
+    }
+}
+
+impl Journal {
+    /// One of which nothing is known yet.
+    pub const fn new(opening: Opening) -> Self {
+        Self { opening, blocks: Vec::new() }
+    }
+
+    /// Adds a piece, up to where the journal ended when it was opened; where to go on, if there may be more.
+    pub fn add(&mut self, piece: Piece) -> Option<u64> {
+        let next = piece.blocks.last().map(|(first, _)| first.saturating_add(1));
+        let end = self.opening.next_input;
+        self.blocks.extend(piece.blocks.into_iter().filter(|(first, _)| *first < end));
+        next.filter(|next| *next < end)
+    }
+
+    /// Its blocks in order: the number of the first input with all that are in it, or nothing for one that cannot be
+    /// read.
+    pub fn blocks(&self) -> impl Iterator<Item = Option<(u64, Vec<Input>)>> {
+        let read = |(first, bytes): &(u64, Vec<u8>)| Some((*first, ChainedBlock::read(bytes).ok()?.inputs));
+        self.blocks.iter().map(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Draft;
+
+    fn down(n: u64) -> Input {
+        let at = Timestamp::from_millis(i64::try_from(n).unwrap());
+        Input::Down { from: at, until: at }
+    }
+
+    fn opening(next_input: u64) -> Opening {
+        let toml = "[site]\nid = \"s\"\nname = \"S\"\ntenant = \"t\"\nclient = \"c\"\ntimezone = \"UTC\"\n";
+        let site = vigil_config::parse_site(std::path::Path::new("site.toml"), toml.as_bytes()).unwrap();
+        Opening { site, judged_until: Timestamp::default(), next_input }
+    }
+
+    #[test]
+    fn a_long_journal_is_read_in_pieces_up_to_where_it_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        let blocks = AT_ONCE as u64 + 10;
+        for n in 0..blocks {
+            store.commit(Draft { inputs: vec![down(2 * n), down(2 * n + 1)], ..Draft::default() }).unwrap();
+        }
+        let mut journal = Journal::new(opening(store.marks().next_input));
+        store.commit(Draft { inputs: vec![down(9_999)], ..Draft::default() }).unwrap();
+        let next = journal.add(store.journal_piece(0).unwrap()).unwrap();
+        assert_eq!(journal.add(store.journal_piece(next).unwrap()), None);
+        let read: Vec<Input> = journal.blocks().flat_map(|block| block.unwrap().1).collect();
+        assert_eq!(read, (0..2 * blocks).map(down).collect::<Vec<_>>());
+        assert_eq!(journal.add(store.journal_piece(9_999).unwrap()), None, "there is no more");
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_told_and_stays_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
+        store.commit(Draft { inputs: vec![down(0)], ..Draft::default() }).unwrap();
+        let mut writes = crate::store::disk::Writes::default();
+        writes.put(keys::numbered(Kind::Journal, 1), b"not a record".to_vec());
+        store.disk.commit(writes).unwrap();
+        let mut journal = Journal::new(opening(2));
+        journal.add(store.journal_piece(0).unwrap());
+        assert_eq!(journal.blocks().collect::<Vec<_>>(), [Some((0, vec![down(0)])), None]);
+        assert_eq!(store.marks().set_aside, 0, "nothing is changed by who only looks");
+    }
+}
