@@ -4,6 +4,7 @@ pub mod announcer;
 pub mod cli;
 pub mod clock;
 pub mod http;
+pub mod inbox;
 pub mod orders;
 pub mod pump;
 pub mod run;

@@ -37,19 +37,25 @@ const APART: Duration = Duration::from_secs(5);
 const APART_AFTER_NEW: Duration = Duration::from_millis(200);
 
 /// How much of the type of a command is kept: the longest of the contract has 14 characters.
-const MAX_KIND_CHARS: usize = 64;
+pub const MAX_KIND_CHARS: usize = 64;
 
 /// One command as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     /// The receiver's number for it.
     pub seq: u64,
-    /// Its name; `None` if it has none that is an id.
+    /// Its name; `None` if it has none that is an id, or one that only a gateway gives.
     pub id: Option<CommandId>,
     /// What it says that it is, cut, for a person.
     pub kind: String,
     /// All of it, as it came.
     pub json: String,
+}
+
+/// Whether a name is one that only the gateway gives: to what is asked on site, and to what came without a name. A
+/// stranger's would count as known when its own turn comes.
+pub fn is_reserved(id: &CommandId) -> bool {
+    ["local-", "seq-"].iter().any(|own| id.as_str().starts_with(own))
 }
 
 /// What became of the commands of one answer.
@@ -276,7 +282,7 @@ fn given(raw: &RawValue) -> Option<Given> {
     let kind = text(head.r#type).unwrap_or_default();
     Some(Given {
         seq: head.seq,
-        id: text(head.id).and_then(|id| CommandId::new(&id).ok()),
+        id: text(head.id).and_then(|id| CommandId::new(&id).ok()).filter(|id| !is_reserved(id)),
         kind: kind.chars().take(MAX_KIND_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect(),
         json: raw.get().to_owned(),
     })
@@ -334,10 +340,11 @@ mod tests {
     #[test]
     fn what_has_a_number_is_accounted_for_whatever_it_is() {
         let body = r#"{"commands":[{"seq":3,"id":"c 3","type":"a\nb"},{"seq":2,"id":7,"type":[]},{"id":"c-9"},
+                       {"seq":4,"id":"local-4","type":"x"},
                        {"seq":1, "id":"c-1","type":"task.cancel","data":{"task":"T-1"}}]}"#;
         let commands = read(body.as_bytes()).unwrap();
         let heads: Vec<_> = commands.iter().map(|c| (c.seq, c.id.is_some(), c.kind.as_str())).collect();
-        assert_eq!(heads, [(1, true, "task.cancel"), (2, false, ""), (3, false, "a b")]);
+        assert_eq!(heads, [(1, true, "task.cancel"), (2, false, ""), (3, false, "a b"), (4, false, "x")]);
         let verbatim = r#"{"seq":1, "id":"c-1","type":"task.cancel","data":{"task":"T-1"}}"#;
         assert_eq!(commands[0].json, verbatim);
     }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use vigil_cloud_sync::wire::REFUSED;
 use vigil_core::alert::{Alert, Status};
-use vigil_core::command::StatusStep;
+use vigil_core::command::{Answer, StatusStep};
 use vigil_core::observation::Observation;
 
 struct Recording {

@@ -14,7 +14,7 @@ mod runs;
 mod staging;
 
 pub use disk::DiskError;
-pub use entries::{Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use runs::{RunQuery, RunsFound};
 
 use disk::{Disk, Writes};
@@ -47,6 +47,7 @@ pub enum StoreError {
 pub struct Store {
     disk: Disk,
     marks: Marks,
+    commands: CommandMarks,
     /// Which lane each waiting event is in; the outbox in order of sequence.
     waiting: BTreeMap<u64, Lane>,
     /// What the journal weighs.
@@ -58,7 +59,9 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)?;
         let marks = disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
-        let mut store = Self { disk, marks: Marks::default(), waiting: BTreeMap::new(), journal_bytes: 0 };
+        let commands = commands(disk.get(&keys::meta("commands"))?);
+        let (unread, waiting) = (Marks::default(), BTreeMap::new());
+        let mut store = Self { disk, marks: unread, commands, waiting, journal_bytes: 0 };
         match marks {
             Some(Ok(marks)) => store.marks = marks,
             Some(Err(_)) => store.marks = store.marks_from_records()?,
@@ -110,6 +113,11 @@ impl Store {
         &self.marks
     }
 
+    /// How far commands are decided, as of the last commit.
+    pub const fn commands(&self) -> &CommandMarks {
+        &self.commands
+    }
+
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
         self.disk.size()
@@ -158,8 +166,14 @@ impl Store {
             self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }
         writes.put(keys::meta("marks"), encode(&marks)?);
+        if let Some(commands) = &draft.commands {
+            writes.put(keys::meta("commands"), encode(commands)?);
+        }
         self.disk.commit(writes)?;
         self.marks = marks;
+        if let Some(commands) = draft.commands {
+            self.commands = commands;
+        }
         self.journal_bytes += journal_bytes;
         self.waiting.extend(added);
         for sequence in draft.delivered.iter().chain(draft.dead.iter().map(|(s, _)| s)) {
@@ -228,6 +242,15 @@ impl Store {
         writes.put(keys::meta("snapshot"), encode(&head)?);
         Ok(())
     }
+}
+
+/// The marks of commands. Without them everything is asked for anew, and what was decided before has no effect.
+fn commands(record: Option<Vec<u8>>) -> CommandMarks {
+    let Some(bytes) = record else { return CommandMarks::default() };
+    decode(&bytes).unwrap_or_else(|why| {
+        tracing::error!(%why, "the marks of commands are unreadable: what waits is asked for anew");
+        CommandMarks::default()
+    })
 }
 
 #[cfg(test)]
