@@ -1,6 +1,7 @@
 //! The pump, killed at random points: it takes up where it stood, and no sender was told too early.
 
 mod clocks;
+mod commands;
 
 use super::*;
 use crate::sources::decode;

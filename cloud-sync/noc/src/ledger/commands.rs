@@ -249,3 +249,163 @@ impl TryFrom<Columns> for CommandRow {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Ledger, SqliteLedger};
+    use proptest::prelude::*;
+    use std::path::Path;
+    use tempfile::TempDir;
+    use vigil_cloud_sync::Origin;
+    use vigil_core::id::{GatewayId, SiteId, TenantId};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_773_160_000_000);
+
+    fn origin() -> Origin {
+        Origin {
+            tenant: TenantId::new("acme").unwrap(),
+            site: SiteId::new("plant-7").unwrap(),
+            gateway: GatewayId::new("gw-1").unwrap(),
+        }
+    }
+
+    fn opened(dir: &Path) -> SqliteLedger {
+        let mut ledger = SqliteLedger::open(&dir.join("noc.db")).unwrap();
+        ledger.enrol(&origin()).unwrap();
+        ledger
+    }
+
+    fn ledger() -> (TempDir, SqliteLedger) {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = opened(dir.path());
+        (dir, ledger)
+    }
+
+    fn new(id: &str, data: &str) -> NewCommand {
+        let data = RawValue::from_string(data.to_owned()).unwrap();
+        NewCommand { id: CommandId::new(id).unwrap(), kind: "task.cancel".into(), data }
+    }
+
+    fn queued(ledger: &mut SqliteLedger, id: &str, now: Timestamp) -> u64 {
+        let Queued::New(row) = ledger.queue(&origin(), &new(id, "{}"), now).unwrap() else {
+            panic!("{id} is not new")
+        };
+        row.command.seq
+    }
+
+    #[test]
+    fn numbers_rise_whatever_the_clock_does() {
+        let (_dir, mut ledger) = ledger();
+        let one = queued(&mut ledger, "c-1", NOW);
+        let two = queued(&mut ledger, "c-2", NOW);
+        let set_back = queued(&mut ledger, "c-3", NOW - Span::from_hours(24));
+        assert_eq!((one, two, set_back), (1_773_160_000_000, one + 1, two + 1));
+        assert_eq!(queued(&mut ledger, "c-4", Timestamp::from_millis(0)), set_back + 1);
+    }
+
+    #[test]
+    fn an_answer_is_no_larger_than_a_gateway_reads() {
+        let (_dir, mut ledger) = ledger();
+        let large = format!(r#"{{"note":"{}"}}"#, "x".repeat(15_000));
+        for n in 0..100 {
+            ledger.queue(&origin(), &new(&format!("c-{n}"), &large), NOW).unwrap();
+        }
+        let first = ledger.fetch(&origin(), 0, NOW).unwrap();
+        let bytes = serde_json::to_vec(&serde_json::json!({ "commands": first })).unwrap().len();
+        assert!(first.len() > 60 && bytes <= MAX_COMMANDS_BYTES, "{} in {bytes} bytes", first.len());
+        let rest = ledger.fetch(&origin(), first.last().unwrap().seq, NOW).unwrap();
+        assert_eq!(first.len() + rest.len(), 100);
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_kept_for_a_quarter() {
+        let (_dir, mut ledger) = ledger();
+        let seq = queued(&mut ledger, "c-1", NOW);
+        queued(&mut ledger, "c-2", NOW);
+        ledger.fetch(&origin(), seq, NOW).unwrap();
+        queued(&mut ledger, "c-3", NOW + KEPT);
+        assert_eq!(ledger.commands(&origin(), 10).unwrap().len(), 3);
+        queued(&mut ledger, "c-4", NOW + KEPT + Span::from_millis(1));
+        let left: Vec<_> =
+            ledger.commands(&origin(), 10).unwrap().into_iter().map(|r| r.command.id).collect();
+        assert_eq!(left, ["c-4", "c-3", "c-2"], "what waits is not forgotten");
+    }
+
+    #[test]
+    fn a_ledger_of_the_first_schema_is_taken_over() {
+        let (dir, mut before) = ledger();
+        before.enrol(&origin()).unwrap();
+        drop(before);
+        let connection = Connection::open(dir.path().join("noc.db")).unwrap();
+        connection.execute_batch("DROP TABLE commands; PRAGMA user_version = 1;").unwrap();
+        drop(connection);
+        let mut ledger = opened(dir.path());
+        assert_eq!(ledger.gateways().unwrap().len(), 1);
+        queued(&mut ledger, "c-1", NOW);
+    }
+
+    /// What happens to a command queue.
+    #[derive(Debug, Clone)]
+    enum Act {
+        /// An operator gives a command.
+        Queue,
+        /// The gateway asks, and decides what it is given; or the answer is lost.
+        Poll { heard: bool },
+        /// The ledger is lost, with its clock so many seconds on.
+        Lose(i64),
+        /// The gateway's store is lost: it has decided nothing that it knows of.
+        Forget,
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            4 => Just(Act::Queue),
+            4 => any::<bool>().prop_map(|heard| Act::Poll { heard }),
+            1 => (0_i64..100).prop_map(Act::Lose),
+            1 => Just(Act::Forget),
+        ];
+        prop::collection::vec(act, 1..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn nothing_is_lost_and_nothing_acknowledged_before_it_is_decided(acts in acts()) {
+            let (mut dir, mut ledger) = ledger();
+            let (mut now, mut made, mut after) = (NOW, 0, 0);
+            let (mut waiting, mut decided): (Vec<String>, Vec<String>) = (vec![], vec![]);
+            for act in acts.into_iter().chain([Act::Poll { heard: true }]) {
+                now = now + Span::from_millis(1);
+                match act {
+                    Act::Queue => {
+                        made += 1;
+                        queued(&mut ledger, &format!("c-{made}"), now);
+                        waiting.push(format!("c-{made}"));
+                    }
+                    Act::Poll { heard } => {
+                        let given = ledger.fetch(&origin(), after, now).unwrap();
+                        prop_assert!(given.is_sorted_by(|a, b| a.seq < b.seq));
+                        for command in given.iter().filter(|_| heard) {
+                            after = command.seq;
+                            decided.push(command.id.clone());
+                        }
+                    }
+                    Act::Lose(secs) => {
+                        now = now + Span::from_secs(secs);
+                        (dir, ledger) = self::ledger();
+                        // What was lost with it cannot be given.
+                        waiting.retain(|id| decided.contains(id));
+                    }
+                    Act::Forget => after = 0,
+                }
+            }
+            drop(dir);
+            decided.sort();
+            decided.dedup();
+            waiting.sort();
+            prop_assert_eq!(decided, waiting);
+        }
+    }
+}
