@@ -5,6 +5,7 @@ pub mod backtest;
 pub mod cli;
 pub mod clock;
 pub mod http;
+pub mod inbox;
 pub mod orders;
 pub mod pump;
 pub mod run;

@@ -5,9 +5,11 @@
 //! acknowledged: the next start rebuilds the engine from the store.
 
 mod absorb;
+mod commands;
 mod handle;
 mod past;
 
+pub use commands::{Asked, Unread};
 pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Wakes};
 pub use past::{Retold, give, retold};
 
@@ -15,13 +17,14 @@ use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
 use absorb::absorb;
+use commands::about;
 use handle::Request;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use vigil_core::command::{Answer, Command, Order};
+use vigil_core::command::Order;
 use vigil_core::engine::{BadSnapshot, Engine};
 use vigil_core::id::CommandId;
 use vigil_core::report::DailyReport;
@@ -335,6 +338,8 @@ impl Pump {
                 answered(reply);
             }
             Request::Command(id, order, reply) => drop(reply.send(self.obey(id, order)?)),
+            Request::Commands(asked, reply) => drop(reply.send(self.obey_all(asked)?)),
+            Request::Acknowledged(reply) => drop(reply.send(self.store.commands().after)),
             Request::Site(site, reply) => {
                 self.switch_site(site)?;
                 answered(reply);
@@ -364,17 +369,10 @@ impl Pump {
     /// A command is an input like any other: it is stored with all that follows from it before anybody is told.
     fn obey(&mut self, id: Option<CommandId>, order: Order) -> Result<Obeyed, PumpError> {
         let received_at = self.clock.now().max(self.engine.now());
-        let alert = match &order {
-            Order::AlertStatus(step) => Some(step.alert),
-            Order::UpsertTask(_) | Order::CancelTask(_) | Order::CheckWelfare(_) => None,
-        };
-        let forgotten = alert.filter(|id| self.engine.book().get(*id).is_none());
-        let recalled = forgotten.map(|id| self.store.alert(id)).transpose()?.flatten().map(Box::new);
+        let alert = about(&order);
         let id = id.unwrap_or_else(|| self.local_id());
-        let commit = self.engine.on_command(Command { id, received_at, order, recalled });
-        let answer = commit.command.as_ref().map_or(Answer::Repeated, |(_, answer)| answer.clone());
         let mut draft = Draft { judged_until: received_at, ..Draft::default() };
-        absorb(&mut draft, commit)?;
+        let answer = self.carry_out(&mut draft, id, order, received_at)?;
         self.finish(draft)?;
         Ok(Obeyed { answer, alert: alert.and_then(|id| self.engine.book().get(id).cloned()) })
     }

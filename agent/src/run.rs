@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  source ──Inbound──► pump (own thread: engine + store) ──► outbox ──► courier ──► NOC
-//!    ▲                   ▲  │                           └──► announcer ──► source (MQTT)
-//!    └───── receipts ────┼──┘
+//!    ▲                   ▲  │  ▲                        └──► announcer ──► source (MQTT)
+//!    └───── receipts ────┼──┘  └── inbox ◄── listener ◄── NOC (commands)
 //!                        └── questions: page, health
 //! ```
 //!
@@ -12,6 +12,7 @@
 use crate::announcer;
 use crate::clock::Clock;
 use crate::http::{self, Desk, SourceState};
+use crate::inbox::StoredInbox;
 use crate::pump::{self, Pump, PumpError, PumpHandle, Revived, Terms, Wakes};
 use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
@@ -22,7 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use vigil_cloud_sync::{Cadence, Closed, Courier, Outbox, Pace, Uplink, UplinkState};
+use vigil_cloud_sync::{
+    Cadence, Closed, Courier, Listener, ListenerState, Outbox, Pace, Uplink, UplinkState, commands,
+};
 use vigil_core::id::SiteId;
 use vigil_core::site::Site;
 use vigil_noc::Server;
@@ -94,14 +97,14 @@ impl Agent {
         let mut tasks = JoinSet::new();
         let (voice, source, mqtt_addr) =
             source(&mut tasks, setup.source, intake, site_seen, &stopping).await?;
-        let uplink = setup
-            .uplink
-            .map(|config| courier(&mut tasks, config, &handle, &wakes, &clock, &stopping))
-            .transpose()?;
+        let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
+        let uplink = line.as_ref().map(|line| courier(&mut tasks, line, &handle, &wakes, &clock, &stopping));
+        let heard = line.map(|line| listener(&mut tasks, line, &handle, &clock, &stopping));
         let desk = Desk {
             gateway: setup.gateway.clone(),
             pump: handle.clone(),
             uplink: uplink.clone(),
+            commands: heard,
             clock: clock.clone(),
             source: source.clone(),
             broker: voice.broker().cloned(),
@@ -321,19 +324,24 @@ impl Outbox for StoredOutbox {
     }
 }
 
+/// The way to the operations centre, for what goes there and for what comes from there.
+fn line(mut config: vigil_cloud_sync::UplinkConfig, clock: &Clock) -> Result<Uplink, RunError> {
+    config.timepiece = Some(Arc::new(clock.clone()));
+    Ok(Uplink::new(config)?)
+}
+
 fn courier(
     tasks: &mut JoinSet<Result<(), RunError>>,
-    mut config: vigil_cloud_sync::UplinkConfig,
+    line: &Uplink,
     pump: &PumpHandle,
     wakes: &Wakes,
     clock: &Clock,
     stopping: &watch::Receiver<bool>,
-) -> Result<watch::Receiver<UplinkState>, RunError> {
+) -> watch::Receiver<UplinkState> {
     let (state, seen) = watch::channel(UplinkState::default());
     let clock = clock.clone();
-    config.timepiece = Some(Arc::new(clock.clone()));
     let courier = Courier {
-        uplink: Uplink::new(config)?,
+        uplink: line.clone(),
         outbox: Arc::new(StoredOutbox(pump.clone())),
         wake: Arc::clone(&wakes.uplink),
         state,
@@ -344,7 +352,31 @@ fn courier(
     tasks.spawn(
         async move { vigil_cloud_sync::run(courier, stop).await.map_err(|_| RunError::Ended("pump")) },
     );
-    Ok(seen)
+    seen
+}
+
+fn listener(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    line: Uplink,
+    pump: &PumpHandle,
+    clock: &Clock,
+    stopping: &watch::Receiver<bool>,
+) -> watch::Receiver<ListenerState> {
+    let (state, seen) = watch::channel(ListenerState::default());
+    let clock = clock.clone();
+    let listener = Listener {
+        uplink: line,
+        inbox: Arc::new(StoredInbox(pump.clone())),
+        state,
+        cadence: Cadence::seeded(Pace::default()),
+        wait: commands::WAIT,
+        now: Arc::new(move || clock.now()),
+    };
+    let stop = told_to_stop(stopping.clone());
+    tasks.spawn(async move {
+        vigil_cloud_sync::listen(listener, stop).await.map_err(|_| RunError::Ended("pump"))
+    });
+    seen
 }
 
 async fn page(

@@ -22,9 +22,9 @@ const IDLE_LOOK: Duration = Duration::from_secs(30);
 /// How much of a reason or an error is kept.
 const MAX_REASON_CHARS: usize = 300;
 
-/// The outbox is gone: the agent is stopping, or its store failed.
+/// The store is gone: the agent is stopping, or its store failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the outbox is closed")]
+#[error("the store is closed")]
 pub struct Closed;
 
 /// What waits to be sent, on stable storage.
@@ -99,7 +99,7 @@ enum Next {
     Wait { whole: Duration, hurried: Option<Duration> },
 }
 
-enum Never {}
+pub(crate) enum Never {}
 
 struct Round<O> {
     courier: Courier<O>,
@@ -253,10 +253,10 @@ fn divide(events: &[Event], rejected: Vec<Rejection>) -> (Vec<u64>, Vec<(u64, St
     (stored, dead)
 }
 
-fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(MAX_REASON_CHARS).collect()
 }
 
-fn count(n: usize) -> u64 {
+pub(crate) fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }

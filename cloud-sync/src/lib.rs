@@ -5,11 +5,14 @@
 //!          ▲                │                                        │
 //!          └── settle ◄─────┴───────────── verdict (pure) ◄──────────┘
 //!                           └─► cadence: when to try again
+//!
+//!  Inbox::decide ◄─ commands ◄─ uplink (HTTPS, long poll) ◄─ NOC
 //! ```
 //!
 //! It knows nothing of how the outbox is stored, and reads no wall clock: `now` is given.
 
 pub mod cadence;
+pub mod commands;
 pub mod courier;
 mod timepiece;
 mod trust;
@@ -18,6 +21,7 @@ pub mod verdict;
 pub mod wire;
 
 pub use cadence::{Cadence, Pace};
+pub use commands::{Decided, Given, Inbox, Listener, ListenerState, listen};
 pub use courier::{Closed, Courier, Outbox, UplinkState, run};
 pub use timepiece::Timepiece;
 pub use trust::TrustError;

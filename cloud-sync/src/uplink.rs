@@ -1,5 +1,6 @@
 //! One batch in, one verdict out. No queue, no retry, no state: those are the courier's.
 
+use crate::commands::MAX_COMMANDS_BYTES;
 use crate::timepiece::{self, Timepiece};
 use crate::trust::{self, TrustError};
 use crate::verdict::{self, MAX_ANSWER_BYTES, Outcome, Verdict};
@@ -7,7 +8,7 @@ use crate::wire::{Answer, BATCH_CONTENT_TYPE, Batch, Event, Origin};
 use reqwest::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Client, ClientBuilder, Response, Url};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,10 @@ use tokio::time::Instant;
 
 /// Idle connections are dropped before the receiver's 5 s would cut them under a request.
 const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// How long an answer may take beyond the time for which it may be held back: a handshake over 2G, and what commands
+/// weigh. A line that died in silence is noticed so soon.
+const POLL_GRACE: Duration = Duration::from_secs(30);
 
 /// A bearer token. It never shows itself.
 #[derive(Clone)]
@@ -96,14 +101,16 @@ pub enum UplinkError {
     Client(#[from] reqwest::Error),
 }
 
-/// The way to one receiver.
-#[derive(Debug)]
+/// The way to one receiver. Cheap to clone; the clones share their connections.
+#[derive(Debug, Clone)]
 pub struct Uplink {
     client: Client,
     events: Url,
+    commands: Url,
     bearer: HeaderValue,
     origin: Origin,
     timepiece: Option<Arc<dyn Timepiece>>,
+    poll_grace: Duration,
 }
 
 impl Uplink {
@@ -129,9 +136,13 @@ impl Uplink {
             // A proxy from the environment would see the token; with https it sees a tunnel.
             client = client.no_proxy();
         }
-        let events = events_url(&base).ok_or(UplinkError::Url { url: config.url })?;
+        let at = |path: &[&str]| below(&base, path).ok_or(UplinkError::Url { url: config.url.clone() });
+        let events = at(&["events"])?;
+        let commands = at(&["gateways", config.origin.gateway.as_str(), "commands"])?;
         let bearer = bearer(&config.token)?;
-        Ok(Self { client: client.build()?, events, bearer, origin: config.origin, timepiece })
+        let poll_grace = config.whole_timeout.min(POLL_GRACE);
+        let client = client.build()?;
+        Ok(Self { client, events, commands, bearer, origin: config.origin, timepiece, poll_grace })
     }
 
     /// Sends `events` as one batch and judges what comes back. Sending one twice is harmless.
@@ -159,11 +170,25 @@ impl Uplink {
             .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
             .header(CONTENT_ENCODING, "gzip")
             .body(body);
+        self.exchange(request, MAX_ANSWER_BYTES).await
+    }
+
+    /// Asks for the commands behind `after`, and lets the receiver hold its answer for up to `wait`.
+    pub(crate) async fn poll(&self, after: u64, wait: Duration) -> Outcome {
+        let mut url = self.commands.clone();
+        url.query_pairs_mut()
+            .append_pair("after", &after.to_string())
+            .append_pair("wait", &wait.as_secs().to_string());
+        let request = self.client.get(url).header(AUTHORIZATION, self.bearer.clone());
+        self.exchange(request.timeout(wait + self.poll_grace), MAX_COMMANDS_BYTES).await
+    }
+
+    async fn exchange(&self, request: RequestBuilder, most: usize) -> Outcome {
         let answered = async {
             let sent = Instant::now();
             let response = request.send().await?;
             self.tell_the_time(&response, sent.elapsed());
-            answer(response).await
+            answer(response, most).await
         };
         answered.await.unwrap_or_else(|e| Outcome::Broken { why: whole_story(&e.without_url()) })
     }
@@ -199,11 +224,11 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn events_url(base: &Url) -> Option<Url> {
+fn below(base: &Url, path: &[&str]) -> Option<Url> {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);
-    url.path_segments_mut().ok()?.pop_if_empty().push("events");
+    url.path_segments_mut().ok()?.pop_if_empty().extend(path);
     Some(url)
 }
 
@@ -216,16 +241,14 @@ fn bearer(token: &Token) -> Result<HeaderValue, UplinkError> {
     Ok(value)
 }
 
-async fn answer(mut response: Response) -> Result<Outcome, reqwest::Error> {
+async fn answer(mut response: Response, most: usize) -> Result<Outcome, reqwest::Error> {
     let text =
         |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (status, retry_after, date) = (response.status().as_u16(), text(RETRY_AFTER), text(DATE));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Ok(Outcome::Broken {
-                why: format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"),
-            });
+        if body.len() + chunk.len() > most {
+            return Ok(Outcome::Broken { why: format!("the answer is larger than {most} bytes") });
         }
         body.extend_from_slice(&chunk);
     }
@@ -258,9 +281,11 @@ mod tests {
     }
 
     #[test]
-    fn events_go_below_the_base_with_or_without_a_slash() {
+    fn everything_is_below_the_base_with_or_without_a_slash() {
         for base in ["http://127.0.0.1:1/v1", "http://localhost:1/v1/"] {
-            assert!(uplink(base, "t").unwrap().events.as_str().ends_with(":1/v1/events"), "{base}");
+            let uplink = uplink(base, "t").unwrap();
+            assert!(uplink.events.as_str().ends_with(":1/v1/events"), "{base}");
+            assert!(uplink.commands.as_str().ends_with(":1/v1/gateways/gw-1/commands"), "{base}");
         }
     }
 

@@ -109,7 +109,7 @@ fn all_sent(rejected: &[Rejection], ids: &[String]) -> bool {
 }
 
 /// `Retry-After`: whole seconds, or a date that is read against the sender's own `Date`.
-fn wait_asked(text: &str, date: Option<&str>) -> Option<Duration> {
+pub(crate) fn wait_asked(text: &str, date: Option<&str>) -> Option<Duration> {
     if let Ok(secs) = text.trim().parse() {
         return Some(Duration::from_secs(secs));
     }
@@ -119,7 +119,7 @@ fn wait_asked(text: &str, date: Option<&str>) -> Option<Duration> {
 }
 
 /// The status and the head of what was said with it, for a person.
-fn said(status: u16, body: &[u8]) -> String {
+pub(crate) fn said(status: u16, body: &[u8]) -> String {
     let head = String::from_utf8_lossy(body.get(..200).unwrap_or(body)).replace(char::is_control, " ");
     match head.trim() {
         "" => format!("the receiver answered {status}"),

@@ -80,6 +80,7 @@ fn summary(s: &Value, clock: WallClock, width: u16) -> String {
             format!("{coming}, {} broker at {}", plain(s, "/source/mode"), plain(s, "/source/address")),
         ),
         ("NOC", uplink(s, clock)),
+        ("commands", commands(s, clock)),
         ("waiting", waiting(s)),
         ("stored", counts(s, "outcomes")),
         ("refused", counts(s, "refused")),
@@ -101,14 +102,14 @@ fn clock_words(s: &Value) -> String {
         "noc" => format!("told by the NOC{off}"),
         other => other.to_owned(),
     };
-    let differs = ms("noc_differs_ms").map(|ms| format!("the NOC's is {} {}", length(ms), way(ms)));
+    let differs = ms("noc_differs_ms").map(|ms| format!("the NOC's is {} {}", length(ms), side(ms)));
     let wall = ms("wall_ahead_ms").filter(|ms| ms.abs() > ODD_MS);
-    let wall = wall.map(|ms| format!("the box's wall clock is {} {}", length(ms), way(ms)));
+    let wall = wall.map(|ms| format!("the box's wall clock is {} {}", length(ms), side(ms)));
     let last = ms("last_correction_ms").map(|ms| format!("it was corrected by {}", length(ms)));
     [Some(state), wall, differs, last].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-const fn way(ahead_ms: i64) -> &'static str {
+const fn side(ahead_ms: i64) -> &'static str {
     if ahead_ms > 0 { "ahead" } else { "behind" }
 }
 
@@ -124,23 +125,30 @@ fn length(ms: i64) -> String {
 }
 
 fn uplink(s: &Value, clock: WallClock) -> String {
+    way(s, "uplink", clock, |uplink, last| {
+        format!("reached, last at {last}; {} events delivered", plain(uplink, "/delivered"))
+    })
+}
+
+fn commands(s: &Value, clock: WallClock) -> String {
+    way(s, "commands", clock, |commands, last| {
+        let (decided, refused) = (plain(commands, "/decided"), plain(commands, "/refused"));
+        format!("listening, last heard at {last}; {decided} decided, {refused} of them refused")
+    })
+}
+
+/// A way to the operations centre: how it is, or what is wrong with it.
+fn way(s: &Value, name: &str, clock: WallClock, well: impl Fn(&Value, &str) -> String) -> String {
+    let Some(way) = s.get(name).filter(|way| !way.is_null()) else { return "not configured".to_owned() };
     let failed = || {
-        let next = clock.at(s, "/uplink/next_attempt_at");
-        format!(
-            "{} failed in a row, next try {next}: {}",
-            plain(s, "/uplink/attempts"),
-            plain(s, "/uplink/last_error")
-        )
+        let next = clock.at(way, "/next_attempt_at");
+        format!("{} failed in a row, next try {next}: {}", plain(way, "/attempts"), plain(way, "/last_error"))
     };
-    match s.pointer("/uplink/reachable") {
-        _ if s.get("uplink").is_none_or(Value::is_null) => "not configured".to_owned(),
-        _ if s.pointer("/uplink/unauthorized") == Some(&Value::Bool(true)) => {
+    match way.get("reachable") {
+        _ if way.get("unauthorized") == Some(&Value::Bool(true)) => {
             format!("credential refused; {}", failed())
         }
-        Some(Value::Bool(true)) => {
-            let last = clock.at(s, "/uplink/last_success_at");
-            format!("reached, last at {last}; {} events delivered", plain(s, "/uplink/delivered"))
-        }
+        Some(Value::Bool(true)) => well(way, &clock.at(way, "/last_success_at")),
         Some(Value::Bool(false)) => format!("not reached; {}", failed()),
         _ => "not tried yet".to_owned(),
     }
@@ -278,6 +286,7 @@ mod tests {
             "source": {"mode": "embedded", "address": "127.0.0.1:1883", "connected": true},
             "uplink": {"reachable": false, "attempts": 3, "last_error": "connection refused ".repeat(9), "unauthorized": false,
                        "next_attempt_at": "2026-03-10T21:05:00.000Z"},
+            "commands": {"reachable": true, "last_success_at": "2026-03-10T21:00:00.000Z", "decided": 3, "refused": 1},
             "outbox": {"critical": 1, "alerts": 0, "tours": 0, "reports": 0, "health": 1, "dead": 2},
             "outcomes": {"applied": 12}, "refused": {},
         })
@@ -293,6 +302,7 @@ mod tests {
             "clock told by the NOC, good to 2 s; the box's wall clock is 4629 days behind; it was corrected by 2 h",
             "1 open, 1 of them CRITICAL",
             "not reached; 3 failed in a row, next try 02:35: connection refused",
+            "commands listening, last heard at 02:30; 3 decided, 1 of them refused",
             "waiting critical 1, health 1; 2 rejected by the NOC",
             "stored applied 12 refused none",
             "Asha INACTIVE NONE active unknown unknown 1.00 21:15 phone",

@@ -3,7 +3,7 @@
 //! gets it.
 
 use super::Desk;
-use super::steps::{admit_from_here, refused, status_of};
+use super::steps::refused;
 use crate::pump::Stopping;
 use crate::store::records::encode;
 use axum::extract::{Extension, Query, State};
@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vigil_noc::Peer;
+use vigil_noc::{Peer, admit_from_here};
 
 /// Where to go on; what the journal is worth, if that is not said.
 #[derive(Debug, Deserialize)]
@@ -27,7 +27,7 @@ pub(super) async fn journal(
     headers: HeaderMap,
 ) -> Result<Response, Stopping> {
     if let Err(stranger) = admit_from_here(peer, &headers) {
-        return Ok(refused(status_of(stranger), &stranger.to_string()));
+        return Ok(refused(stranger.status(), &stranger.to_string()));
     }
     // One piece at a time: more askers wait, and hold no memory meanwhile.
     let _turn = desk.reading.lock().await;

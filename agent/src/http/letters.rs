@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use vigil_noc::Peer;
+use vigil_noc::{Peer, admit};
 
 /// As many numbers as dead letters are kept, with twenty digits each.
 pub(super) const MAX_BYTES: usize = 32 * 1024;
@@ -46,8 +46,8 @@ pub(super) async fn resend(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, NoAnswer> {
-    if let Err(stranger) = steps::admit(peer, &headers) {
-        return Ok(steps::refused(steps::status_of(stranger), &stranger.to_string()));
+    if let Err(stranger) = admit(peer, &headers) {
+        return Ok(steps::refused(stranger.status(), &stranger.to_string()));
     }
     let wanted: Wanted = serde_json::from_slice(&body).map_err(|why| NoAnswer::Senseless(why.to_string()))?;
     let kept: Vec<u64> = desk.pump.dead_letters().await?.into_iter().map(|(sequence, _)| sequence).collect();

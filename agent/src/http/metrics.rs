@@ -81,6 +81,17 @@ fn outbox(registry: &mut Registry, status: &Status) {
             ConstCounter::new(uplink.delivered),
         );
     }
+    if let Some(commands) = &status.commands {
+        let up = ConstGauge::new(i64::from(commands.reachable == Some(true)));
+        registry.register("commands_up", "1 if the last question for commands was answered", up);
+        let totals = [
+            ("commands_decided", "Commands of the NOC that were decided", commands.decided),
+            ("commands_refused", "Commands of the NOC that were refused", commands.refused),
+        ];
+        for (name, help, n) in totals {
+            registry.register(name, help, ConstCounter::new(n));
+        }
+    }
 }
 
 fn broker(registry: &mut Registry, status: &Status) {

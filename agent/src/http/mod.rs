@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
-use vigil_cloud_sync::UplinkState;
+use vigil_cloud_sync::{ListenerState, UplinkState};
 use vigil_core::id::GatewayId;
 use vigil_noc::dress;
 
@@ -55,6 +55,8 @@ pub struct Desk {
     pub pump: PumpHandle,
     /// How the uplink is; `None` if none is configured.
     pub uplink: Option<watch::Receiver<UplinkState>>,
+    /// How the way of commands is; `None` without an uplink.
+    pub commands: Option<watch::Receiver<ListenerState>>,
     /// The agent's clock.
     pub clock: Clock,
     /// How the source of messages is.

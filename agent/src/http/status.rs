@@ -8,7 +8,7 @@ use crate::sources::decode::Reason;
 use crate::store::Lane;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use vigil_cloud_sync::UplinkState;
+use vigil_cloud_sync::{ListenerState, UplinkState};
 use vigil_core::engine::Outcome;
 use vigil_core::id::GatewayId;
 use vigil_core::view::View;
@@ -61,6 +61,8 @@ pub struct Status {
     pub broker: Option<Counts>,
     /// How the uplink is; `null` if none is configured.
     pub uplink: Option<UplinkState>,
+    /// How the way of commands is; `null` without an uplink.
+    pub commands: Option<ListenerState>,
     /// What waits.
     pub outbox: Outbox,
     /// Inputs refused, by reason.
@@ -81,6 +83,7 @@ impl Status {
         let stock = desk.pump.stock().await?;
         let view = desk.pump.view().await?;
         let uplink = desk.uplink.as_ref().map(|u| u.borrow().clone());
+        let commands = desk.commands.as_ref().map(|c| c.borrow().clone());
         let source = desk.source.borrow().clone();
         Ok(Self {
             gateway: desk.gateway.clone(),
@@ -90,6 +93,7 @@ impl Status {
             source,
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,
+            commands,
             outbox: outbox(&stock),
             refused: stock.marks.refused,
             outcomes: stock.marks.outcomes,

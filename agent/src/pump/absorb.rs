@@ -54,7 +54,8 @@ fn absorb_run(draft: &mut Draft, run: RunRecord) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn absorb_refused(draft: &mut Draft, refused: &RefusedCommand) -> Result<(), StoreError> {
+/// A command that was refused, on record here and for the operations centre.
+pub(super) fn absorb_refused(draft: &mut Draft, refused: &RefusedCommand) -> Result<(), StoreError> {
     let data = json(refused)?;
     let topic = format!("command/{}", refused.kind);
     let (at, reason) = (refused.at, refused.reason.clone());

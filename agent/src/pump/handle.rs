@@ -1,9 +1,11 @@
 //! The way to ask the pump: questions go in by a bounded queue, and are answered between two batches.
 
+use super::commands::Asked;
 use crate::sources::decode::Refusal;
 use crate::store::{Announcement, DeadLetter, Marks, Opening, Piece, RunQuery, RunsFound};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use vigil_cloud_sync::Decided;
 use vigil_cloud_sync::wire::Event;
 use vigil_core::alert::Alert;
 use vigil_core::command::{Answer, Order};
@@ -38,6 +40,8 @@ pub(super) enum Request {
     Opening(oneshot::Sender<Opening>),
     Journal(u64, oneshot::Sender<Piece>),
     Command(Option<CommandId>, Order, oneshot::Sender<Obeyed>),
+    Commands(Vec<Asked>, oneshot::Sender<Decided>),
+    Acknowledged(oneshot::Sender<u64>),
     Site(Arc<Site>, oneshot::Sender<()>),
     Health(String, oneshot::Sender<()>),
 }
@@ -163,6 +167,14 @@ impl PumpHandle {
     /// Carries out a command, once for each `id`; one that was given on site needs none.
     pub async fn command(&self, id: Option<CommandId>, order: Order) -> Result<Obeyed, Stopping> {
         self.ask(|reply| Request::Command(id, order, reply)).await
+    }
+    /// Decides the commands of one answer of the operations centre, in order; its last number is acknowledged then.
+    pub async fn commands(&self, asked: Vec<Asked>) -> Result<Decided, Stopping> {
+        self.ask(|reply| Request::Commands(asked, reply)).await
+    }
+    /// The number up to which commands of the operations centre are decided.
+    pub async fn acknowledged(&self) -> Result<u64, Stopping> {
+        self.ask(Request::Acknowledged).await
     }
     /// From now on, this site file counts.
     pub async fn site(&self, site: Arc<Site>) -> Result<(), Stopping> {

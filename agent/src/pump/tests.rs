@@ -1,6 +1,7 @@
 //! The pump, killed at random points: it takes up where it stood, and no sender was told too early.
 
 mod clocks;
+mod commands;
 
 use super::*;
 use crate::sources::decode;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use vigil_cloud_sync::wire::REFUSED;
 use vigil_core::alert::{Alert, Status};
-use vigil_core::command::StatusStep;
+use vigil_core::command::{Answer, StatusStep};
 use vigil_core::observation::Observation;
 
 struct Recording {

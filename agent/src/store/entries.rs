@@ -5,17 +5,18 @@ use super::records::{CHAINED, Unreadable, Unwritable, VERSION, decode, decode_as
 use crate::clock::Keeping;
 use crate::sources::decode::{Reason, Refusal};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use vigil_cloud_sync::wire::EventKind;
 use vigil_core::alert::Alert;
 use vigil_core::command::{Answer, Command};
 use vigil_core::engine::Outcome;
+use vigil_core::id::CommandId;
 use vigil_core::observation::Observation;
 use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
-use vigil_core::time::Timestamp;
+use vigil_core::time::{Span, Timestamp};
 
 /// One entry of the journal. Variants are appended, never reordered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,6 +186,49 @@ pub struct Marks {
     pub clock: Option<Keeping>,
 }
 
+/// How many refusals of commands that nobody can read are put on record in an hour: more than people make, and a receiver
+/// that runs wild does not fill the way back to it.
+const UNREAD_AN_HOUR: u32 = 60;
+/// How many of them are known again: with the longest ids they still fit a piece of the store.
+const UNREAD_KNOWN: usize = 64;
+/// What counts as that hour.
+const HOUR: Span = Span::from_hours(1);
+
+/// How far the commands of the operations centre are decided; written with what follows from them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandMarks {
+    /// The number of the last one.
+    pub after: u64,
+    /// The latest that could not be read; the engine knows the others.
+    unread: VecDeque<CommandId>,
+    /// The hour in which these are counted, and how many there were.
+    recorded: (Timestamp, u32),
+}
+
+impl CommandMarks {
+    /// Whether a command that cannot be read comes for the first time; remembers it.
+    pub fn is_new(&mut self, id: &CommandId) -> bool {
+        if self.unread.contains(id) {
+            return false;
+        }
+        if self.unread.len() >= UNREAD_KNOWN {
+            self.unread.pop_front();
+        }
+        self.unread.push_back(id.clone());
+        true
+    }
+
+    /// Whether another one is put on record.
+    pub fn may_record(&mut self, now: Timestamp) -> bool {
+        let hour = now.floor_to(HOUR);
+        if self.recorded.0 != hour {
+            self.recorded = (hour, 0);
+        }
+        self.recorded.1 = self.recorded.1.saturating_add(1);
+        self.recorded.1 <= UNREAD_AN_HOUR
+    }
+}
+
 /// What the snapshot is worth: the inputs before `next_input` are in it. The pieces are its site, then the engine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SnapshotHead {
@@ -230,6 +274,8 @@ pub struct Draft {
     pub announced: Vec<u64>,
     /// Questions that the broker has, or that nobody can answer in time any more.
     pub prompted: Vec<u64>,
+    /// How far commands are decided, if that has changed.
+    pub commands: Option<CommandMarks>,
     /// A snapshot of the engine with its site.
     pub snapshot: Option<(Site, Vec<u8>)>,
     /// How far everything due has been judged.
@@ -255,6 +301,7 @@ impl Draft {
             && self.announced.is_empty()
             && self.prompts.is_empty()
             && self.prompted.is_empty()
+            && self.commands.is_none()
             && self.snapshot.is_none()
     }
 }

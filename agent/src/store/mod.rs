@@ -18,7 +18,7 @@ mod staging;
 
 pub use chain::{Digest, Fault, Head, Proof, Prover};
 pub use disk::DiskError;
-pub use entries::{Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};
 pub use runs::{RunQuery, RunsFound};
 
@@ -52,6 +52,7 @@ pub enum StoreError {
 pub struct Store {
     disk: Disk,
     marks: Marks,
+    commands: CommandMarks,
     /// Which lane each waiting event is in; the outbox in order of sequence.
     waiting: BTreeMap<u64, Lane>,
     /// What the journal weighs.
@@ -67,9 +68,11 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)?;
         let marks = disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
+        let commands = commands(disk.get(&keys::meta("commands"))?);
         let mut store = Self {
             disk,
             marks: Marks::default(),
+            commands,
             waiting: BTreeMap::new(),
             journal_bytes: 0,
             head: Head::default(),
@@ -125,6 +128,11 @@ impl Store {
     /// The marks as of the last commit.
     pub const fn marks(&self) -> &Marks {
         &self.marks
+    }
+
+    /// How far commands are decided, as of the last commit.
+    pub const fn commands(&self) -> &CommandMarks {
+        &self.commands
     }
 
     /// Bytes on disk.
@@ -209,9 +217,15 @@ impl Store {
             self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }
         writes.put(keys::meta("marks"), encode(&marks)?);
+        if let Some(commands) = &draft.commands {
+            writes.put(keys::meta("commands"), encode(commands)?);
+        }
         self.disk.commit(writes)?;
         self.marks = marks;
         self.head = head;
+        if let Some(commands) = draft.commands {
+            self.commands = commands;
+        }
         self.journal_bytes += journal_bytes;
         self.waiting.extend(added);
         for sequence in draft.delivered.iter().chain(draft.dead.iter().map(|(s, _)| s)) {
@@ -280,6 +294,15 @@ impl Store {
         writes.put(keys::meta("snapshot"), encode(&head)?);
         Ok(())
     }
+}
+
+/// The marks of commands. Without them everything is asked for anew, and what was decided before has no effect.
+fn commands(record: Option<Vec<u8>>) -> CommandMarks {
+    let Some(bytes) = record else { return CommandMarks::default() };
+    decode(&bytes).unwrap_or_else(|why| {
+        tracing::error!(%why, "the marks of commands are unreadable: what waits is asked for anew");
+        CommandMarks::default()
+    })
 }
 
 #[cfg(test)]

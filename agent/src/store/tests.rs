@@ -68,6 +68,27 @@ fn ids(store: &mut Store) -> Vec<(u64, String)> {
 }
 
 #[test]
+fn unreadable_marks_of_commands_ask_for_everything_anew() {
+    let dir = folder();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut marks = CommandMarks::default();
+    marks.after = 7;
+    assert!(marks.is_new(&vigil_core::id::CommandId::new("c-7").unwrap()));
+    store.commit(Draft { commands: Some(marks.clone()), ..Draft::default() }).unwrap();
+    store.commit(inputs([1])).unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.commands(), &marks, "a commit without them leaves them");
+    let mut writes = Writes::default();
+    writes.put(keys::meta("commands"), vec![1, 2, 3]);
+    store.disk.commit(writes).unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.commands(), &CommandMarks::default());
+    assert_eq!(store.marks().next_input, 1, "and nothing else is lost");
+}
+
+#[test]
 fn what_can_be_cut_never_lies_in_files_of_its_own() {
     let dir = folder();
     let mut store = Store::open(dir.path()).unwrap();

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  gateways ─► serve ─► receive ─► incoming (pure) ─► ledger (SQLite, one thread)
+//!     ▲                                                  │
+//!     └───── commands (long poll) ◄──────────────────────┤◄─── orders ◄─ operators
 //!                                                        │
 //!  operators ◄─ serve ◄─ operator (page, API) ◄──────────┤
 //!                              ▲                         │
@@ -9,21 +11,26 @@
 //! ```
 
 pub mod access;
+pub mod admission;
 mod clock;
+mod commands;
 pub mod dress;
 mod feed;
 mod incoming;
 pub mod ledger;
 mod operator;
+mod orders;
 mod receive;
 pub mod sequence;
 pub mod serve;
 
 pub use access::{AccessError, GatewayAccess, token_sha256};
+pub use admission::{Stranger, admit, admit_from_here};
 pub use operator::LOST_AFTER;
 pub use serve::{Limits, Peer, ServeError, Server, TlsFiles};
 
 use access::Register;
+use commands::{Bells, WaitingRoom};
 use feed::Feed;
 use ledger::{Clerk, Ledger, LedgerError, SqliteLedger};
 use serve::stopped;
@@ -108,10 +115,18 @@ impl Noc {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
         let (feed, now) = (Feed::default(), clock::wall as clock::Now);
+        let bells = Bells::hang(self.register.origins());
+        let ordering = orders::Ordering {
+            gateways: self.register.origins().cloned().collect(),
+            clerk: self.clerk.clone(),
+            bells: bells.clone(),
+            now,
+        };
         let reception = receive::Reception {
             register: self.register,
             clerk: self.clerk.clone(),
             feed: feed.clone(),
+            waiting: WaitingRoom::open(bells, stopping.clone()),
             now,
         };
         let room = operator::Room { clerk: self.clerk, feed, now, stopping: stopping.clone() };
@@ -122,7 +137,7 @@ impl Noc {
         tokio::join!(
             shutdown,
             self.events.serve(receive::router(reception), stopped(stopping.clone())),
-            self.operator.serve(operator::router(room), stopped(stopping)),
+            self.operator.serve(operator::router(room, orders::router(ordering)), stopped(stopping)),
         );
     }
 }

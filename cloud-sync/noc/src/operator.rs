@@ -1,4 +1,5 @@
-//! What operators see: one page, its API and the stream that keeps it fresh. Read only.
+//! What operators see: one page, its API and the stream that keeps it fresh. Nothing of it changes anything; what does is
+//! in `orders`.
 
 use crate::clock::Now;
 use crate::dress;
@@ -62,8 +63,8 @@ struct Console {
 
 type Here = State<Arc<Console>>;
 
-/// The routes of the operators' side.
-pub fn router(room: Room) -> Router {
+/// The routes of the operators' side, with those of `orders`.
+pub fn router(room: Room, orders: Router) -> Router {
     let console = Console { room, streams: Arc::new(Semaphore::new(MAX_STREAMS)) };
     let file =
         |media: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, media)], text) });
@@ -81,9 +82,10 @@ pub fn router(room: Room) -> Router {
         .route("/api/reports", get(|here: Here, asked: Asked| records(here, asked, EventKind::Report)))
         .route("/api/stream", get(stream_changes))
         .route("/healthz", get(healthz))
+        .with_state(Arc::new(console))
+        .merge(orders)
         .fallback(|| async { Refused::Path })
         .layer(middleware::from_fn(guarded))
-        .with_state(Arc::new(console))
 }
 
 async fn guarded(request: Request, next: Next) -> Response {

@@ -1,17 +1,19 @@
-//! `POST /v1/events`: what gateways send. An answer of 200 is a promise: all that it does not name as
+//! What gateways send (`POST /v1/events`) and ask. An answer of 200 to a batch is a promise: all that it does not name as
 //! rejected is on stable storage.
 
 use crate::access::Register;
 use crate::clock::Now;
+use crate::commands::{Orders, Poll, WaitingRoom};
 use crate::feed::Feed;
 use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
 use crate::ledger::{Clerk, Delivery, LedgerError};
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use vigil_cloud_sync::Origin;
 use vigil_cloud_sync::wire::{Answer, BATCH_CONTENT_TYPE};
+use vigil_core::id::GatewayId;
 
 /// How long a body may take: 120 s is what a gateway gives its whole exchange.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -38,6 +41,8 @@ pub struct Reception {
     pub clerk: Clerk,
     /// Who is told.
     pub feed: Feed,
+    /// Where gateways wait for commands.
+    pub waiting: WaitingRoom,
     /// What time it is.
     pub now: Now,
 }
@@ -50,10 +55,12 @@ struct Desk {
 /// The routes of the receiving side.
 pub fn router(reception: Reception) -> Router {
     let desk = Desk { reception, seats: Semaphore::new(MAX_BATCHES) };
-    let events = post(receive).fallback(|| async { Refused::Method });
+    let events = post(receive).fallback(|| async { Refused::Method("POST") });
+    let commands = get(commands).fallback(|| async { Refused::Method("GET") });
     Router::new()
         .route("/v1/events", events)
-        .route("/healthz", axum::routing::get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/v1/gateways/{gateway}/commands", commands)
+        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .fallback(|| async { Refused::Path })
         .with_state(Arc::new(desk))
 }
@@ -65,6 +72,10 @@ enum Refused {
     NoToken,
     #[error("the token is not that of any gateway; see the list of gateways in the receiver's configuration")]
     UnknownToken,
+    #[error("the token is that of gateway {0}, which may ask for its own commands only")]
+    OtherGateway(GatewayId),
+    #[error("after and wait are whole numbers")]
+    Query,
     #[error("content-type is not {BATCH_CONTENT_TYPE}")]
     MediaType,
     #[error("content-encoding is neither gzip nor identity")]
@@ -79,35 +90,39 @@ enum Refused {
     Busy,
     #[error("the receiver cannot store anything at the moment")]
     Ledger(#[from] LedgerError),
-    #[error("there is nothing here; events go to /v1/events")]
+    #[error(
+        "there is nothing here; events go to /v1/events, commands are at /v1/gateways/{{gateway}}/commands"
+    )]
     Path,
-    #[error("only POST is possible here")]
-    Method,
+    #[error("only {0} is possible here")]
+    Method(&'static str),
 }
 
 impl Refused {
     const fn status(&self) -> StatusCode {
         match self {
             Self::NoToken | Self::UnknownToken => StatusCode::UNAUTHORIZED,
+            Self::OtherGateway(_) => StatusCode::FORBIDDEN,
+            Self::Query => StatusCode::BAD_REQUEST,
             Self::MediaType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow | Self::BrokenOff(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Malformed(Malformed::TooLarge | Malformed::TooMany(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Busy | Self::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Path => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
 }
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, allowed) = (self.status(), if let Self::Method(allowed) = self { allowed } else { "" });
         let mut response = (status, Json(json!({"error": self.to_string()}))).into_response();
         let extra = match status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
             StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, BUSY_SECS)),
-            StatusCode::METHOD_NOT_ALLOWED => Some((axum::http::header::ALLOW, "POST")),
+            StatusCode::METHOD_NOT_ALLOWED => Some((axum::http::header::ALLOW, allowed)),
             _ => None,
         };
         if let Some((name, value)) = extra {
@@ -140,6 +155,24 @@ async fn store(reception: &Reception, origin: Origin, items: Items) -> Result<An
     receipt.alerts.iter().for_each(|row| reception.feed.alert(row));
     reception.feed.gateway(&receipt.gateway);
     Ok(Answer { accepted: receipt.accepted, duplicates: receipt.duplicates, rejected })
+}
+
+async fn commands(
+    State(desk): State<Arc<Desk>>,
+    Path(gateway): Path<String>,
+    asked: Result<Query<Poll>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Orders>, Refused> {
+    let Reception { register, clerk, waiting, now, .. } = &desk.reception;
+    let origin = sender(register, &headers)?;
+    if origin.gateway.as_str() != gateway {
+        return Err(Refused::OtherGateway(origin.gateway.clone()));
+    }
+    let Query(poll) = asked.map_err(|_| Refused::Query)?;
+    waiting.answer(clerk, *now, origin, poll).await.map(Json).map_err(|error| {
+        tracing::error!(gateway = %origin.gateway, cause = ?error, "commands cannot be given");
+        Refused::Ledger(error)
+    })
 }
 
 fn sender<'a>(register: &'a Register, headers: &HeaderMap) -> Result<&'a Origin, Refused> {

@@ -3,10 +3,10 @@
 use super::{Authority, Uplink};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
@@ -46,6 +46,8 @@ struct Ledger {
     events: Vec<Value>,
     duplicates: usize,
     requests: Vec<(Option<Turn>, Instant)>,
+    orders: VecDeque<(u16, String)>,
+    polls: Vec<String>,
 }
 
 type Shared = Arc<Mutex<Ledger>>;
@@ -84,7 +86,10 @@ impl FaultyNoc {
     /// Listens again, at the same address.
     pub fn rise(&mut self) {
         let files = TlsFiles { cert: self.authority.cert.clone(), key: self.authority.key.clone() };
-        let router = Router::new().route("/v1/events", post(receive)).with_state(Arc::clone(&self.ledger));
+        let router = Router::new()
+            .route("/v1/events", post(receive))
+            .route("/v1/gateways/{gateway}/commands", get(give))
+            .with_state(Arc::clone(&self.ledger));
         let ((stop, stopped), (bound, listens), at) = (oneshot::channel(), oneshot::channel(), self.address);
         let serving = std::thread::spawn(move || {
             let runtime =
@@ -121,6 +126,17 @@ impl FaultyNoc {
     /// How many of the planned answers have not been given yet.
     pub fn planned(&self) -> usize {
         open(&self.ledger).script.len()
+    }
+
+    /// The next polls for commands are answered so, whatever they acknowledge; those after them with an empty list.
+    pub fn give(&self, answers: &[(u16, &str)]) {
+        let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned()));
+        open(&self.ledger).orders.extend(answers);
+    }
+
+    /// What every poll for commands so far has asked.
+    pub fn polls(&self) -> Vec<String> {
+        open(&self.ledger).polls.clone()
     }
 
     /// Events about this subject are rejected, every time.
@@ -182,6 +198,14 @@ async fn receive(State(ledger): State<Shared>, body: Bytes) -> Response {
         Some(Turn::Cut) => cut(&ledger.take(batch).to_string()),
         Some(Turn::Slow) => in_drops(&ledger.take(batch).to_string()),
     }
+}
+
+async fn give(State(ledger): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let mut ledger = open(&ledger);
+    ledger.polls.push(query.unwrap_or_default());
+    let (status, body) =
+        ledger.orders.pop_front().unwrap_or_else(|| (200, json!({"commands": []}).to_string()));
+    (StatusCode::from_u16(status).expect("a status"), body).into_response()
 }
 
 fn unpacked(body: &[u8]) -> Vec<Value> {

@@ -7,9 +7,20 @@ use std::net::{SocketAddr, TcpStream};
 
 /// The answer to `GET path`: its status and its body.
 pub fn fetch(at: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    exchange(at, &format!("GET {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\r\n"))
+}
+
+/// The answer to `POST path` with a JSON body: its status and its body.
+pub fn post(at: SocketAddr, path: &str, body: &Value) -> std::io::Result<(u16, String)> {
+    let body = body.to_string();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: {at}\r\ncontent-type: application/json\r\n");
+    exchange(at, &format!("{head}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()))
+}
+
+fn exchange(at: SocketAddr, request: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\r\n")?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let bad = || std::io::Error::other(format!("no HTTP: {answer:?}"));

@@ -20,7 +20,7 @@ pub use authority::Authority;
 pub use binary::{Ended, vigil, vigil_reading, vigil_unread};
 pub use faulty::{FaultyNoc, Turn};
 pub use handset::Handset;
-pub use local::{fetch, json};
+pub use local::{fetch, json, post};
 pub use mosquitto::Mosquitto;
 pub use noc::Noc;
 pub use plant::{Plant, message, topic};

@@ -1,7 +1,7 @@
 //! `vigil noc`, over TLS.
 
 use super::agent::{Uplink, credential};
-use super::{Authority, Process, binary, json};
+use super::{Authority, Process, binary, json, post};
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -62,6 +62,23 @@ impl Noc {
         let all = json(self.operator, "/api/alerts?limit=1000");
         let rows = all["alerts"].as_array().cloned().expect("a list of alerts");
         rows.into_iter().filter(|row| row["gateway"] == gateway).map(|mut row| row["alert"].take()).collect()
+    }
+
+    /// Tells a gateway something, as an operator does; the command's id.
+    pub fn order(&self, gateway: &str, kind: &str, data: &Value) -> String {
+        let body = serde_json::json!({"type": kind, "data": data});
+        let path = format!("/api/gateways/{gateway}/commands");
+        let (status, row) = post(self.operator, &path, &body).expect("the receiver answers");
+        assert_eq!(status, 201, "{row}");
+        let row: Value = serde_json::from_str(&row).expect("the answer is JSON");
+        row["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// What is known of a command.
+    pub fn command(&self, gateway: &str, id: &str) -> Value {
+        let all = json(self.operator, &format!("/api/gateways/{gateway}/commands"));
+        let mut rows = all["commands"].as_array().into_iter().flatten();
+        rows.find(|row| row["id"] == id).cloned().expect("a command of the gateway")
     }
 
     /// Where operators look.

@@ -195,12 +195,27 @@ function vital(id, text, tone, detail) {
   if (more.textContent !== detail) more.textContent = detail;
 }
 
+/** What is wrong with a way to the NOC, if anything is. */
+function troubleWords(way) {
+  const next = way.next_attempt_at ? `; next at ${clock(way.next_attempt_at)}` : "";
+  const failed = `${way.attempts} failed${next}. ${way.last_error ?? ""}`;
+  if (way.unauthorized) return ["credential refused", "bad", failed];
+  return way.reachable === false ? ["not reached", "bad", failed] : null;
+}
+
+function commandsWords(commands) {
+  if (!commands) return ["not configured", "quiet", "Steps are taken on this page's machine."];
+  const trouble = troubleWords(commands);
+  if (trouble) return trouble;
+  if (commands.reachable === null) return ["not asked yet", "quiet", ""];
+  return ["listening", "good",
+    `Last heard at ${clock(commands.last_success_at)}; ${commands.decided} decided, ${commands.refused} of them refused.`];
+}
+
 function uplinkWords(uplink) {
   if (!uplink) return ["not configured", "quiet", "Alerts stay on this site."];
-  const next = uplink.next_attempt_at ? `; next at ${clock(uplink.next_attempt_at)}` : "";
-  const failed = `${uplink.attempts} failed${next}. ${uplink.last_error ?? ""}`;
-  if (uplink.unauthorized) return ["credential refused", "bad", failed];
-  if (uplink.reachable === false) return ["not reached", "bad", failed];
+  const trouble = troubleWords(uplink);
+  if (trouble) return trouble;
   if (uplink.reachable === null) return ["not tried yet", "quiet", "Nothing had to be sent so far."];
   return ["reached", "good", `Last at ${clock(uplink.last_success_at)}; ${uplink.delivered} events delivered.`];
 }
@@ -233,6 +248,7 @@ function showGateway(status) {
     source.last_error && !source.connected ? source.last_error : `${source.mode} broker, ${source.address}`);
   vital("timekeeping", ...clockWords(status.clock));
   vital("uplink", ...uplinkWords(status.uplink));
+  vital("commands", ...commandsWords(status.commands));
   const lanes = ["critical", "alerts", "tours", "reports", "health"];
   const waiting = lanes.reduce((sum, lane) => sum + outbox[lane], 0);
   const filled = lanes.filter((lane) => outbox[lane] > 0).map((lane) => `${lane} ${outbox[lane]}`);

@@ -1,9 +1,11 @@
-//! What the NOC has received, once each. A seam of five calls: SQLite stands behind it today.
+//! What the NOC has received, once each, and what it has to tell its gateways. A seam of eight calls: SQLite stands behind it today.
 
 mod clerk;
+mod commands;
 mod sqlite;
 
 pub use clerk::Clerk;
+pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand};
 pub use sqlite::SqliteLedger;
 
 use crate::sequence::Hole;
@@ -174,4 +176,18 @@ pub trait Ledger: Send {
 
     /// The newest events of that kind.
     fn records(&mut self, kind: EventKind, limit: u32) -> Result<Vec<RecordRow>, LedgerError>;
+
+    /// Puts a command in line for its gateway, durable on return.
+    fn queue(&mut self, origin: &Origin, new: &NewCommand, now: Timestamp) -> Result<Queued, LedgerError>;
+
+    /// The gateway has decided all up to `after`: gives what waits behind it, in order, as much as one answer holds.
+    fn fetch(
+        &mut self,
+        origin: &Origin,
+        after: u64,
+        now: Timestamp,
+    ) -> Result<Vec<WaitingCommand>, LedgerError>;
+
+    /// The latest commands of a gateway, the newest first.
+    fn commands(&mut self, origin: &Origin, limit: u32) -> Result<Vec<CommandRow>, LedgerError>;
 }

@@ -1,5 +1,6 @@
 //! The ledger in one SQLite file: WAL with full synchronisation, so that an answer is a promise.
 
+use super::commands::{self, CommandRow, NewCommand, Queued, WaitingCommand};
 use super::{AlertRow, Delivery, Entry, GatewayRow, Ledger, LedgerError, Receipt, RecordRow};
 use crate::sequence::Sequences;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -11,7 +12,7 @@ use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::{Span, Timestamp};
 
 /// The schema that this program writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// How long health records are kept: one every 30 s, so a thousand gateways make 2.9 million a day. The
 /// latest stays with its gateway; two days let a gateway resend after an outage and still be recognised.
@@ -61,7 +62,11 @@ impl SqliteLedger {
 fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
     let tx = connection.transaction()?;
     match tx.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-        0 => tx.execute_batch(CREATE)?,
+        0 => {
+            tx.execute_batch(CREATE)?;
+            tx.execute_batch(commands::CREATE)?;
+        }
+        1 => tx.execute_batch(commands::CREATE)?,
         SCHEMA => {}
         found => return Err(LedgerError::Newer { found, known: SCHEMA }),
     }
@@ -87,6 +92,7 @@ impl Ledger for SqliteLedger {
                 alerts.push(alert_row(delivery, entry));
             }
             note_health(&tx, &source, entry)?;
+            commands::note_refusal(&tx, &source, entry)?;
         }
         note_sequences(&tx, &source, delivery)?;
         forget_old_health(&tx, &source, delivery.received_at)?;
@@ -132,6 +138,29 @@ impl Ledger for SqliteLedger {
             Ok(RecordRow { source, id, subject, time, data })
         };
         rows.map(stored).collect()
+    }
+
+    fn queue(&mut self, origin: &Origin, new: &NewCommand, now: Timestamp) -> Result<Queued, LedgerError> {
+        let tx = self.connection.transaction()?;
+        let queued = commands::queue(&tx, &origin.source(), new, now)?;
+        tx.commit()?;
+        Ok(queued)
+    }
+
+    fn fetch(
+        &mut self,
+        origin: &Origin,
+        after: u64,
+        now: Timestamp,
+    ) -> Result<Vec<WaitingCommand>, LedgerError> {
+        let tx = self.connection.transaction()?;
+        let waiting = commands::fetch(&tx, &origin.source(), after, now)?;
+        tx.commit()?;
+        Ok(waiting)
+    }
+
+    fn commands(&mut self, origin: &Origin, limit: u32) -> Result<Vec<CommandRow>, LedgerError> {
+        commands::latest(&self.connection, &origin.source(), limit)
     }
 }
 
@@ -415,6 +444,6 @@ mod tests {
         ledger.connection.pragma_update(None, "user_version", 9).unwrap();
         drop(ledger);
         let error = SqliteLedger::open(&dir.path().join("noc.db")).err().unwrap();
-        assert!(matches!(error, LedgerError::Newer { found: 9, known: 1 }), "{error}");
+        assert!(matches!(error, LedgerError::Newer { found: 9, known: 2 }), "{error}");
     }
 }

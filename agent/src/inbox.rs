@@ -1,0 +1,80 @@
+//! Commands of the operations centre on their way to the pump: what cannot be read is a refusal with a reason. Pure, but
+//! for the asking.
+
+use crate::orders;
+use crate::pump::{Asked, PumpHandle, Unread};
+use vigil_cloud_sync::{Closed, Decided, Given, Inbox};
+use vigil_core::id::CommandId;
+
+/// How much of a reason is kept: it may quote what somebody else wrote.
+const MAX_REASON_CHARS: usize = 300;
+/// What a command without an id of its own is called; its number follows.
+const NAMELESS: &str = "seq";
+
+/// The store's side of the commands, as the uplink sees it.
+pub struct StoredInbox(pub PumpHandle);
+
+impl Inbox for StoredInbox {
+    async fn acknowledged(&self) -> Result<u64, Closed> {
+        self.0.acknowledged().await.map_err(|_| Closed)
+    }
+    async fn decide(&self, commands: Vec<Given>) -> Result<Decided, Closed> {
+        self.0.commands(commands.into_iter().map(asked).collect()).await.map_err(|_| Closed)
+    }
+}
+
+fn asked(given: Given) -> Asked {
+    let Given { seq, id, kind, json } = given;
+    let refused = |reason: String| Unread { kind, reason: reason.chars().take(MAX_REASON_CHARS).collect() };
+    match id {
+        Some(id) => {
+            let order = orders::order(json.as_bytes()).map_err(|why| refused(why.to_string()));
+            Asked { seq, id, order }
+        }
+        None => {
+            let reason =
+                "id: 1 to 64 characters of A-Z a-z 0-9 . _ - are allowed, and no local- or seq- in front";
+            Asked { seq, id: CommandId::numbered(NAMELESS, seq), order: Err(refused(reason.to_owned())) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vigil_core::command::Order;
+    use vigil_core::id::TaskId;
+
+    fn given(id: Option<&str>, kind: &str, data: &str) -> Given {
+        let json = format!(r#"{{"seq":7,"type":"{kind}","data":{data}}}"#);
+        Given { seq: 7, id: id.map(|id| CommandId::new(id).unwrap()), kind: kind.into(), json }
+    }
+
+    fn why(given: Given) -> (String, String) {
+        let asked = asked(given);
+        (asked.id.to_string(), asked.order.unwrap_err().reason)
+    }
+
+    #[test]
+    fn what_can_be_read_is_an_order() {
+        let Asked { seq, id, order } = asked(given(Some("c-1"), "task.cancel", r#"{"task":"T-1"}"#));
+        assert_eq!((seq, id.as_str()), (7, "c-1"));
+        assert_eq!(order, Ok(Order::CancelTask(TaskId::new("T-1").unwrap())));
+    }
+
+    #[test]
+    fn what_cannot_is_refused_under_its_name_or_its_number() {
+        let table = [
+            (given(Some("c-1"), "bundle.refresh", "{}"), "c-1", "unknown variant `bundle.refresh`"),
+            (given(Some("c-1"), "task.cancel", "{}"), "c-1", "missing field `task`"),
+            (given(Some("c-1"), "task.cancel", "[]"), "c-1", "invalid"),
+            (given(None, "task.cancel", r#"{"task":"T-1"}"#), "seq-7", "id: 1 to 64 characters"),
+        ];
+        for (given, id, part) in table {
+            let said = why(given.clone());
+            assert!(said.0 == id && said.1.contains(part), "{given:?}: {said:?}");
+        }
+        let (_, reason) = why(given(Some("c-1"), &"x".repeat(10_000), "{}"));
+        assert_eq!(reason.chars().count(), MAX_REASON_CHARS);
+    }
+}
