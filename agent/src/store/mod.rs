@@ -8,6 +8,8 @@ mod disk;
 mod entries;
 mod expiry;
 pub mod keys;
+mod losses;
+mod reach;
 mod reading;
 pub mod records;
 mod runs;
@@ -15,14 +17,17 @@ mod staging;
 
 pub use disk::DiskError;
 pub use entries::{Announcement, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use losses::Loss;
 pub use runs::{RunQuery, RunsFound};
 
 use disk::{Disk, Writes};
 use entries::SnapshotHead;
 use keys::Kind;
+use reach::Reach;
 use records::{Unwritable, decode, encode};
 use std::collections::BTreeMap;
 use std::path::Path;
+use vigil_cloud_sync::wire::Producer;
 use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
@@ -30,6 +35,10 @@ use vigil_core::time::Timestamp;
 /// The largest piece of what can be cut: sled keeps a page beyond 128 KiB in a file of its own, which costs a sync of
 /// its own. A page has up to 17 values before it is split.
 const PIECE: usize = 6 * 1024;
+
+/// After so many inputs at the latest it is written down beside the database how far it has reached: one more
+/// barrier for ten thousand inputs costs nothing, and no more than those can be lost without being noticed.
+const NOTE_EVERY: u64 = 10_000;
 
 /// Why a commit failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +49,15 @@ pub enum StoreError {
     /// A defect.
     #[error(transparent)]
     Record(#[from] Unwritable),
+    /// Written by a newer agent.
+    #[error(
+        "the store holds a record of version {found}, and this agent knows up to {}: it is left untouched; install a newer agent, or give this one a data_dir of its own",
+        records::VERSION
+    )]
+    Newer {
+        /// The version that is not known.
+        found: u8,
+    },
 }
 
 /// The store.
@@ -51,19 +69,29 @@ pub struct Store {
     waiting: BTreeMap<u64, Lane>,
     /// What the journal weighs.
     journal_bytes: u64,
+    /// Whose sequences they are: they mean something only together.
+    producer: Producer,
+    reach: Reach,
+    /// What this start found to be gone.
+    loss: Option<Loss>,
 }
 
 impl Store {
     /// Opens the store in `folder`, or makes one.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)?;
-        let marks = disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
-        let mut store = Self { disk, marks: Marks::default(), waiting: BTreeMap::new(), journal_bytes: 0 };
+        refuse_newer(&disk)?;
+        let reach = Reach::beside(folder)?;
+        let (waiting, producer) = (BTreeMap::new(), Producer::default());
+        let mut store =
+            Self { disk, marks: Marks::default(), waiting, journal_bytes: 0, producer, reach, loss: None };
+        let marks = store.disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
         match marks {
             Some(Ok(marks)) => store.marks = marks,
             Some(Err(_)) => store.marks = store.marks_from_records()?,
             None => {}
         }
+        store.take_up(folder)?;
         store.index_outbox()?;
         for record in store.disk.scan(&Kind::Journal.prefix()) {
             store.journal_bytes += record?.1.len() as u64;
@@ -122,7 +150,20 @@ impl Store {
 
     /// Where a damaged predecessor was set aside, if this start found one.
     pub fn damaged(&self) -> Option<&Path> {
-        self.disk.set_aside()
+        match &self.loss {
+            Some(Loss::SetAside { kept, .. }) => Some(kept),
+            Some(Loss::WentBack { .. }) | None => self.disk.set_aside(),
+        }
+    }
+
+    /// What this start found to be gone.
+    pub const fn loss(&self) -> Option<&Loss> {
+        self.loss.as_ref()
+    }
+
+    /// Whose sequences this store gives.
+    pub const fn producer(&self) -> Producer {
+        self.producer
     }
 
     /// How many events wait in a lane.
@@ -154,6 +195,7 @@ impl Store {
         staging::refusals(&mut writes, &mut marks, &draft.refusals)?;
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
+        let snapshot = draft.snapshot.is_some();
         if let Some((site, bytes)) = draft.snapshot {
             self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }
@@ -164,6 +206,9 @@ impl Store {
         self.waiting.extend(added);
         for sequence in draft.delivered.iter().chain(draft.dead.iter().map(|(s, _)| s)) {
             self.waiting.remove(sequence);
+        }
+        if snapshot || self.marks.next_input.saturating_sub(self.reach.last().next_input) >= NOTE_EVERY {
+            self.note_reach()?;
         }
         Ok(())
     }
@@ -228,6 +273,18 @@ impl Store {
         writes.put(keys::meta("snapshot"), encode(&head)?);
         Ok(())
     }
+}
+
+/// A record of tomorrow is not one that cannot be read: to set it aside would be to lose it.
+fn refuse_newer(disk: &Disk) -> Result<(), StoreError> {
+    for record in disk.scan(&[]) {
+        let (key, bytes) = record?;
+        let whole = !matches!(key.first(), Some(b'Q' | b'S'));
+        if let Some(found) = records::newer_version(&bytes).filter(|_| whole) {
+            return Err(StoreError::Newer { found });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
