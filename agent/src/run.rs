@@ -220,8 +220,8 @@ impl Switch {
 }
 
 fn report_damage(store: &Store) {
-    if let Some(kept) = store.damaged() {
-        tracing::error!(kept_as = %kept.display(), "the store was damaged and is set aside; this agent begins anew");
+    if let Some(loss) = store.loss() {
+        tracing::error!("{loss}");
     }
 }
 

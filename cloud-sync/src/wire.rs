@@ -63,10 +63,29 @@ impl fmt::Display for EventKind {
     }
 }
 
+/// What gives the numbers: one life of a gateway's store. A store that takes the place of a damaged one is another
+/// producer, so that its numbers are not taken for those of the old one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Producer(pub u64);
+
+impl fmt::Display for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for Producer {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// One entry of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Rises by one for each event of the gateway, so that the receiver sees a gap.
+    /// Whose number it has.
+    pub producer: Producer,
+    /// Rises by one for each event of the producer, so that the receiver sees a gap.
     pub sequence: u64,
     /// Alert id, dot and revision, or the record's id.
     pub id: String,
@@ -129,6 +148,7 @@ struct CloudEvent<'a> {
     subject: &'a str,
     time: Timestamp,
     datacontenttype: &'static str,
+    producer: Producer,
     sequence: u64,
     data: &'a RawValue,
 }
@@ -191,6 +211,7 @@ fn cloud_event<'a>(source: &'a str, event: &'a Event) -> Result<CloudEvent<'a>, 
         subject: &event.subject,
         time: event.time,
         datacontenttype: "application/json",
+        producer: event.producer,
         sequence: event.sequence,
         data,
     })
@@ -222,6 +243,7 @@ mod tests {
 
     fn event(sequence: u64, data: &str) -> Event {
         Event {
+            producer: Producer(0xABC),
             sequence,
             id: format!("a.{sequence}"),
             kind: EventKind::Alert,
@@ -246,7 +268,7 @@ mod tests {
             concat!(
                 r#"[{"specversion":"1.0","id":"a.7","source":"/tenants/acme/sites/plant-7/gateways/gw-1","#,
                 r#""type":"vigil.alert","subject":"guard:G-7","time":"2026-03-10T16:35:00.000Z","#,
-                r#""datacontenttype":"application/json","sequence":7,"data":{"b":1.50,"a":[ ]}}]"#
+                r#""datacontenttype":"application/json","producer":"0000000000000abc","sequence":7,"data":{"b":1.50,"a":[ ]}}]"#
             )
         );
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
+use vigil_cloud_sync::wire::Producer;
 use vigil_cloud_sync::{
     Cadence, Closed, Courier, Event, EventKind, Origin, Outbox, Pace, Token, Uplink, UplinkConfig,
     UplinkState,
@@ -50,6 +51,7 @@ struct Scene {
 
 fn event(sequence: u64) -> Event {
     Event {
+        producer: Producer(1),
         sequence,
         id: format!("e{sequence}"),
         kind: EventKind::Alert,

@@ -6,4 +6,5 @@ pub mod house;
 pub mod night;
 pub mod openmetrics;
 pub mod recording;
+pub mod soak;
 pub mod study;

@@ -52,7 +52,7 @@ fn an_operator_closes_an_alert_and_an_illegal_step_comes_back_refused() {
         (&closed["verification"]["method"], &closed["history"][1]["by"]),
         (&json!("CALL"), &json!("Asha"))
     );
-    until("its revision comes back", || noc.alerts("gw-1").iter().any(|a| *a == closed));
+    until("its revision comes back", || noc.alerts("gw-1").contains(&closed));
     decided(&noc, &confirmed, "acknowledged");
 
     let illegal = noc.order("gw-1", "alert.status", &step(&id, "VERIFYING"));

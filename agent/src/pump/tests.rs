@@ -42,7 +42,7 @@ fn observations(site: &Site, line: &str) -> Vec<Observation> {
 
 /// A pump on the store in `folder`, whose clock stands at `now`.
 fn revive(folder: &Path, site: &Arc<Site>, now: Timestamp) -> Pump {
-    let store = Store::open(folder).unwrap();
+    let store = Store::open(&folder.join("db")).unwrap();
     revive_with(store, site, Clock::scaled(now, 1))
 }
 

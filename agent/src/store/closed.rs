@@ -22,7 +22,9 @@ impl Journal {
         }
         let store = Store::open(&copied).map_err(|why| match why {
             StoreError::Disk(DiskError::Engine(_)) => NoJournal::Damaged(folder.to_owned()),
-            other @ (StoreError::Disk(_) | StoreError::Record(_)) => NoJournal::Store(other),
+            other @ (StoreError::Disk(_) | StoreError::Record(_) | StoreError::Newer { .. }) => {
+                NoJournal::Store(other)
+            }
         })?;
         if store.damaged().is_some() {
             return Err(NoJournal::Damaged(folder.to_owned()));

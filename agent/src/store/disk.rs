@@ -1,17 +1,21 @@
 //! sled, and what it takes to trust it: the only file that touches it.
 //!
 //! sled's own `flush` hands pages to the kernel and no further. A commit is durable only after our own `fdatasync`
-//! on the same file, and on those of pages that are too large for it; the metadata files are synced once, when the database is made. A database that does not open
-//! is not the end: a crash inside sled's `open` leaves a half-written snapshot, which is removed; a damaged one is
-//! set aside whole, and a fresh one takes its place.
+//! on the same file, and on those of pages that are too large for it; the metadata files are synced once, when the
+//! database is made, which happens beside its place. A database that does not open is not the end: a crash inside
+//! sled's `open` leaves a half-written snapshot, which is removed; a damaged one is set aside whole, a fresh one takes
+//! its place, and what can still be read is handed over.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Enough for the pages that are read again, and small beside the box's 256 MiB; sled's default is 1 GiB.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -20,6 +24,10 @@ const FLUSH_EVERY_MS: u64 = 500;
 /// The lock of a database that was closed a moment ago may still be held: 2 of 30 immediate reopens saw it.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// A damaged database holds up a start no longer than this; a whole one of a million records is read in a second.
+const READ_OUT_PATIENCE: Duration = Duration::from_secs(20);
+/// Records on their way from the thread that reads them.
+const RECORDS_WAITING: usize = 1_024;
 
 /// Why the store cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -103,19 +111,16 @@ impl Disk {
     /// Opens the database in `folder`, or makes one.
     pub fn open(folder: &Path) -> Result<Self, DiskError> {
         let problem = |source| DiskError::Folder { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(problem)?;
+        if is_absent(folder).map_err(problem)? {
+            make(folder)?;
+        }
         remove_matching(folder, |name| name.ends_with(".generating")).map_err(problem)?;
         let (db, set_aside) = match try_open(folder)? {
             Opened::Whole(db) => (db, None),
             Opened::Damaged(why) => mend(folder, &why)?,
         };
+        sync_whole(folder).map_err(problem)?;
         let file = File::open(folder.join("db")).map_err(problem)?;
-        for part in ["conf", "db", "."] {
-            File::open(folder.join(part)).and_then(|f| f.sync_all()).map_err(problem)?;
-        }
-        if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
-            File::open(parent).and_then(|f| f.sync_all()).map_err(problem)?;
-        }
         let blobs = Blobs { folder: folder.join("blobs"), synced: RefCell::default() };
         Ok(Self { db, file, blobs, set_aside })
     }
@@ -183,10 +188,8 @@ enum Opened {
 /// Opens and reads through: damaged files make sled panic, at `open` or at the first scan.
 fn try_open(folder: &Path) -> Result<Opened, DiskError> {
     for _ in 0..LOCK_TRIES {
-        let config =
-            sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open()?;
+            let db = config(folder).open()?;
             db.iter().keys().try_for_each(|k| k.map(drop))?;
             Ok::<_, sled::Error>(db)
         }));
@@ -195,7 +198,8 @@ fn try_open(folder: &Path) -> Result<Opened, DiskError> {
             Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
                 std::thread::sleep(LOCK_PAUSE);
             }
-            Ok(Err(sled::Error::Io(source))) => {
+            // A file that is shorter than it should be is a damaged one, and no disk that fails.
+            Ok(Err(sled::Error::Io(source))) if !is_damage(&source) => {
                 return Err(DiskError::Folder { path: folder.to_owned(), source });
             }
             Ok(Err(other)) => return Ok(Opened::Damaged(other.to_string())),
@@ -205,32 +209,197 @@ fn try_open(folder: &Path) -> Result<Opened, DiskError> {
     Err(DiskError::InUse(folder.to_owned()))
 }
 
+fn is_damage(e: &std::io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData)
+}
+
+/// Whether there is no database yet.
+fn is_absent(folder: &Path) -> std::io::Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes a database beside its place and moves it there when it is on stable storage: the power may fail between
+/// sled's making a file and its filling it, and half a database would be taken for a damaged one.
+fn make(folder: &Path) -> Result<(), DiskError> {
+    let problem = |source| DiskError::Folder { path: folder.to_owned(), source };
+    let making = folder.with_extension("making");
+    match fs::remove_dir_all(&making) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(problem(e)),
+        Ok(()) | Err(_) => {}
+    }
+    fs::create_dir_all(&making).map_err(problem)?;
+    match try_open(&making)? {
+        Opened::Whole(db) => drop(db),
+        Opened::Damaged(why) => return Err(DiskError::Engine(why)),
+    }
+    sync_whole(&making).and_then(|()| fs::rename(&making, folder)).map_err(problem)?;
+    sync_parent(folder).map_err(problem)
+}
+
+/// Syncs what sled made when it made the database, and the folder's own name.
+fn sync_whole(folder: &Path) -> std::io::Result<()> {
+    for part in ["conf", "db", "."] {
+        File::open(folder.join(part))?.sync_all()?;
+    }
+    sync_parent(folder)
+}
+
+/// Syncs the names in the folder that this one lies in.
+pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
 /// The ladder for a database that does not open: without its snapshot, then set aside.
 fn mend(folder: &Path, why: &str) -> Result<(sled::Db, Option<PathBuf>), DiskError> {
     let problem = |source| DiskError::Folder { path: folder.to_owned(), source };
     tracing::error!(why, "the database does not open; trying without its snapshot");
     remove_matching(folder, |name| name.starts_with("snap.")).map_err(problem)?;
-    if let Opened::Whole(db) = try_open(folder)? {
-        return Ok((db, None));
+    match try_open(folder) {
+        Ok(Opened::Whole(db)) => return Ok((db, None)),
+        // The first attempt had the lock, and a panic in it may still hold it: nobody else does.
+        Ok(Opened::Damaged(_)) | Err(DiskError::InUse(_)) => {}
+        Err(other) => return Err(other),
     }
     let aside = free_name(folder);
     tracing::error!(kept_as = %aside.display(), "the database is damaged: it is set aside and a fresh one is made");
     fs::rename(folder, &aside).map_err(problem)?;
-    fs::create_dir_all(folder).map_err(problem)?;
+    make(folder)?;
     match try_open(folder)? {
         Opened::Whole(db) => Ok((db, Some(aside))),
         Opened::Damaged(why) => Err(DiskError::Engine(why)),
     }
 }
 
+/// The damaged database that was set aside last, if there is one.
+pub(super) fn last_set_aside(folder: &Path) -> Option<PathBuf> {
+    (1..).map(|n| damaged_name(folder, n)).take_while(|path| path.exists()).last()
+}
+
+fn damaged_name(folder: &Path, n: u32) -> PathBuf {
+    folder.with_extension(format!("damaged-{n}"))
+}
+
+/// Makes an empty file, on stable storage.
+pub(super) fn touch(path: &Path) -> Result<(), DiskError> {
+    let made = File::create(path).and_then(|file| file.sync_all()).and_then(|()| sync_parent(path));
+    made.map_err(|source| DiskError::Folder { path: path.to_owned(), source })
+}
+
+/// Records of one kind that are read out of a damaged database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    prefix: u8,
+    most_bytes: usize,
+    newest_first: bool,
+}
+
+impl Part {
+    /// From the first on, and behind a place that cannot be read from the last back to it.
+    pub(super) const fn all(prefix: u8, most_bytes: usize) -> Self {
+        Self { prefix, most_bytes, newest_first: false }
+    }
+
+    /// From the last back.
+    pub(super) const fn newest(prefix: u8, most_bytes: usize) -> Self {
+        Self { prefix, most_bytes, newest_first: true }
+    }
+}
+
+/// What was read out of a damaged database.
+#[derive(Debug)]
+pub(super) struct ReadOut {
+    /// The records, each once.
+    pub(super) records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Whether no place was found that could not be read.
+    pub(super) to_the_end: bool,
+}
+
+/// Reads what can be read of a damaged database. sled may panic or never come back on it, so that it is opened on a
+/// thread that is left to itself when its time is over.
+pub(super) fn read_out(folder: &Path, parts: &[Part]) -> ReadOut {
+    let (found, records) = std::sync::mpsc::sync_channel(RECORDS_WAITING);
+    let (folder, parts) = (folder.to_owned(), parts.to_vec());
+    let reader = std::thread::Builder::new().name("read-out".into()).spawn(move || {
+        let opened = open_damaged(&folder);
+        let mut whole = opened.is_some();
+        for (db, part) in opened.iter().flat_map(|db| parts.iter().map(move |part| (db, part))) {
+            whole &= read_part(db, *part, &found);
+        }
+        if whole {
+            // Nobody waits for it any more if its time is over.
+            let _late = found.send(None);
+        }
+        drop(found);
+    });
+    if let Err(why) = reader {
+        tracing::error!(%why, "the damaged database cannot be read out");
+    }
+    let until = Instant::now() + READ_OUT_PATIENCE;
+    let mut read = ReadOut { records: BTreeMap::new(), to_the_end: false };
+    while let Ok(found) = records.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match found {
+            Some((key, value)) => drop(read.records.insert(key, value)),
+            None => read.to_the_end = true,
+        }
+    }
+    read
+}
+
+/// A damaged database as far as it opens: as it is, then without its settings, which are always the same.
+fn open_damaged(folder: &Path) -> Option<sled::Db> {
+    let attempt = || catch_unwind(AssertUnwindSafe(|| config(folder).open().ok())).ok().flatten();
+    attempt().or_else(|| {
+        let settings = folder.join("conf");
+        fs::rename(&settings, folder.join("conf.damaged")).ok()?;
+        attempt()
+    })
+}
+
+type Found = SyncSender<Option<(Vec<u8>, Vec<u8>)>>;
+
+/// Whether it came to the end.
+fn read_part(db: &sled::Db, part: Part, found: &Found) -> bool {
+    let mut left = part.most_bytes;
+    let mut read = |backwards: bool| {
+        let reading = catch_unwind(AssertUnwindSafe(|| {
+            let mut records = db.scan_prefix([part.prefix]);
+            while let Some(record) = if backwards { records.next_back() } else { records.next() } {
+                let Ok((key, value)) = record else { return false };
+                let size = key.len() + value.len();
+                if size > left || found.send(Some((key.to_vec(), value.to_vec()))).is_err() {
+                    return true;
+                }
+                left -= size;
+            }
+            true
+        }));
+        reading.unwrap_or(false)
+    };
+    let to_the_end = read(part.newest_first);
+    if !to_the_end {
+        // What lies behind the damaged place is reached from the other side; that it is damaged is known.
+        let _damaged = read(!part.newest_first);
+    }
+    to_the_end
+}
+
+fn config(folder: &Path) -> sled::Config {
+    sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS))
+}
+
 fn free_name(folder: &Path) -> PathBuf {
-    let name = |n: u32| folder.with_extension(format!("damaged-{n}"));
-    let taken = |path: &PathBuf| path.exists();
     let mut n = 1;
-    while taken(&name(n)) {
+    while damaged_name(folder, n).exists() {
         n += 1;
     }
-    name(n)
+    damaged_name(folder, n)
 }
 
 fn remove_matching(folder: &Path, unwanted: impl Fn(&str) -> bool) -> std::io::Result<()> {

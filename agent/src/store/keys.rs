@@ -76,6 +76,11 @@ pub fn report_piece(date: Date, piece: u32) -> Vec<u8> {
     [&report(date)[..], &piece.to_be_bytes()].concat()
 }
 
+/// The part of a report's key that says of which day it is.
+pub fn day_of(key: &[u8]) -> Option<&[u8]> {
+    key.len().checked_sub(size_of::<u32>()).and_then(|end| key.get(..end))
+}
+
 /// The key of a named mark.
 pub fn meta(name: &str) -> Vec<u8> {
     [&Kind::Meta.prefix()[..], name.as_bytes()].concat()

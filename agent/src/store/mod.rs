@@ -11,6 +11,8 @@ mod entries;
 mod expiry;
 mod journal;
 pub mod keys;
+mod losses;
+mod reach;
 mod reading;
 pub mod records;
 mod runs;
@@ -20,14 +22,17 @@ pub use chain::{Digest, Fault, Head, Proof, Prover};
 pub use disk::DiskError;
 pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};
+pub use losses::Loss;
 pub use runs::{RunQuery, RunsFound};
 
 use disk::{Disk, Writes};
 use entries::SnapshotHead;
 use keys::Kind;
+use reach::Reach;
 use records::{Unwritable, decode, encode};
 use std::collections::BTreeMap;
 use std::path::Path;
+use vigil_cloud_sync::wire::Producer;
 use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
@@ -35,6 +40,10 @@ use vigil_core::time::Timestamp;
 /// The largest piece of what can be cut: sled keeps a page beyond 128 KiB in a file of its own, which costs a sync of
 /// its own. A page has up to 17 values before it is split.
 const PIECE: usize = 6 * 1024;
+
+/// After so many inputs at the latest it is written down beside the database how far it has reached: one more
+/// barrier for ten thousand inputs costs nothing, and no more than those can be lost without being noticed.
+const NOTE_EVERY: u64 = 10_000;
 
 /// Why a commit failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +54,15 @@ pub enum StoreError {
     /// A defect.
     #[error(transparent)]
     Record(#[from] Unwritable),
+    /// Written by a newer agent.
+    #[error(
+        "the store holds a record of version {found}, and this agent knows up to {}: it is left untouched; install a newer agent, or give this one a data_dir of its own",
+        records::NEWEST
+    )]
+    Newer {
+        /// The version that is not known.
+        found: u8,
+    },
 }
 
 /// The store.
@@ -61,13 +79,18 @@ pub struct Store {
     head: Head,
     /// How many inputs went before their time, since the store was made.
     dropped: u64,
+    /// Whose sequences they are: they mean something only together.
+    producer: Producer,
+    reach: Reach,
+    /// What this start found to be gone.
+    loss: Option<Loss>,
 }
 
 impl Store {
     /// Opens the store in `folder`, or makes one.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)?;
-        let marks = disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
+        refuse_newer(&disk)?;
         let commands = commands(disk.get(&keys::meta("commands"))?);
         let mut store = Self {
             disk,
@@ -77,12 +100,17 @@ impl Store {
             journal_bytes: 0,
             head: Head::default(),
             dropped: 0,
+            producer: Producer::default(),
+            reach: Reach::beside(folder)?,
+            loss: None,
         };
+        let marks = store.disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
         match marks {
             Some(Ok(marks)) => store.marks = marks,
             Some(Err(_)) => store.marks = store.marks_from_records()?,
             None => {}
         }
+        store.take_up(folder)?;
         store.index_outbox()?;
         store.take_up_the_chain()?;
         for record in store.disk.scan(&Kind::Journal.prefix()) {
@@ -176,7 +204,20 @@ impl Store {
 
     /// Where a damaged predecessor was set aside, if this start found one.
     pub fn damaged(&self) -> Option<&Path> {
-        self.disk.set_aside()
+        match &self.loss {
+            Some(Loss::SetAside { kept, .. }) => Some(kept),
+            Some(Loss::WentBack { .. }) | None => self.disk.set_aside(),
+        }
+    }
+
+    /// What this start found to be gone.
+    pub const fn loss(&self) -> Option<&Loss> {
+        self.loss.as_ref()
+    }
+
+    /// Whose sequences this store gives.
+    pub const fn producer(&self) -> Producer {
+        self.producer
     }
 
     /// How many events wait in a lane.
@@ -213,6 +254,7 @@ impl Store {
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
         draft.prompted.iter().for_each(|n| writes.remove(keys::numbered(Kind::Prompt, *n)));
+        let snapshot = draft.snapshot.is_some();
         if let Some((site, bytes)) = draft.snapshot {
             self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }
@@ -230,6 +272,9 @@ impl Store {
         self.waiting.extend(added);
         for sequence in draft.delivered.iter().chain(draft.dead.iter().map(|(s, _)| s)) {
             self.waiting.remove(sequence);
+        }
+        if snapshot || self.marks.next_input.saturating_sub(self.reach.last().next_input) >= NOTE_EVERY {
+            self.note_reach()?;
         }
         Ok(())
     }
@@ -303,6 +348,18 @@ fn commands(record: Option<Vec<u8>>) -> CommandMarks {
         tracing::error!(%why, "the marks of commands are unreadable: what waits is asked for anew");
         CommandMarks::default()
     })
+}
+
+/// A record of tomorrow is not one that cannot be read: to set it aside would be to lose it.
+fn refuse_newer(disk: &Disk) -> Result<(), StoreError> {
+    for record in disk.scan(&[]) {
+        let (key, bytes) = record?;
+        let whole = !matches!(key.first(), Some(b'Q' | b'S'));
+        if let Some(found) = records::newer_version(&bytes).filter(|_| whole) {
+            return Err(StoreError::Newer { found });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::records::{Unreadable, decode, encode};
 use super::{Store, StoreError};
 use crate::sources::decode::Refusal;
 use serde::de::DeserializeOwned;
-use vigil_cloud_sync::wire::Event;
+use vigil_cloud_sync::wire::{Event, Producer};
 use vigil_core::alert::{Alert, AlertId};
 use vigil_core::report::DailyReport;
 use vigil_core::rules::welfare::Prompt;
@@ -110,7 +110,17 @@ impl Store {
     /// The most urgent events that wait, in the order in which they are to be sent.
     pub fn next_events(&mut self, limit: usize) -> Result<Vec<Event>, StoreError> {
         let waiting = self.read_some::<StoredEvent>(Kind::Outbox, limit)?;
-        Ok(waiting.into_iter().filter_map(|(key, e)| keys::number_of(&key).map(|n| outgoing(n, e))).collect())
+        // Once a number has been given out, no accident to the database may give it to another event.
+        let given = waiting.iter().filter_map(|(key, _)| keys::number_of(key)).max();
+        if given.is_some_and(|sequence| sequence >= self.reach.last().next_sequence) {
+            self.note_reach()?;
+        }
+        let numbered = |(key, event): (Vec<u8>, StoredEvent)| Some((keys::number_of(&key)?, event));
+        Ok(waiting
+            .into_iter()
+            .filter_map(numbered)
+            .map(|(n, event)| outgoing(self.producer, n, event))
+            .collect())
     }
 
     /// Announcements that the broker has not taken yet, in order.
@@ -201,8 +211,9 @@ fn split_snapshot(bytes: &[u8], site_bytes: u64) -> Option<(Site, Vec<u8>)> {
     Some((decode(site).ok()?, engine.to_vec()))
 }
 
-fn outgoing(sequence: u64, event: StoredEvent) -> Event {
+fn outgoing(producer: Producer, sequence: u64, event: StoredEvent) -> Event {
     Event {
+        producer,
         sequence,
         id: event.id,
         kind: event.kind.kind(),

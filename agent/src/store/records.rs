@@ -73,6 +73,13 @@ pub fn decode_as<T: DeserializeOwned>(expected: u8, bytes: &[u8]) -> Result<T, U
     }
 }
 
+/// The version of a whole record that only a newer agent knows.
+pub fn newer_version(bytes: &[u8]) -> Option<u8> {
+    let (content, checksum) = bytes.split_last_chunk::<4>()?;
+    let version = *content.first().filter(|version| **version > NEWEST)?;
+    (crc32fast::hash(content) == u32::from_le_bytes(*checksum)).then_some(version)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

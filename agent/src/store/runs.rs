@@ -106,7 +106,7 @@ mod tests {
 
     fn log(runs: Vec<RunRecord>) -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::open(folder.path()).unwrap();
+        let mut store = Store::open(&folder.path().join("db")).unwrap();
         store.commit(Draft { runs, ..Draft::default() }).unwrap();
         (folder, store)
     }

@@ -13,6 +13,11 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// The store's folder, in one that goes with what lies beside it.
+fn db(dir: &tempfile::TempDir) -> std::path::PathBuf {
+    dir.path().join("db")
+}
+
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + secs * 1_000)
 }
@@ -91,7 +96,7 @@ fn unreadable_marks_of_commands_ask_for_everything_anew() {
 #[test]
 fn what_can_be_cut_never_lies_in_files_of_its_own() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let mut site = vigil_core::site::SiteParts::from(a_site());
     site.guards = (0..10_000)
         .map(|n| vigil_core::site::Guard {
@@ -106,8 +111,8 @@ fn what_can_be_cut_never_lies_in_files_of_its_own() {
     store.commit(backlog).unwrap();
     store.commit(inputs(51_200..51_210)).unwrap();
     drop(store);
-    assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
-    let mut store = Store::open(dir.path()).unwrap();
+    assert_eq!(std::fs::read_dir(db(&dir).join("blobs")).unwrap().count(), 0);
+    let mut store = Store::open(&db(&dir)).unwrap();
     let past = store.past().unwrap();
     assert_eq!(past.snapshot, Some((site, vec![7; 3_000_000])));
     assert_eq!(past.inputs, (51_200..51_210).map(input).collect::<Vec<_>>());
@@ -117,13 +122,13 @@ fn what_can_be_cut_never_lies_in_files_of_its_own() {
 #[test]
 fn the_most_urgent_event_goes_first_and_each_lane_keeps_its_order() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let lanes = [Lane::Tour, Lane::Alert, Lane::Critical, Lane::Alert, Lane::Critical];
     for (n, lane) in lanes.into_iter().enumerate() {
         store.commit(Draft { events: vec![event(lane, &n.to_string())], ..Draft::default() }).unwrap();
     }
     drop(store);
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let order: Vec<String> = ids(&mut store).into_iter().map(|(_, id)| id).collect();
     assert_eq!(order, ["2", "4", "1", "3", "0"]);
     assert_eq!((store.waiting(), store.depth(Lane::Critical)), (5, 2));
@@ -132,11 +137,11 @@ fn the_most_urgent_event_goes_first_and_each_lane_keeps_its_order() {
 #[test]
 fn a_sequence_is_never_used_twice() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..Draft::default() }).unwrap();
     store.commit(Draft { delivered: vec![1], ..Draft::default() }).unwrap();
     drop(store);
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "b")], ..Draft::default() }).unwrap();
     assert_eq!(ids(&mut store), [(2, "b".to_owned())]);
 }
@@ -144,7 +149,7 @@ fn a_sequence_is_never_used_twice() {
 #[test]
 fn a_rejected_event_is_laid_aside_with_its_reason() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let events = vec![event(Lane::Alert, "good"), event(Lane::Alert, "poison")];
     store.commit(Draft { events, ..Draft::default() }).unwrap();
     store
@@ -161,7 +166,7 @@ fn a_rejected_event_is_laid_aside_with_its_reason() {
 #[test]
 fn settling_what_is_not_there_changes_nothing() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..Draft::default() }).unwrap();
     store.commit(Draft { delivered: vec![7], dead: vec![(8, "?".into())], ..Draft::default() }).unwrap();
     assert_eq!(ids(&mut store), [(1, "a".to_owned())]);
@@ -170,7 +175,7 @@ fn settling_what_is_not_there_changes_nothing() {
 #[test]
 fn the_last_thousand_refusals_are_kept_and_all_are_counted() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     for n in 0..11_i64 {
         let one =
             |m: i64| Refusal::new(at(n * 100 + m), Reason::NotJson, "t", format!("{}", n * 100 + m), b"x");
@@ -185,13 +190,13 @@ fn the_last_thousand_refusals_are_kept_and_all_are_counted() {
 #[test]
 fn the_past_is_the_snapshot_and_what_came_behind_it() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(inputs(0..10)).unwrap();
     let snapshot = (a_site(), vec![7; 100_000]);
     store.commit(Draft { snapshot: Some(snapshot.clone()), ..inputs(10..12) }).unwrap();
     store.commit(inputs(12..15)).unwrap();
     drop(store);
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let past = store.past().unwrap();
     assert_eq!(past.snapshot.as_ref(), Some(&snapshot));
     assert_eq!(past.inputs, (12..15).map(input).collect::<Vec<_>>());
@@ -205,7 +210,7 @@ fn the_past_is_the_snapshot_and_what_came_behind_it() {
 #[test]
 fn old_inputs_go_but_never_those_that_the_snapshot_needs() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(inputs([0])).unwrap();
     store.commit(Draft { snapshot: Some((a_site(), vec![])), ..inputs([1]) }).unwrap();
     store.commit(inputs([2])).unwrap();
@@ -218,7 +223,7 @@ fn old_inputs_go_but_never_those_that_the_snapshot_needs() {
 #[test]
 fn the_last_revision_of_a_day_s_report_is_kept_whatever_its_size() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let large = report("2026-03-10", 1, 1_000);
     let other = report("2026-03-11", 1, 2);
     store.commit(Draft { reports: vec![large.clone(), other.clone()], ..Draft::default() }).unwrap();
@@ -239,7 +244,7 @@ fn the_last_revision_of_a_day_s_report_is_kept_whatever_its_size() {
 #[test]
 fn reports_are_kept_for_400_days() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let reports = vec![report("2026-03-10", 1, 1_000), report("2026-03-11", 1, 1)];
     store.commit(Draft { reports, ..Draft::default() }).unwrap();
     let now = Timestamp::parse("2026-03-11T12:00:00Z").unwrap() + Span::from_hours(400 * 24);
@@ -252,7 +257,7 @@ fn reports_are_kept_for_400_days() {
 #[test]
 fn a_report_with_one_unreadable_piece_is_set_aside_whole() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let good = report("2026-03-11", 1, 1);
     let reports = vec![report("2026-03-10", 1, 1_000), good.clone()];
     store.commit(Draft { reports, ..Draft::default() }).unwrap();
@@ -267,7 +272,7 @@ fn a_report_with_one_unreadable_piece_is_set_aside_whole() {
 #[test]
 fn one_unreadable_record_is_set_aside_and_blocks_nothing() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(inputs(0..3)).unwrap();
     store.commit(inputs(3..6)).unwrap();
     let mut writes = Writes::default();
@@ -276,13 +281,13 @@ fn one_unreadable_record_is_set_aside_and_blocks_nothing() {
     assert_eq!(store.inputs_from(0).unwrap(), (3..6).map(input).collect::<Vec<_>>());
     assert_eq!(store.marks().set_aside, 1);
     assert_eq!(store.disk.scan(&Kind::SetAside.prefix()).count(), 1);
-    assert!(Store::open(dir.path()).map(|_| ()).unwrap_err().to_string().contains("in use"));
+    assert!(Store::open(&db(&dir)).map(|_| ()).unwrap_err().to_string().contains("in use"));
 }
 
 #[test]
 fn an_unreadable_event_does_not_hold_up_the_others() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let events = vec![event(Lane::Critical, "a"), event(Lane::Critical, "b")];
     store.commit(Draft { events, ..Draft::default() }).unwrap();
     let mut writes = Writes::default();
@@ -295,14 +300,14 @@ fn an_unreadable_event_does_not_hold_up_the_others() {
 #[test]
 fn unreadable_marks_are_rebuilt_and_no_number_is_given_again() {
     let dir = folder();
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     let events = vec![event(Lane::Alert, "a"), event(Lane::Alert, "b")];
     store.commit(Draft { events, ..inputs(0..3) }).unwrap();
     let mut writes = Writes::default();
     writes.put(keys::meta("marks"), b"garbage".to_vec());
     store.disk.commit(writes).unwrap();
     drop(store);
-    let mut store = Store::open(dir.path()).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "c")], ..inputs([9]) }).unwrap();
     let sequences: Vec<u64> = ids(&mut store).into_iter().map(|(s, _)| s).collect();
     assert_eq!(sequences[..2], [1, 2]);
@@ -338,7 +343,7 @@ proptest! {
     #[test]
     fn any_steps_leave_what_they_should(steps in prop::collection::vec(step(), 1..30)) {
         let dir = folder();
-        let mut store = Store::open(dir.path()).unwrap();
+        let mut store = Store::open(&db(&dir)).unwrap();
         let (mut waiting, mut dead, mut behind) = (Vec::<(u8, u64)>::new(), 0, 0_i64);
         let (mut next, mut clock) = (1, 0_i64);
         for step in steps {
@@ -366,7 +371,7 @@ proptest! {
                 }
                 Step::Reopen => {
                     drop(store);
-                    store = Store::open(dir.path()).unwrap();
+                    store = Store::open(&db(&dir)).unwrap();
                 }
                 Step::DeliverFirst | Step::KillFirst => {}
             }
@@ -378,4 +383,129 @@ proptest! {
         let expected: Vec<Input> = (clock - behind..clock).map(input).collect();
         prop_assert_eq!(store.past().unwrap().inputs, expected);
     }
+}
+
+/// The files of a store as they are now, and back again.
+fn copied(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copied(&entry.path(), &place)
+        } else {
+            drop(std::fs::copy(entry.path(), place))
+        }
+    }
+}
+
+#[test]
+fn a_store_that_went_back_says_so_and_gives_no_number_again() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..inputs([1]) }).unwrap();
+    drop(store);
+    copied(&db(&dir), &dir.path().join("copy"));
+    let mut store = Store::open(&db(&dir)).unwrap();
+    let producer = store.producer();
+    let events = vec![event(Lane::Alert, "b"), event(Lane::Alert, "c")];
+    store.commit(Draft { events, snapshot: Some((a_site(), vec![])), ..inputs([2, 3]) }).unwrap();
+    assert_eq!(store.next_events(3).unwrap().len(), 3);
+    drop(store);
+    std::fs::remove_dir_all(db(&dir)).unwrap();
+    std::fs::rename(dir.path().join("copy"), db(&dir)).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!(store.loss(), Some(&Loss::WentBack { sequences: 2, inputs: 2 }));
+    assert_eq!((store.marks().set_aside, store.producer()), (1, producer));
+    store.commit(Draft { events: vec![event(Lane::Alert, "d")], ..inputs([4]) }).unwrap();
+    assert_eq!(ids(&mut store), [(1, "a".to_owned()), (4, "d".to_owned())]);
+    drop(store);
+    let store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.marks().set_aside), (None, 1), "it is said once and counted for good");
+}
+
+#[test]
+fn ten_thousand_inputs_are_never_lost_without_notice() {
+    let dir = folder();
+    drop(Store::open(&db(&dir)).unwrap());
+    copied(&db(&dir), &dir.path().join("copy"));
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(inputs(0..10_000)).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(db(&dir)).unwrap();
+    std::fs::rename(dir.path().join("copy"), db(&dir)).unwrap();
+    let store = Store::open(&db(&dir)).unwrap();
+    assert_eq!(store.loss(), Some(&Loss::WentBack { sequences: 0, inputs: 10_000 }));
+}
+
+#[test]
+fn what_can_be_read_of_a_damaged_store_is_saved_under_another_producer() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    let producer = store.producer();
+    let events = vec![event(Lane::Tour, "t"), event(Lane::Critical, "c"), event(Lane::Alert, "gone")];
+    let reports = vec![report("2026-03-10", 1, 1_000)];
+    store.commit(Draft { events, reports: reports.clone(), judged_until: at(9), ..inputs(0..7) }).unwrap();
+    assert_eq!(store.next_events(9).unwrap().len(), 3);
+    store.commit(Draft { delivered: vec![3], ..Draft::default() }).unwrap();
+    drop(store);
+    let mut conf = std::fs::read(db(&dir).join("conf")).unwrap();
+    conf.iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(db(&dir).join("conf"), conf).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    let loss = store.loss().cloned();
+    let Some(Loss::SetAside { kept, saved, to_the_end }) = loss.clone() else { panic!("{loss:?}") };
+    assert_eq!((store.damaged(), kept.join("db").exists(), to_the_end), (Some(kept.as_path()), true, true));
+    assert_eq!(saved, BTreeMap::from([("events", 2), ("inputs", 7), ("reports", 1)]));
+    assert_eq!(ids(&mut store), [(5, "c".to_owned()), (4, "t".to_owned())]);
+    assert_eq!(reported(&mut store, "2026-03-10", "2026-03-10"), reports);
+    assert_eq!(store.past().unwrap().inputs, (0..7).map(input).collect::<Vec<_>>());
+    assert_eq!((store.marks().judged_until, store.marks().set_aside), (at(9), 1));
+    assert_ne!(store.producer(), producer);
+    drop(store);
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.waiting()), (None, 2));
+    store.commit(inputs([8])).unwrap();
+}
+
+#[test]
+fn a_store_of_a_newer_agent_is_refused_and_left_untouched() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(inputs(0..3)).unwrap();
+    let mut newer = encode(&7_u64).unwrap();
+    newer[0] = records::VERSION + 1;
+    let content = newer.len() - 4;
+    let checksum = crc32fast::hash(&newer[..content]).to_le_bytes();
+    newer[content..].copy_from_slice(&checksum);
+    let mut writes = Writes::default();
+    writes.put(keys::alert(vigil_core::alert::AlertId::parse(&"0".repeat(32)).unwrap()), newer);
+    store.disk.commit(writes).unwrap();
+    let all = |disk: &Disk| disk.scan(&[]).map(Result::unwrap).collect::<Vec<_>>();
+    let before = all(&store.disk);
+    drop(store);
+    let refused = Store::open(&db(&dir)).unwrap_err();
+    assert!(matches!(refused, StoreError::Newer { found: 2 }), "{refused}");
+    assert!(refused.to_string().contains("install a newer agent"), "{refused}");
+    assert_eq!(all(&Disk::open(&db(&dir)).unwrap()), before);
+}
+
+#[test]
+fn a_store_from_before_there_were_producers_gets_one_and_has_lost_nothing() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..inputs(0..3) }).unwrap();
+    let mut writes = Writes::default();
+    writes.remove(keys::meta("producer"));
+    store.disk.commit(writes).unwrap();
+    drop(store);
+    std::fs::remove_file(dir.path().join("db.reach")).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!(store.loss(), None);
+    assert_eq!(ids(&mut store), [(1, "a".to_owned())]);
+    let producer = store.producer();
+    drop(store);
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!(store.producer(), producer);
+    assert_eq!(store.next_events(1).unwrap()[0].producer, producer);
 }

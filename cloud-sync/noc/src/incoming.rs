@@ -18,6 +18,9 @@ pub const MAX_UNPACKED_BYTES: u64 = 8 * 1024 * 1024;
 /// The longest id and subject: UUID, run and revision take about 150.
 const MAX_NAME_BYTES: usize = 256;
 
+/// The longest producer: ours has 16, and a UUID fits.
+const MAX_PRODUCER_BYTES: usize = 64;
+
 /// A batch that is not looked at item by item.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
@@ -67,6 +70,8 @@ struct CloudEvent {
     time: Timestamp,
     #[serde(default)]
     datacontenttype: Option<String>,
+    #[serde(default)]
+    producer: Option<String>,
     sequence: u64,
     data: Box<RawValue>,
 }
@@ -112,8 +117,8 @@ fn entry(raw: &RawValue, source: &str) -> Result<Entry, String> {
         EventKind::Alert => Some(alert_head(&event.data)?),
         EventKind::Tour | EventKind::Report | EventKind::Health => None,
     };
-    let CloudEvent { sequence, id, subject, time, data, .. } = event;
-    Ok(Entry { sequence, id, kind, subject, time, data, alert })
+    let CloudEvent { producer, sequence, id, subject, time, data, .. } = event;
+    Ok(Entry { producer, sequence, id, kind, subject, time, data, alert })
 }
 
 fn check_envelope(event: &CloudEvent, source: &str) -> Result<(), String> {
@@ -125,6 +130,9 @@ fn check_envelope(event: &CloudEvent, source: &str) -> Result<(), String> {
     }
     if event.id.is_empty() || event.id.len() > MAX_NAME_BYTES || event.subject.len() > MAX_NAME_BYTES {
         return Err(format!("id has 1 to {MAX_NAME_BYTES} bytes, subject at most as many"));
+    }
+    if event.producer.as_ref().is_some_and(|producer| !(1..=MAX_PRODUCER_BYTES).contains(&producer.len())) {
+        return Err(format!("producer has 1 to {MAX_PRODUCER_BYTES} bytes"));
     }
     if event.datacontenttype.as_deref().is_some_and(|media| media != "application/json") {
         return Err("datacontenttype is not application/json".to_owned());
@@ -191,6 +199,8 @@ mod tests {
             (with("data", json!({"id": "a"})), "data is no alert"),
             (with("subject", json!("x".repeat(300))), "256 bytes"),
             (with("datacontenttype", json!("text/xml")), "datacontenttype"),
+            (with("producer", json!("")), "producer has"),
+            (with("producer", json!("x".repeat(65))), "producer has"),
         ];
         for (item, reason) in bad {
             let items = read_all(&[item, event()]);
@@ -198,6 +208,13 @@ mod tests {
             let told = &items.rejected[0].reason;
             assert!(told.contains(reason) || reason == "sequence" && told.contains("u64"), "{told}");
         }
+    }
+
+    #[test]
+    fn an_event_may_say_whose_number_it_has() {
+        let named = with("producer", json!("00000000000000ab"));
+        let producers = read_all(&[named, event()]).entries.into_iter().map(|entry| entry.producer);
+        assert_eq!(producers.collect::<Vec<_>>(), [Some("00000000000000ab".to_owned()), None]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which sequence numbers of a gateway have come, and which are missing.
+//! Which sequence numbers of a gateway have come, and which are missing, for each producer of numbers by itself.
 //!
 //! CRITICAL events go first, so numbers come out of order; a hole is a gap until it is filled. Numbers before
 //! the first that was ever heard are not missed: an older receiver may have them.
@@ -23,7 +23,68 @@ impl Hole {
     }
 }
 
-/// The bookkeeping of one gateway.
+/// How many producers of a gateway are kept: each is a store that was damaged beyond use, so a second one is rare.
+const MAX_PRODUCERS: usize = 8;
+
+/// The bookkeeping of one gateway: its numbers, for each store that gave them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producers {
+    /// The numbers of events that do not say whose they are.
+    #[serde(flatten)]
+    nameless: Sequences,
+    /// The others, the one that was heard last at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    producers: Vec<(String, Sequences)>,
+}
+
+impl Producers {
+    /// Notes that `sequence` of that producer has come.
+    pub fn note(&mut self, producer: Option<&str>, sequence: u64) {
+        let Some(producer) = producer else {
+            self.nameless.note(sequence);
+            return;
+        };
+        let known = self.producers.iter().position(|(name, _)| name == producer);
+        let mut of = match known {
+            Some(at) => self.producers.remove(at),
+            None => (producer.to_owned(), self.taken_over(sequence)),
+        };
+        of.1.note(sequence);
+        self.producers.push(of);
+        if self.producers.len() > MAX_PRODUCERS {
+            let (_, oldest) = self.producers.remove(0);
+            self.nameless.given_up = self.nameless.given_up.saturating_add(oldest.missing());
+        }
+    }
+
+    /// The first producer that gives its name goes on where the nameless one stood, if it is the same: a gateway that
+    /// was brought up to date. A store that is new begins below.
+    fn taken_over(&mut self, sequence: u64) -> Sequences {
+        let same = self.producers.is_empty() && self.nameless.expects(sequence);
+        if same { std::mem::take(&mut self.nameless) } else { Sequences::default() }
+    }
+
+    /// The highest number that has come of the producer that was heard last.
+    pub fn highest(&self) -> Option<u64> {
+        self.producers.last().map_or(&self.nameless, |(_, sequences)| sequences).highest()
+    }
+
+    /// How many numbers are missing, of all producers.
+    pub fn missing(&self) -> u64 {
+        self.each().fold(0, |sum, sequences| sum.saturating_add(sequences.missing()))
+    }
+
+    /// The missing ranges of all producers; of very many of one the lowest are only counted.
+    pub fn holes(&self) -> Vec<Hole> {
+        self.each().flat_map(|sequences| sequences.holes.iter().copied()).collect()
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Sequences> {
+        std::iter::once(&self.nameless).chain(self.producers.iter().map(|(_, sequences)| sequences))
+    }
+}
+
+/// The numbers of one producer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequences {
     heard: Option<(u64, u64)>,
@@ -61,6 +122,12 @@ impl Sequences {
     /// The missing ranges, lowest first; of very many the lowest are only counted.
     pub fn holes(&self) -> &[Hole] {
         &self.holes
+    }
+
+    /// Whether that number is one that is still to come.
+    fn expects(&self, sequence: u64) -> bool {
+        let missing = self.holes.iter().any(|hole| (hole.first..=hole.last).contains(&sequence));
+        missing || self.highest().is_some_and(|highest| sequence > highest)
     }
 
     fn open(&mut self, hole: Hole) {
@@ -122,6 +189,49 @@ mod tests {
         assert_eq!((sequences.holes().len(), sequences.missing()), (MAX_HOLES, 1_999));
         assert_eq!(after(&[0, u64::MAX]).missing(), u64::MAX - 1);
         assert_eq!(after(&[u64::MAX, 0, u64::MAX]).missing(), u64::MAX - 1);
+    }
+
+    /// The numbers as they came, `-` for no producer.
+    fn heard(numbers: &[(&str, u64)]) -> Producers {
+        let mut producers = Producers::default();
+        for (name, sequence) in numbers {
+            producers.note(Some(*name).filter(|name| *name != "-"), *sequence);
+        }
+        producers
+    }
+
+    #[test]
+    fn each_producer_is_counted_by_itself() {
+        let two = heard(&[("a", 1), ("a", 2), ("a", 5), ("b", 1), ("b", 3)]);
+        assert_eq!((two.missing(), two.highest()), (3, Some(3)));
+        assert_eq!(two.holes(), [Hole { first: 3, last: 4 }, Hole { first: 2, last: 2 }]);
+        // What the old store still had to say comes under its own name.
+        assert_eq!(heard(&[("a", 1), ("b", 7), ("a", 2)]).missing(), 0);
+        let again = serde_json::to_string(&two).unwrap();
+        assert_eq!(serde_json::from_str::<Producers>(&again).unwrap(), two);
+    }
+
+    #[test]
+    fn a_gateway_that_is_brought_up_to_date_goes_on_where_it_stood() {
+        let before = serde_json::to_string(&after(&[1, 2, 5])).unwrap();
+        let mut now: Producers = serde_json::from_str(&before).unwrap();
+        assert_eq!((now.missing(), now.highest()), (2, Some(5)));
+        now.note(Some("a"), 7);
+        assert_eq!((now.missing(), now.highest()), (3, Some(7)));
+        [3, 4, 6].iter().for_each(|n| now.note(Some("a"), *n));
+        assert_eq!(now.missing(), 0);
+        assert_eq!(heard(&[("-", 8), ("-", 9), ("a", 1), ("a", 2)]).missing(), 0, "a store that is new");
+        assert_eq!(heard(&[("-", 1), ("-", 3)]).missing(), 1, "one that never says its name");
+    }
+
+    #[test]
+    fn a_hostile_gateway_with_many_names_fills_no_memory_and_hides_no_gap() {
+        let mut producers = Producers::default();
+        for n in 0..1_000 {
+            producers.note(Some(&n.to_string()), 1);
+            producers.note(Some(&n.to_string()), 3);
+        }
+        assert_eq!((producers.producers.len(), producers.missing()), (MAX_PRODUCERS, 1_000));
     }
 
     proptest! {

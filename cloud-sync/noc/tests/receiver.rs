@@ -274,6 +274,7 @@ async fn an_uplink_delivers_over_tls_to_the_authority_it_was_given() {
     let mut config = UplinkConfig::new(&url, origin, Token::new("secret"));
     config.ca_pem = Some(made.cert.pem().into_bytes());
     let health = Event {
+        producer: vigil_cloud_sync::wire::Producer(1),
         sequence: 1,
         id: "h-1".into(),
         kind: EventKind::Health,

@@ -55,8 +55,11 @@ impl Gateway {
         self.pump = None;
         self.clock = Clock::staged(&format!("boot-{}", self.boots), self.reading(now));
         self.clock.stage(self.reading(now), [self.synchronised, None]);
-        self.pump =
-            Some(revive_with(Store::open(self.folder.path()).unwrap(), &self.site, self.clock.clone()));
+        self.pump = Some(revive_with(
+            Store::open(&self.folder.path().join("db")).unwrap(),
+            &self.site,
+            self.clock.clone(),
+        ));
     }
 
     fn pump(&mut self) -> &mut Pump {

@@ -43,7 +43,9 @@ impl AlertHead {
 /// One event that passed every check.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The gateway's number for it.
+    /// Whose number it has, if it says so.
+    pub producer: Option<String>,
+    /// The producer's number for it.
     pub sequence: u64,
     /// Its name within the gateway.
     pub id: String,
@@ -109,9 +111,9 @@ pub struct GatewayRow {
     pub gateway: String,
     /// When it last sent anything.
     pub last_heard_at: Option<Timestamp>,
-    /// The highest number that has come.
+    /// The highest number that has come of the store that it has now.
     pub highest_sequence: Option<u64>,
-    /// How many numbers below it are missing.
+    /// How many numbers are missing, those of stores that it had before included.
     pub missing: u64,
     /// Which.
     pub holes: Vec<Hole>,

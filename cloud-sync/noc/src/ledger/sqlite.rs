@@ -2,7 +2,7 @@
 
 use super::commands::{self, CommandRow, NewCommand, Queued, WaitingCommand};
 use super::{AlertRow, Delivery, Entry, GatewayRow, Ledger, LedgerError, Receipt, RecordRow};
-use crate::sequence::Sequences;
+use crate::sequence::Producers;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
 use std::path::Path;
@@ -174,7 +174,7 @@ fn list(connection: &Connection, origin: &Origin) -> Result<(), LedgerError> {
             origin.tenant.as_str(),
             origin.site.as_str(),
             origin.gateway.as_str(),
-            serde_json::to_string(&Sequences::default())?
+            serde_json::to_string(&Producers::default())?
         ],
     )?;
     Ok(())
@@ -248,11 +248,11 @@ fn note_sequences(tx: &Transaction<'_>, source: &str, delivery: &Delivery) -> Re
     let stored: Option<String> = tx
         .query_row("SELECT sequences FROM gateways WHERE source = ?1", [source], |row| row.get(0))
         .optional()?;
-    let mut sequences: Sequences = match stored {
+    let mut sequences: Producers = match stored {
         Some(text) => serde_json::from_str(&text)?,
-        None => Sequences::default(),
+        None => Producers::default(),
     };
-    delivery.entries.iter().for_each(|entry| sequences.note(entry.sequence));
+    delivery.entries.iter().for_each(|entry| sequences.note(entry.producer.as_deref(), entry.sequence));
     tx.execute(
         "UPDATE gateways SET sequences = ?2, heard_ms = ?3 WHERE source = ?1",
         params![source, serde_json::to_string(&sequences)?, delivery.received_at.millis()],
@@ -304,7 +304,7 @@ fn gateway_columns(row: &Row<'_>) -> rusqlite::Result<GatewayColumns> {
 impl TryFrom<GatewayColumns> for GatewayRow {
     type Error = LedgerError;
     fn try_from(columns: GatewayColumns) -> Result<Self, LedgerError> {
-        let sequences: Sequences = serde_json::from_str(&columns.sequences)?;
+        let sequences: Producers = serde_json::from_str(&columns.sequences)?;
         Ok(Self {
             tenant: columns.tenant,
             site: columns.site,
@@ -312,7 +312,7 @@ impl TryFrom<GatewayColumns> for GatewayRow {
             last_heard_at: columns.heard_ms.map(Timestamp::from_millis),
             highest_sequence: sequences.highest(),
             missing: sequences.missing(),
-            holes: sequences.holes().to_vec(),
+            holes: sequences.holes(),
             health: columns.health.map(RawValue::from_string).transpose()?,
         })
     }
@@ -337,7 +337,16 @@ mod tests {
         let data = RawValue::from_string(data.to_owned()).unwrap();
         let alert = (kind == EventKind::Alert).then(|| serde_json::from_str(data.get()).unwrap());
         let time = Timestamp::from_millis(1_773_160_000_000 + i64::try_from(sequence).unwrap());
-        Entry { sequence, id: id.to_owned(), kind, subject: "guard:G-7".to_owned(), time, data, alert }
+        Entry {
+            producer: None,
+            sequence,
+            id: id.to_owned(),
+            kind,
+            subject: "guard:G-7".to_owned(),
+            time,
+            data,
+            alert,
+        }
     }
 
     fn alert(sequence: u64, id: &str, revision: u32, severity: &str, more: &str) -> Entry {

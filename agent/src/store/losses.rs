@@ -1,0 +1,275 @@
+//! What a start finds to be gone, and what it saves: a damaged database is read out as far as that goes, and no number
+//! is given twice whatever happened to it.
+
+use super::chain::Head;
+use super::disk::{self, Part, Writes, last_set_aside};
+use super::entries::{Announcement, ChainedBlock, DeadLetter, Marks, StoredEvent};
+use super::keys::{self, Kind};
+use super::records::{decode, encode};
+use super::{Store, StoreError};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use vigil_cloud_sync::wire::Producer;
+use vigil_core::alert::Alert;
+use vigil_core::report::DailyReport;
+use vigil_core::rules::compliance::RunRecord;
+use vigil_core::time::Timestamp;
+
+/// Input numbers that are left out when it is not known exactly how far they had reached: more than can come between
+/// two notes of it, the largest commit included.
+const INPUTS_LEFT_OUT: u64 = 1 << 20;
+/// How often a damaged database is read out before it is left alone: one that takes the agent with it would do so at
+/// every start.
+const ATTEMPTS: u32 = 2;
+/// What is read out of the journal, its newest part: some 100,000 inputs, which are replayed within seconds.
+const JOURNAL_BYTES: usize = 16 * 1024 * 1024;
+/// What is read out of everything else: a year of alerts and runs of a large site.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// In this order it is read out: what people need first, what is largest last.
+const PARTS: [Part; 8] = [
+    Part::all(Kind::Meta as u8, MOST_BYTES),
+    Part::all(Kind::Alert as u8, MOST_BYTES),
+    Part::all(Kind::Outbox as u8, MOST_BYTES),
+    Part::all(Kind::Local as u8, MOST_BYTES),
+    Part::all(Kind::Run as u8, MOST_BYTES),
+    Part::all(Kind::Report as u8, MOST_BYTES),
+    Part::all(Kind::Dead as u8, MOST_BYTES),
+    Part::newest(Kind::Journal as u8, JOURNAL_BYTES),
+];
+
+/// Something is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// The database was damaged: it is kept, and what could be read is in the new one.
+    SetAside {
+        /// Where it is kept.
+        kept: PathBuf,
+        /// How many records were brought over, by what they are.
+        saved: BTreeMap<&'static str, usize>,
+        /// Whether reading it came to its end everywhere.
+        to_the_end: bool,
+    },
+    /// The database is an earlier one: cut back, or brought back from a copy.
+    WentBack {
+        /// Sequences that were given out and that it does not know.
+        sequences: u64,
+        /// Inputs that were stored and that it does not know, as far as that was noted.
+        inputs: u64,
+    },
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetAside { kept, saved, to_the_end } => {
+                write!(f, "the store was damaged; it is kept as {}, and saved from it are", kept.display())?;
+                let none = if saved.is_empty() { " no records" } else { "" };
+                f.write_str(none)?;
+                saved.iter().try_for_each(|(what, count)| write!(f, " {count} {what}"))?;
+                f.write_str(if *to_the_end { "" } else { "; the rest could not be read" })
+            }
+            Self::WentBack { sequences, inputs } => write!(
+                f,
+                "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it"
+            ),
+        }
+    }
+}
+
+impl Store {
+    /// Takes up the store where it stands: whose numbers they are, and whether they go on where they ended.
+    pub(super) fn take_up(&mut self, folder: &Path) -> Result<(), StoreError> {
+        let stored = self.disk.get(&keys::meta("producer"))?.map(|bytes| decode::<u64>(&bytes));
+        let fresh = stored.is_none() && self.marks == Marks::default();
+        let mut writes = Writes::default();
+        let known = stored.and_then(Result::ok);
+        self.producer = Producer(known.unwrap_or_else(rand::random));
+        if known.is_none() {
+            writes.put(keys::meta("producer"), encode(&self.producer.0)?);
+        }
+        let damaged = if fresh { unread(folder)? } else { None };
+        let before = self.reach.last();
+        if let Some(kept) = damaged {
+            self.loss = Some(self.bring_over(kept, &mut writes)?);
+        } else if self.marks.next_sequence < before.next_sequence || self.marks.next_input < before.next_input
+        {
+            self.loss = Some(Loss::WentBack {
+                sequences: before.next_sequence.saturating_sub(self.marks.next_sequence.max(1)),
+                inputs: before.next_input.saturating_sub(self.marks.next_input),
+            });
+        }
+        if self.loss.is_some() {
+            self.marks.next_sequence = self.marks.next_sequence.max(before.next_sequence);
+            self.marks.next_input =
+                self.marks.next_input.max(before.next_input).saturating_add(INPUTS_LEFT_OUT);
+            self.marks.set_aside += 1;
+            writes.put(keys::meta("marks"), encode(&self.marks)?);
+        }
+        if !writes.is_empty() {
+            self.disk.commit(writes)?;
+        }
+        self.note_reach()
+    }
+
+    /// Writes down beside the database how far it has reached.
+    pub(super) fn note_reach(&mut self) -> Result<(), StoreError> {
+        let Marks { next_sequence, next_input, .. } = self.marks;
+        Ok(self.reach.note(self.producer.0, next_sequence, next_input)?)
+    }
+
+    /// What can still be read of a damaged database becomes part of this one, in one commit.
+    fn bring_over(&mut self, kept: PathBuf, writes: &mut Writes) -> Result<Loss, StoreError> {
+        let found = disk::read_out(&kept, &PARTS);
+        let mut saved = Saved {
+            marks: Marks::default(),
+            last: Timestamp::default(),
+            writes,
+            counts: BTreeMap::new(),
+            anchor: None,
+        };
+        let mut waiting = Vec::new();
+        let mut pieces: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for (key, bytes) in found.records {
+            match key.first().copied() {
+                Some(b'A') => saved.fact::<Alert>(key, bytes, "alerts", |alert| alert.updated_at),
+                Some(b'T') => saved.fact::<RunRecord>(key, bytes, "runs", |_| Timestamp::default()),
+                Some(b'D') => {
+                    saved.numbered::<DeadLetter>(key, bytes, "dead letters", |m| &mut m.next_sequence)
+                }
+                Some(b'L') => {
+                    saved.numbered::<Announcement>(key, bytes, "announcements", |m| &mut m.next_announcement)
+                }
+                Some(b'J') => saved.block(key, bytes),
+                Some(b'R') => drop(pieces.insert(key, bytes)),
+                Some(b'O') => waiting.push((key, bytes)),
+                Some(b'M') if key == keys::meta("marks") => saved.marks_of_old(&bytes),
+                Some(_) | None => {}
+            }
+        }
+        saved.reports(&pieces);
+        saved.outbox(waiting, self.reach.last().next_sequence);
+        saved.marks.judged_until = saved.marks.judged_until.max(saved.last);
+        if let Some(anchor) = &saved.anchor {
+            saved.writes.put(keys::meta("anchor"), encode(anchor)?);
+        }
+        let (marks, counts) = (saved.marks, saved.counts);
+        self.marks = marks;
+        Ok(Loss::SetAside { kept, saved: counts, to_the_end: found.to_the_end })
+    }
+}
+
+/// A damaged database that was set aside and that no start has read out yet.
+fn unread(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let Some(kept) = last_set_aside(folder) else { return Ok(None) };
+    for attempt in 1..=ATTEMPTS {
+        let mark = kept.join(format!("read-out-{attempt}"));
+        if !mark.exists() {
+            disk::touch(&mark)?;
+            return Ok(Some(kept));
+        }
+    }
+    tracing::error!(kept_as = %kept.display(), "reading the damaged store out failed {ATTEMPTS} times and is not tried again");
+    Ok(None)
+}
+
+/// What is brought over.
+struct Saved<'a> {
+    marks: Marks,
+    /// The latest instant of anything.
+    last: Timestamp,
+    writes: &'a mut Writes,
+    counts: BTreeMap<&'static str, usize>,
+    /// Where the journal begins that is saved.
+    anchor: Option<Head>,
+}
+
+impl Saved<'_> {
+    fn take(&mut self, key: Vec<u8>, bytes: Vec<u8>, what: &'static str) {
+        self.writes.put(key, bytes);
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn fact<T: DeserializeOwned>(
+        &mut self,
+        key: Vec<u8>,
+        bytes: Vec<u8>,
+        what: &'static str,
+        at: impl Fn(&T) -> Timestamp,
+    ) {
+        if let Ok(fact) = decode::<T>(&bytes) {
+            self.last = self.last.max(at(&fact));
+            self.take(key, bytes, what);
+        }
+    }
+
+    fn numbered<T: DeserializeOwned>(
+        &mut self,
+        key: Vec<u8>,
+        bytes: Vec<u8>,
+        what: &'static str,
+        next: impl Fn(&mut Marks) -> &mut u64,
+    ) {
+        if let (Some(number), Ok(_)) = (keys::number_of(&key), decode::<T>(&bytes)) {
+            let next = next(&mut self.marks);
+            *next = (*next).max(number.saturating_add(1));
+            self.take(key, bytes, what);
+        }
+    }
+
+    fn block(&mut self, key: Vec<u8>, bytes: Vec<u8>) {
+        if let (Some(number), Ok(block)) = (keys::number_of(&key), ChainedBlock::read(&bytes)) {
+            if self.anchor.is_none_or(|anchor| number < anchor.next_input) {
+                let digest = block.previous.unwrap_or_default();
+                self.anchor = Some(Head { next_input: number, digest });
+            }
+            let count = block.inputs.len();
+            self.marks.next_input = self.marks.next_input.max(number.saturating_add(count as u64));
+            self.last = self.last.max(block.received_at);
+            self.writes.put(key, bytes);
+            *self.counts.entry("inputs").or_default() += count;
+        }
+    }
+
+    /// The old counters and the clock go on; the numbers are at least those of what was found.
+    fn marks_of_old(&mut self, bytes: &[u8]) {
+        if let Ok(old) = decode::<Marks>(bytes) {
+            let Marks { next_input, next_sequence, next_announcement, .. } = self.marks;
+            self.marks = Marks {
+                next_input: old.next_input.max(next_input),
+                next_sequence: old.next_sequence.max(next_sequence),
+                next_announcement: old.next_announcement.max(next_announcement),
+                ..old
+            };
+        }
+    }
+
+    /// Reports of which every piece is there.
+    fn reports(&mut self, pieces: &BTreeMap<Vec<u8>, Vec<u8>>) {
+        let pieces: Vec<_> = pieces.iter().collect();
+        for day in pieces.chunk_by(|(a, _), (b, _)| keys::day_of(a) == keys::day_of(b)) {
+            let whole: Vec<u8> = day.iter().flat_map(|(_, piece)| piece.iter()).copied().collect();
+            if decode::<DailyReport>(&whole).is_ok() {
+                day.iter().for_each(|(key, piece)| self.writes.put((*key).clone(), (*piece).clone()));
+                *self.counts.entry("reports").or_default() += 1;
+            }
+        }
+    }
+
+    /// Events get new numbers, because a new producer numbers them: the receiver knows them by their ids if it had
+    /// them before.
+    fn outbox(&mut self, mut waiting: Vec<(Vec<u8>, Vec<u8>)>, reached: u64) {
+        waiting.retain(|(_, bytes)| decode::<StoredEvent>(bytes).is_ok());
+        waiting.sort_by_key(|(key, _)| keys::number_of(key));
+        let after =
+            waiting.last().and_then(|(key, _)| keys::number_of(key)).map_or(0, |n| n.saturating_add(1));
+        self.marks.next_sequence = self.marks.next_sequence.max(after).max(reached).max(1);
+        for (key, bytes) in waiting {
+            let lane = key.get(1).copied().unwrap_or_default();
+            self.take(keys::outbox(lane, self.marks.next_sequence), bytes, "events");
+            self.marks.next_sequence += 1;
+        }
+    }
+}
