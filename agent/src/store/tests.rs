@@ -474,7 +474,7 @@ fn a_store_of_a_newer_agent_is_refused_and_left_untouched() {
     let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(inputs(0..3)).unwrap();
     let mut newer = encode(&7_u64).unwrap();
-    newer[0] = records::VERSION + 1;
+    newer[0] = records::NEWEST + 1;
     let content = newer.len() - 4;
     let checksum = crc32fast::hash(&newer[..content]).to_le_bytes();
     newer[content..].copy_from_slice(&checksum);
@@ -485,7 +485,7 @@ fn a_store_of_a_newer_agent_is_refused_and_left_untouched() {
     let before = all(&store.disk);
     drop(store);
     let refused = Store::open(&db(&dir)).unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { found: 2 }), "{refused}");
+    assert!(matches!(refused, StoreError::Newer { found: 3 }), "{refused}");
     assert!(refused.to_string().contains("install a newer agent"), "{refused}");
     assert_eq!(all(&Disk::open(&db(&dir)).unwrap()), before);
 }
