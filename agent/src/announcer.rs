@@ -137,6 +137,7 @@ impl Announcer {
             "outbox_dead": stock.marks.dead,
             "store_bytes": stock.bytes,
             "records_set_aside": stock.marks.set_aside,
+            "journal": { "inputs": stock.head.next_input, "head": stock.head.digest.to_string() },
             "refused_inputs": stock.marks.refused.values().sum::<u64>(),
         });
         Ok(health.to_string())

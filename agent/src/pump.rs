@@ -16,7 +16,7 @@ pub use past::{Retold, give, retold};
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
-use absorb::absorb;
+use absorb::{absorb, reported};
 use commands::about;
 use handle::Request;
 use std::sync::Arc;
@@ -284,6 +284,11 @@ impl Pump {
     fn commit(&mut self, mut draft: Draft) -> Result<(), PumpError> {
         if !self.terms.has_uplink {
             draft.events.clear();
+        } else {
+            let head = self.store.head();
+            for report in &draft.reports {
+                draft.events.push(reported(report, head, self.store.dropped())?);
+            }
         }
         draft.clock = self.keeper.as_ref().map(|keeper| keeper.keeping().clone());
         let events = !draft.events.is_empty();
@@ -325,7 +330,7 @@ impl Pump {
                 drop(reply.send(resent));
             }
             Request::Stock(reply) => drop(reply.send(self.stock())),
-            Request::Opening(reply) => drop(reply.send(self.opening())),
+            Request::Opening(reply) => drop(reply.send(self.opening()?)),
             Request::Journal(from, reply) => drop(reply.send(self.store.journal_piece(from)?)),
             Request::Settle(delivered, dead, reply) => {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
@@ -401,13 +406,15 @@ impl Pump {
     }
 
     /// What the journal is worth, for whoever reads it.
-    fn opening(&self) -> Opening {
+    fn opening(&self) -> Result<Opening, StoreError> {
         let marks = self.store.marks();
-        Opening {
+        Ok(Opening {
             site: (**self.engine.site()).clone(),
             judged_until: marks.judged_until,
             next_input: marks.next_input,
-        }
+            anchor: self.store.anchor()?,
+            head: self.store.head(),
+        })
     }
 
     fn stock(&self) -> Stock {
@@ -416,6 +423,7 @@ impl Pump {
             outbox: Lane::ALL.map(|lane| self.store.depth(lane)),
             bytes: self.store.size(),
             commits: self.commits,
+            head: self.store.head(),
         }
     }
 

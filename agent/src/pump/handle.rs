@@ -2,7 +2,7 @@
 
 use super::commands::Asked;
 use crate::sources::decode::Refusal;
-use crate::store::{Announcement, DeadLetter, Marks, Opening, Piece, RunQuery, RunsFound};
+use crate::store::{Announcement, DeadLetter, Head, Marks, Opening, Piece, RunQuery, RunsFound};
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::Decided;
@@ -75,6 +75,8 @@ pub struct Stock {
     pub bytes: u64,
     /// Commits since the start.
     pub commits: u64,
+    /// Where the chain of the journal ends.
+    pub head: Head,
 }
 
 /// What others wait for: work for the uplink, announcements for the site, anything new for the pages.
