@@ -396,12 +396,12 @@ impl Pump {
     }
 
     fn report_health(&mut self, data: String) -> Result<(), PumpError> {
-        if self.store.depth(Lane::Health) > 0 {
-            return Ok(());
-        }
         let now = self.clock.now();
         let id = format!("health.{now}");
         let event = StoredEvent { id, kind: Lane::Health, subject: "gateway".into(), time: now, data };
+        if self.store.renew(&event)? {
+            return Ok(());
+        }
         self.commit(Draft { events: vec![event], judged_until: self.engine.now(), ..Draft::default() })
     }
 

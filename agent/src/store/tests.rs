@@ -135,6 +135,35 @@ fn the_most_urgent_event_goes_first_and_each_lane_keeps_its_order() {
 }
 
 #[test]
+fn how_the_gateway_is_now_is_renewed_and_comes_before_a_long_history() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    let health = |id: &str| StoredEvent { subject: "gateway".into(), ..event(Lane::Health, id) };
+    assert!(!store.renew(&health("none waits")).unwrap());
+    let mut events: Vec<_> = (0..6).map(|n| event(Lane::Alert, &n.to_string())).collect();
+    events.extend([event(Lane::Critical, "help"), health("old")]);
+    store.commit(Draft { events, ..Draft::default() }).unwrap();
+    assert!(store.renew(&health("new")).unwrap());
+    let order = |store: &mut Store, limit| -> Vec<(u64, String)> {
+        store.next_events(limit).unwrap().into_iter().map(|e| (e.sequence, e.id)).collect()
+    };
+    let named = |n: u64, id: &str| (n, id.to_owned());
+    assert_eq!(
+        order(&mut store, 3),
+        [named(7, "help"), named(8, "new"), named(1, "0")],
+        "under the old number"
+    );
+    assert_eq!(order(&mut store, 1), [named(7, "help")]);
+    assert_eq!(
+        order(&mut store, 100).last(),
+        Some(&named(8, "new")),
+        "all at once: in the order of the lanes"
+    );
+    store.commit(Draft { events: vec![event(Lane::Health, "refused.c-1")], ..Draft::default() }).unwrap();
+    assert!(!store.renew(&health("newer")).unwrap(), "what tells of a command stays");
+}
+
+#[test]
 fn a_sequence_is_never_used_twice() {
     let dir = folder();
     let mut store = Store::open(&db(&dir)).unwrap();
