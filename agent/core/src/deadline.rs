@@ -56,7 +56,6 @@ impl Deadline {
             | Self::RunStartBy(..)
             | Self::RunCloseBy(..)
             | Self::RunSettled(..)
-            | Self::Unmuted(_)
             | Self::Report => true,
             Self::Plan
             | Self::BreakOver(..)
@@ -65,6 +64,8 @@ impl Deadline {
             | Self::TaskStep(..)
             | Self::Evaluate(_)
             | Self::Escalate(_)
+            // Time that is not known is later than the guess: an interval that is over by the guess is over.
+            | Self::Unmuted(_)
             | Self::StormGathered(_)
             | Self::WelfareOver(..)
             | Self::Forget
