@@ -202,7 +202,8 @@ struct Hush {
 
 fn hushes() -> impl Strategy<Value = Hush> {
     let length = PIECE * i64::try_from(PIECES).unwrap();
-    let some = vec![Rule::DeviceSilent, Rule::Inactivity, Rule::TaskOverdue, Rule::TourMissed, Rule::BreakOverrun];
+    let some =
+        vec![Rule::DeviceSilent, Rule::Inactivity, Rule::TaskOverdue, Rule::TourMissed, Rule::BreakOverrun];
     let mute = (0..length, 1_i64..120, prop::sample::subsequence(some, 0..4));
     let lives = prop::collection::vec((0..length - 60, 1_i64..30), 1..6);
     (lives, prop::collection::vec(mute, 0..4)).prop_map(|(lives, mute)| Hush { lives, mute })
@@ -467,9 +468,9 @@ proptest! {
             prop_assert_eq!(Some(&alert), last.get(&alert.id));
         }
         let told = |subject: &Subject| last.values().any(|a| a.subject == *subject && a.cleared_at.is_none());
-        let in_storm = |subject: &Subject| last.values().any(|a| match &a.evidence {
-            Evidence::Storm(storm) => a.cleared_at.is_none() && storm.members.iter().any(|m| m.subject == *subject),
-            _ => false,
+        let storms: Vec<_> = last.values().filter(|a| a.rule == Rule::Storm && a.cleared_at.is_none()).collect();
+        let in_storm = |subject: &Subject| storms.iter().any(|a| {
+            matches!(&a.evidence, Evidence::Storm(storm) if storm.members.iter().any(|m| m.subject == *subject))
         });
         let mute = site.policy.maintenance.iter().any(|m| m.ends_at + secs(5) > ended());
         let view = engine.view(ended());
@@ -477,7 +478,7 @@ proptest! {
             let subject = Subject::Device(device.id.clone());
             prop_assert!(mute || told(&subject) || in_storm(&subject), "{subject:?} is silent, and nobody knows");
         }
-        for alert in last.values().filter(|a| a.rule == Rule::Storm && a.cleared_at.is_none()) {
+        for alert in &storms {
             let Evidence::Storm(storm) = &alert.evidence else { panic!("no storm") };
             prop_assert!(storm.members.iter().any(|m| engine.book().get(m.alert).is_some_and(|a| a.cleared_at.is_none())));
         }

@@ -116,7 +116,12 @@ impl Told {
         let others = guards.filter(|(_, w)| w.asked.is_some() || w.answered_since(correction.from));
         asked.extend(others.map(|(guard, _)| guard.clone()));
         let unreported = lived.open_questions().filter_map(|(_, asked)| asked.command.clone()).collect();
-        Self { alerts, asked, unreported, note: format!("the gateway's clock was wrong then; corrected, good to {secs} s") }
+        Self {
+            alerts,
+            asked,
+            unreported,
+            note: format!("the gateway's clock was wrong then; corrected, good to {secs} s"),
+        }
     }
 }
 

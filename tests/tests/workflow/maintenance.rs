@@ -168,8 +168,7 @@ fn what_was_kept_back_by_a_clock_that_stood_in_the_future_is_told_now() {
 
 #[test]
 fn a_storm_cannot_be_muted_without_its_members() {
-    let interval =
-        |rule| Maintenance { starts_at: at("20:00"), ends_at: at("21:00"), rules: vec![rule] };
+    let interval = |rule| Maintenance { starts_at: at("20:00"), ends_at: at("21:00"), rules: vec![rule] };
     let with = |rule| {
         let parts = PolicyParts { maintenance: vec![interval(rule)], ..PolicyParts::default() };
         Policy::new(parts).map(drop).map_err(|problems| problems[0].allowed.clone())

@@ -119,7 +119,11 @@ fn a_storm_that_somebody_has_closed_takes_no_more_in() {
     let storm = night.the_alert(Rule::Storm).id;
     night.step(at("21:15:20"), storm, Status::Resolved);
     night.until(at("21:17"));
-    assert_eq!(night.alerts_of(Rule::DeviceSilent).len(), 24, "20 before it was known, and 4 after it was closed");
+    assert_eq!(
+        night.alerts_of(Rule::DeviceSilent).len(),
+        24,
+        "20 before it was known, and 4 after it was closed"
+    );
     assert_eq!(storm_of(night.the_alert(Rule::Storm)).count, 21);
 }
 
