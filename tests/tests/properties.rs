@@ -468,9 +468,9 @@ proptest! {
             prop_assert_eq!(Some(&alert), last.get(&alert.id));
         }
         let told = |subject: &Subject| last.values().any(|a| a.subject == *subject && a.cleared_at.is_none());
-        let in_storm = |subject: &Subject| last.values().any(|a| {
-            let Evidence::Storm(storm) = &a.evidence else { return false };
-            a.cleared_at.is_none() && storm.members.iter().any(|m| m.subject == *subject)
+        let storms: Vec<_> = last.values().filter(|a| a.rule == Rule::Storm && a.cleared_at.is_none()).collect();
+        let in_storm = |subject: &Subject| storms.iter().any(|a| {
+            matches!(&a.evidence, Evidence::Storm(storm) if storm.members.iter().any(|m| m.subject == *subject))
         });
         let mute = site.policy.maintenance.iter().any(|m| m.ends_at + secs(5) > ended());
         let view = engine.view(ended());
@@ -478,7 +478,7 @@ proptest! {
             let subject = Subject::Device(device.id.clone());
             prop_assert!(mute || told(&subject) || in_storm(&subject), "{subject:?} is silent, and nobody knows");
         }
-        for alert in last.values().filter(|a| a.rule == Rule::Storm && a.cleared_at.is_none()) {
+        for alert in &storms {
             let Evidence::Storm(storm) = &alert.evidence else { panic!("no storm") };
             prop_assert!(storm.members.iter().any(|m| engine.book().get(m.alert).is_some_and(|a| a.cleared_at.is_none())));
         }
