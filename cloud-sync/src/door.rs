@@ -34,7 +34,8 @@ impl Door {
     /// Completes when somebody is there again after nobody was. Whoever was there all the time is not waited for: it
     /// was heard, and what it said counts.
     pub(crate) async fn opens(&self) {
-        let mut shut = false;
+        // At once: the receiver that just could not be reached may be there before the next knock.
+        let mut shut = !self.knock().await;
         loop {
             tokio::time::sleep(QUIET.mul_f64(1.0 + JITTER * (2.0 * rand::random::<f64>() - 1.0))).await;
             let opened = self.knock().await;
