@@ -87,7 +87,11 @@ fn not_started(why: &RunError) -> Failure {
             "data_dir must be a folder that this user may write to, on a disk with room; see [store] in agent.toml."
         }
         RunError::Uplink(_) => "Mend [uplink] in agent.toml; `vigil check` shows every problem at once.",
-        RunError::Pump(_) | RunError::Ended(_) | RunError::Stuck | RunError::Thread(_) => {
+        RunError::Pump(_)
+        | RunError::Ended(_)
+        | RunError::Stuck
+        | RunError::Hopeless
+        | RunError::Thread(_) => {
             "Nothing was acknowledged; start it again, and look at the disk and the limits of the system."
         }
     };

@@ -15,6 +15,7 @@ mod losses;
 mod reach;
 mod reading;
 pub mod records;
+pub mod room;
 mod runs;
 mod staging;
 
@@ -161,6 +162,11 @@ impl Store {
     /// How far commands are decided, as of the last commit.
     pub const fn commands(&self) -> &CommandMarks {
         &self.commands
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        self.disk.folder()
     }
 
     /// Bytes on disk.
