@@ -10,6 +10,7 @@ mod handle;
 mod outage;
 mod past;
 mod pulse;
+mod shortage;
 
 pub use commands::{Asked, Unread};
 pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
@@ -24,6 +25,7 @@ use absorb::absorb;
 use commands::about;
 use handle::Request;
 use outage::{Risen, Ways};
+use shortage::Shortage;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -91,6 +93,7 @@ pub struct Pump {
     terms: Terms,
     ways: Ways,
     commits: u64,
+    shortage: Shortage,
     /// What a commit that failed would have announced.
     unsaid: Vec<Announcement>,
     snapshot_input: u64,
@@ -203,6 +206,10 @@ impl Pump {
                 // Sources stamp on their own threads; the engine sees one order.
                 let stamped = self.clock.no_later_than_now(observation.received_at);
                 observation.received_at = stamped.max(self.engine.now());
+                if !self.shortage.takes(&observation) {
+                    draft.thinned += 1;
+                    continue;
+                }
                 absorb(&mut draft, self.engine.on_observation(observation))?;
             }
         }
@@ -226,6 +233,7 @@ impl Pump {
         }
         if now >= self.expire_at && !self.store.expire(now, self.terms.retention)? {
             self.expire_at = now + EXPIRE_EVERY;
+            self.keep_room_back();
         }
         if draft.is_empty() && !alive { Ok(()) } else { self.finish(draft) }
     }
@@ -236,7 +244,9 @@ impl Pump {
         let held = self.engine.is_provisional();
         let enough = if held { HELD_INPUTS } else { SNAPSHOT_INPUTS };
         let due = !held && self.engine.now().since(self.snapshot_at) >= SNAPSHOT_EVERY && inputs > 0;
-        let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE;
+        self.shortage.look(&self.ways.folder);
+        let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE
+            || self.shortage.wants_room(self.store.size());
         if inputs >= enough || due || too_large {
             self.add_snapshot(&mut draft)?;
         }
@@ -247,14 +257,15 @@ impl Pump {
     /// The snapshot is new, so that everything before it can go.
     fn make_room(&mut self) -> Result<(), PumpError> {
         // An eighth at once, so that it is not the next commit that has to do it again.
-        let keep = self.terms.max_bytes / JOURNAL_SHARE * 7 / 8;
+        let most = (self.terms.max_bytes / JOURNAL_SHARE).min(self.store.journal_bytes());
+        let keep = most / 8 * 7;
         let dropped = self.store.make_room(keep)?;
         let (bytes, max_bytes) = (self.store.size(), self.terms.max_bytes);
         tracing::warn!(
             bytes,
             max_bytes,
             dropped,
-            "the store is full: the oldest observations go before their time"
+            "the store or its disk is full: the oldest observations go before their time"
         );
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Agent {
         assert_eq!(code, 200, "{body}");
         let json = &body[body.find('{').expect("an object")..=body.rfind('}').expect("an object")];
         // A chunked body has lengths between its pieces.
-        serde_json::from_str(json).unwrap_or_else(|_| panic!("no JSON: {body}"))
+        serde_json::from_str(json).expect("JSON")
     }
 
     /// Waits for `/healthz` to answer so, and gives what it says.
@@ -222,15 +222,16 @@ impl SmallDisk {
         let (file, on) = (File::create(&path).expect("a file"), Arc::clone(&full));
         let mut file =
             OpenOptions::new().append(true).open(&path).map(|f| (drop(file), f).1).expect("a file");
+        while file.write_all(&[0x55; 4_096]).is_ok() {}
+        if left > 0 {
+            let size = file.metadata().expect("a file").len();
+            file.set_len(size.saturating_sub(left)).expect("a file");
+        }
         let filling = std::thread::spawn(move || {
-            let mut first = true;
+            // What is left is there for a moment, so that the store comes to its end in the midst of something.
+            std::thread::sleep(Duration::from_millis(300));
             while on.load(Ordering::Acquire) {
                 while file.write_all(&[0x55; 4_096]).is_ok() {}
-                if std::mem::take(&mut first) && left > 0 {
-                    let size = file.metadata().expect("a file").len();
-                    file.set_len(size.saturating_sub(left)).expect("a file");
-                    std::thread::sleep(Duration::from_millis(300));
-                }
                 std::thread::sleep(Duration::from_millis(20));
             }
         });

@@ -7,6 +7,7 @@
 
 use super::handle::Request;
 use super::pulse::Pulse;
+use super::shortage::Shortage;
 use super::{ALIVE_EVERY, BATCH, Pump, PumpError, PumpHandle, REQUESTS, Revived, Stock, Terms, Wakes, past};
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
@@ -199,6 +200,7 @@ impl Pump {
             terms,
             ways,
             commits: 0,
+            shortage: Shortage::default(),
             unsaid: vec![],
             snapshot_at: now,
             expire_at: now,
@@ -209,10 +211,14 @@ impl Pump {
     /// The first commit of a pump that has its store, and then the ballast for the day on which there is no room.
     pub(super) fn set_out(&mut self, site: Arc<Site>, revived: Revived) -> Result<(), PumpError> {
         self.wake(site, revived.down.is_some(), self.snapshot_at)?;
+        self.keep_room_back();
+        Ok(())
+    }
+
+    pub(super) fn keep_room_back(&self) {
         if let Err(why) = room::keep_back(&self.ways.folder) {
             tracing::warn!(%why, "no room is kept back for a full disk");
         }
-        Ok(())
     }
 
     /// Waits until the store can be opened again; `None` when the agent is told to stop before that.
