@@ -13,7 +13,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use vigil_cloud_sync::UplinkState;
+use vigil_cloud_sync::{Link, LinkView};
 use vigil_core::id::GatewayId;
 use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
@@ -22,6 +22,8 @@ use vigil_core::site::Site;
 const AT_ONCE: usize = 100;
 /// A broker that refused, or is not there, is asked again after this.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether the uplink is lost: within a minute it is said.
+const LOOK_AT_LINK: Duration = Duration::from_secs(5);
 /// The store is looked into even if nobody rang.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -39,8 +41,8 @@ pub struct Announcer {
     pub site: watch::Receiver<Arc<Site>>,
     /// Which gateway.
     pub gateway: GatewayId,
-    /// How the uplink is.
-    pub uplink: Option<watch::Receiver<UplinkState>>,
+    /// Whether the operations centre can be reached; `None` without one.
+    pub link: Option<Link>,
     /// The agent's clock.
     pub clock: Clock,
     /// How often the gateway says that it lives.
@@ -127,21 +129,45 @@ impl Announcer {
 
     async fn report_health(&self) -> Result<(), Stopping> {
         let topic = format!("vigil/v1/{}/gateway", self.site.borrow().id);
+        let mut known = None;
         loop {
-            let health = self.health().await?;
+            let link = self.look_at_link(&mut known);
+            let health = self.health(link).await?;
             if let Err(why) = self.voice.publish(&topic, health.clone().into_bytes(), true).await {
                 tracing::debug!(%why, "the gateway's health could not be announced on site");
             }
-            if self.uplink.is_some() {
+            if self.link.is_some() {
                 self.pump.health(health).await?;
             }
-            tokio::time::sleep(self.heartbeat).await;
+            self.rest(known).await;
         }
     }
 
-    async fn health(&self) -> Result<String, Stopping> {
+    /// Until the next heartbeat, or until the link is lost or back.
+    async fn rest(&self, known: Option<bool>) {
+        let changed = async {
+            while self.link.as_ref().map(|link| link.view(self.clock.now()).lost) == known {
+                tokio::time::sleep(LOOK_AT_LINK).await;
+            }
+        };
+        // Both ends mean the same: say how it is.
+        let _changed_or_not = tokio::time::timeout(self.heartbeat, changed).await;
+    }
+
+    fn look_at_link(&self, known: &mut Option<bool>) -> Option<LinkView> {
+        let link = self.link.as_ref()?.view(self.clock.now());
+        match (known.replace(link.lost), link.lost) {
+            (Some(false) | None, true) => {
+                tracing::warn!(heard_at = ?link.heard_at.map(|at| at.to_string()), "uplink lost: alerts are told on site only, and wait");
+            }
+            (Some(true), false) => tracing::info!("the uplink is back"),
+            (Some(_) | None, _) => {}
+        }
+        Some(link)
+    }
+
+    async fn health(&self, link: Option<LinkView>) -> Result<String, Stopping> {
         let stock = self.pump.stock().await?;
-        let uplink = self.uplink.as_ref().and_then(|u| u.borrow().reachable);
         let site = Arc::clone(&self.site.borrow());
         let health = json!({
             "gateway": self.gateway,
@@ -150,13 +176,15 @@ impl Announcer {
             "at": self.clock.now(),
             "version": env!("CARGO_PKG_VERSION"),
             "clock": self.clock.view(),
-            "uplink_reached": uplink,
+            "uplink_lost": link.map(|link| link.lost),
+            "reports_every_secs": self.heartbeat.as_secs(),
             "outbox_waiting": stock.outbox.iter().sum::<usize>(),
             "outbox_dead": stock.marks.dead,
             "store_bytes": stock.bytes,
             "store_outage": self.pump.outage().map(|outage| outage.to_string()),
             "dropped_inputs": stock.dropped,
             "records_set_aside": stock.marks.set_aside,
+            "journal": { "inputs": stock.head.next_input, "head": stock.head.digest.to_string() },
             "refused_inputs": stock.marks.refused.values().sum::<u64>(),
         });
         Ok(health.to_string())

@@ -21,7 +21,7 @@ pub use pulse::{HOPELESS_AFTER, Pulse};
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::{Announcement, Draft, Lane, Opening, Store, StoreError, StoredEvent};
-use absorb::absorb;
+use absorb::{absorb, reported};
 use commands::about;
 use handle::Request;
 use outage::{Risen, Ways};
@@ -283,6 +283,11 @@ impl Pump {
     fn commit(&mut self, mut draft: Draft) -> Result<(), PumpError> {
         if !self.terms.has_uplink {
             draft.events.clear();
+        } else {
+            let head = self.store.head();
+            for report in &draft.reports {
+                draft.events.push(reported(report, head, self.store.dropped())?);
+            }
         }
         draft.clock = self.keeper.as_ref().map(|keeper| keeper.keeping().clone());
         let events = !draft.events.is_empty();
@@ -328,7 +333,7 @@ impl Pump {
                 drop(reply.send(resent));
             }
             Request::Stock(reply) => drop(reply.send(self.stock())),
-            Request::Opening(reply) => drop(reply.send(self.opening())),
+            Request::Opening(reply) => drop(reply.send(self.opening()?)),
             Request::Journal(from, reply) => drop(reply.send(self.store.journal_piece(from)?)),
             Request::Settle(delivered, dead, reply) => {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
@@ -394,23 +399,25 @@ impl Pump {
     }
 
     fn report_health(&mut self, data: String) -> Result<(), PumpError> {
-        if self.store.depth(Lane::Health) > 0 {
-            return Ok(());
-        }
         let now = self.clock.now();
         let id = format!("health.{now}");
         let event = StoredEvent { id, kind: Lane::Health, subject: "gateway".into(), time: now, data };
+        if self.store.renew(&event)? {
+            return Ok(());
+        }
         self.commit(Draft { events: vec![event], judged_until: self.engine.now(), ..Draft::default() })
     }
 
     /// What the journal is worth, for whoever reads it.
-    fn opening(&self) -> Opening {
+    fn opening(&self) -> Result<Opening, StoreError> {
         let marks = self.store.marks();
-        Opening {
+        Ok(Opening {
             site: (**self.engine.site()).clone(),
             judged_until: marks.judged_until,
             next_input: marks.next_input,
-        }
+            anchor: self.store.anchor()?,
+            head: self.store.head(),
+        })
     }
 
     fn stock(&self) -> Stock {
@@ -420,6 +427,7 @@ impl Pump {
             bytes: self.store.size(),
             dropped: self.store.dropped(),
             commits: self.commits,
+            head: self.store.head(),
         }
     }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use vigil_cloud_sync::{
-    Cadence, Closed, Courier, Listener, ListenerState, Outbox, Pace, Uplink, UplinkState, commands,
+    Cadence, Closed, Courier, Link, Listener, ListenerState, Outbox, Pace, Uplink, UplinkState, commands,
 };
 use vigil_core::id::SiteId;
 use vigil_core::site::Site;
@@ -102,11 +102,16 @@ impl Agent {
         let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
         let uplink = line.as_ref().map(|line| courier(&mut tasks, line, &handle, &wakes, &clock, &stopping));
         let heard = line.map(|line| listener(&mut tasks, line, &handle, &clock, &stopping));
+        let link = uplink
+            .clone()
+            .zip(heard.clone())
+            .map(|(events, commands)| Link::new(events, commands, setup.heartbeat, clock.now()));
         let desk = Desk {
             gateway: setup.gateway.clone(),
             pump: handle.clone(),
             uplink: uplink.clone(),
             commands: heard,
+            link: link.clone(),
             clock: clock.clone(),
             source: source.clone(),
             broker: voice.broker().cloned(),
@@ -123,7 +128,7 @@ impl Agent {
             unstored: wakes.unstored,
             site: site.subscribe(),
             gateway: setup.gateway,
-            uplink,
+            link,
             clock,
             heartbeat: setup.heartbeat,
             stopping: stopping.clone(),

@@ -19,6 +19,10 @@ use vigil_core::time::{Span, Timestamp};
 /// and not an alert.
 const IDLE_LOOK: Duration = Duration::from_secs(30);
 
+/// History goes at a bounded rate, a thousand events a second: after a long outage a thousand gateways come back together,
+/// and what is CRITICAL does not wait behind it.
+const BETWEEN_FULL_BATCHES: Duration = Duration::from_millis(500);
+
 /// How much of a reason or an error is kept.
 const MAX_REASON_CHARS: usize = 300;
 
@@ -131,7 +135,7 @@ impl<O: Outbox> Round<O> {
     async fn on_verdict(&mut self, events: &[Event], verdict: Verdict) -> Result<Next, Closed> {
         let critical = events.iter().any(|e| e.critical);
         match verdict {
-            Verdict::Stored(answer) => self.on_stored(events, answer).await,
+            Verdict::Stored(answer) => self.on_stored(events, critical, answer).await,
             Verdict::Retry { after, why } => Ok(self.on_retry(critical, after, why)),
             Verdict::Unauthorized { why } => Ok(self.on_unauthorized(critical, why)),
             Verdict::TooLarge => self.on_refused(events, "the receiver says that it is too large").await,
@@ -139,7 +143,7 @@ impl<O: Outbox> Round<O> {
         }
     }
 
-    async fn on_stored(&mut self, events: &[Event], answer: Answer) -> Result<Next, Closed> {
+    async fn on_stored(&mut self, events: &[Event], critical: bool, answer: Answer) -> Result<Next, Closed> {
         let (accepted, duplicates) = (count(answer.accepted), count(answer.duplicates));
         let (stored, dead) = divide(events, answer.rejected);
         self.bury(&dead);
@@ -157,7 +161,11 @@ impl<O: Outbox> Round<O> {
                 ..UplinkState::default()
             };
         });
-        Ok(Next::Now)
+        Ok(if critical || events.len() < MAX_BATCH_EVENTS {
+            Next::Now
+        } else {
+            Next::Wait { whole: BETWEEN_FULL_BATCHES, hurried: Some(Duration::ZERO) }
+        })
     }
 
     fn on_retry(&mut self, critical: bool, after: Option<Duration>, why: String) -> Next {

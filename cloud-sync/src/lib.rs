@@ -14,6 +14,7 @@
 pub mod cadence;
 pub mod commands;
 pub mod courier;
+pub mod link;
 mod timepiece;
 mod trust;
 pub mod uplink;
@@ -23,6 +24,7 @@ pub mod wire;
 pub use cadence::{Cadence, Pace};
 pub use commands::{Decided, Given, Inbox, Listener, ListenerState, listen};
 pub use courier::{Closed, Courier, Outbox, UplinkState, run};
+pub use link::{Link, LinkView};
 pub use timepiece::Timepiece;
 pub use trust::TrustError;
 pub use uplink::{Token, Uplink, UplinkConfig, UplinkError};

@@ -251,3 +251,22 @@ async fn a_receiver_that_is_not_there_is_told() {
     let shown = format!("{verdict:?}");
     assert!(shown.contains("Connection refused") && !shown.contains("secret"), "{shown}");
 }
+
+#[tokio::test]
+async fn history_goes_at_a_bounded_rate_and_what_is_critical_does_not_wait_behind_it() {
+    let scene = Scene::begin(vec![], Taste::default(), (1..=1_501).map(event).collect()).await;
+    let stored = |scene: &Scene| scene.receiver.stored.lock().unwrap().len();
+    scene.until("the first batch", |s| stored(s) >= 500).await;
+    scene.put(critical(2_000));
+    scene.until_empty().await;
+    let order = scene.receiver.stored.lock().unwrap().clone();
+    let at = order.iter().position(|id| id == "e2000").unwrap();
+    assert!(at % 500 == 0 && at < 1_500, "at the head of a batch, before the end of history: {at}");
+    let times = scene.receiver.times.lock().unwrap().clone();
+    let whole = *times.last().unwrap() - times[0];
+    assert!(
+        whole >= Duration::from_millis(450),
+        "a pause behind each full batch in which nothing is CRITICAL: {whole:?}"
+    );
+    scene.end().await;
+}

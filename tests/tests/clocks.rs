@@ -250,6 +250,61 @@ mod gateway {
         }
     }
 
+    /// A handset on the plant that is heard a minute after the box woke up at 22:10, and never again.
+    fn falls_silent_without_time(change: impl Fn(&mut SiteParts)) -> Night {
+        let mut night = Night::on_plant_7(change);
+        night.check_in(at("20:00"), "G-7");
+        night.lies_still(at("20:01"), at("21:00"), "G-7");
+        night.wakes_without_time(at("21:00"), at("22:10"));
+        night.heartbeat(at("22:11"), "G-7", 1, 0);
+        night.until(at("22:30"));
+        night
+    }
+
+    #[test]
+    fn what_was_told_is_not_kept_back_by_the_right_clock() {
+        let mut night = falls_silent_without_time(|s| {
+            let rules = vec![Rule::DeviceSilent];
+            let muted = Maintenance { starts_at: at("22:00"), ends_at: at("23:00"), rules };
+            with_policy(s, |p| p.maintenance = vec![muted]);
+        });
+        night.the_alert(Rule::DeviceSilent);
+        night.learns_the_time(at("22:40"));
+        night.until(at("23:10"));
+        night.heartbeat(at("23:11"), "G-7", 1, 0);
+        assert_eq!(night.the_alert(Rule::DeviceSilent).status, Status::Resolved);
+    }
+
+    #[test]
+    fn a_maintenance_ends_also_while_the_time_is_not_known() {
+        let mut night = falls_silent_without_time(|s| {
+            let muted = Maintenance { starts_at: at("21:00"), ends_at: at("21:30"), rules: vec![] };
+            with_policy(s, |p| p.maintenance = vec![muted]);
+        });
+        assert!(night.alerts().is_empty());
+        // By the clock of the box, it is 21:31.
+        night.until(at("22:41"));
+        assert_eq!(night.the_alert(Rule::DeviceSilent).status, Status::Detected);
+        night.learns_the_time(at("22:50"));
+        night.heartbeat(at("22:51"), "G-7", 1, 0);
+        assert_eq!(night.the_alert(Rule::DeviceSilent).status, Status::Resolved);
+    }
+
+    #[test]
+    fn nobody_failed_to_answer_who_was_never_asked() {
+        let mut night = Night::on_plant_7(|s| {
+            with_policy(s, |p| p.inactivity.welfare_check = Some(mins(2)));
+        });
+        night.check_in(at("20:00"), "G-7");
+        night.lies_still(at("20:01"), at("21:50"), "G-7");
+        night.wakes_without_time(at("21:50"), at("22:00"));
+        night.lies_still(at("22:00"), at("23:30"), "G-7");
+        assert!(night.prompts().is_empty(), "it is not known to be night");
+        night.learns_the_time(at("23:30"));
+        let alert = night.the_alert(Rule::Inactivity);
+        assert_eq!(alert.verification.response, None, "{alert:?}");
+    }
+
     #[test]
     fn what_needs_no_wall_clock_goes_on_and_the_rest_waits() {
         let mut night = evening(|_| {});

@@ -1,4 +1,5 @@
-//! Twenty times `kill -9` under load: what was acknowledged is stored, no alert comes twice, none is forgotten.
+//! Fifty times `kill -9` under load, with the broker inside and with one outside: what was acknowledged is stored, no alert
+//! comes twice, none is forgotten. `VIGIL_KILLS=1000` makes it a long run (`tests/soak/README.md`).
 
 // All of it is test code: a failed unwrap is a failed test.
 #![cfg(test)]
@@ -14,10 +15,11 @@ use vigil_agent::store::{Input, Store};
 use vigil_core::observation::{Kind, Observation};
 use vigil_core::time::{Span, Timestamp};
 use vigil_tests::house::{
-    Agent, Handset, Noc, PATIENCE, Plant, Source, eventually, message, now, topic, until,
+    Agent, Handset, Mosquitto, Noc, PATIENCE, Plant, Source, eventually, message, now, topic, until,
 };
 
-const KILLS: usize = 20;
+/// So many in the test command.
+const KILLS: usize = 50;
 /// What the instants of the kills are drawn from.
 const SEED: u64 = 0x5EED_0F20_411E_D001;
 /// A life lasts up to so long, so that kills hit a start, an idle store and a full queue alike.
@@ -48,12 +50,14 @@ struct Field {
     address: Arc<Mutex<SocketAddr>>,
     over: Arc<AtomicBool>,
     acknowledged: Arc<AtomicUsize>,
+    /// Behind every acknowledgement.
+    pause: Duration,
 }
 
 impl Field {
-    fn around(agent: &Agent) -> Self {
-        let address = Arc::new(Mutex::new(agent.mqtt()));
-        Self { address, over: Arc::default(), acknowledged: Arc::default() }
+    fn around(address: SocketAddr, pause: Duration) -> Self {
+        let address = Arc::new(Mutex::new(address));
+        Self { address, over: Arc::default(), acknowledged: Arc::default(), pause }
     }
 
     fn address(&self) -> MutexGuard<'_, SocketAddr> {
@@ -118,6 +122,7 @@ impl Busy {
             self.waiting.remove(&id);
             self.acknowledged.insert(id);
             self.field.acknowledged.fetch_add(1, Ordering::AcqRel);
+            std::thread::sleep(self.field.pause);
         }
         Ok(())
     }
@@ -131,13 +136,21 @@ impl Busy {
     }
 }
 
+/// A broker that promises nothing takes more than an agent that lives for a blink can store: each device is held back.
+const BROKER_PAUSE: Duration = Duration::from_millis(10);
+/// How often an agent comes back for what the broker holds: a second each.
+const RETURNS: usize = 60;
 /// When the first task is due: when both agents are up.
 const FIRST_DUE: Span = Span::from_secs(4);
 /// Tasks that fall due while the kills go on, and a little beyond.
 const TASKS: usize = 12;
 
+fn kills() -> usize {
+    std::env::var("VIGIL_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number of kills"))
+}
+
 /// Guards with handsets, a button for every kill, and tasks that nobody does.
-fn plant(began: Timestamp) -> Plant {
+fn plant(began: Timestamp, kills: usize) -> Plant {
     let created_at = began - Span::from_mins(10);
     let open = |plant: Plant, n: i64| {
         let due_at = began + FIRST_DUE + Span::from_millis(400 * n);
@@ -147,7 +160,7 @@ fn plant(began: Timestamp) -> Plant {
     };
     (0..)
         .take(TASKS)
-        .fold(Plant::default().guards(DEVICES).buttons(KILLS), open)
+        .fold(Plant::default().guards(DEVICES).buttons(kills), open)
         .and("[policy]\nsettle = \"0s\"")
 }
 
@@ -184,60 +197,121 @@ fn journal(agent: &Agent) -> (BTreeSet<String>, usize) {
     (events, downs)
 }
 
+/// Two agents on the same plant, of which one is killed again and again.
+struct Ordeal {
+    noc: Noc,
+    steady: Agent,
+    killed: Agent,
+    field: Field,
+    kills: usize,
+}
+
+impl Ordeal {
+    fn begin(kills: usize, outside: Option<&Mosquitto>) -> Self {
+        let noc = Noc::start(&["gw-killed", "gw-steady"]);
+        let began = now();
+        let plant = plant(began, kills);
+        let steady = Agent::start("gw-steady", &plant, Source::Embedded, Some(&noc.uplink("gw-steady")));
+        let source = outside.map_or(Source::Embedded, Source::External);
+        let killed = Agent::start("gw-killed", &plant, source, Some(&noc.uplink("gw-killed")));
+        assert!(now() < began + FIRST_DUE, "two agents did not start within {FIRST_DUE}");
+        let field = match outside {
+            Some(mosquitto) => Field::around(mosquitto.address(), BROKER_PAUSE),
+            None => Field::around(killed.mqtt(), Duration::ZERO),
+        };
+        Self { noc, steady, killed, field, kills }
+    }
+
+    /// Kills, under load; what the devices got acknowledgements for.
+    fn pass(&mut self, outside: bool) -> Vec<(String, BTreeSet<String>)> {
+        let calm = Field::around(self.steady.mqtt(), Duration::ZERO);
+        let devices: Vec<_> =
+            (1..=DEVICES).map(|n| Busy::start(format!("hs-{n}"), self.field.clone())).collect();
+        let mut draw = Draw(SEED);
+        for kill in 1..=self.kills {
+            let (button, event) =
+                (format!("btn-{kill}"), message(now(), json!({"id": format!("sos-{kill}")})));
+            calm.insist(&button, "sos", &event);
+            let pressed = std::thread::spawn({
+                let field = self.field.clone();
+                move || field.insist(&button, "sos", &event)
+            });
+            std::thread::sleep(Duration::from_millis(draw.below(LONGEST_LIFE_MS)));
+            self.killed.kill();
+            self.killed.start_again();
+            if !outside {
+                *self.field.address() = self.killed.mqtt();
+            }
+            pressed.join().unwrap();
+        }
+        let acknowledged = || self.field.acknowledged.load(Ordering::Acquire);
+        let before = acknowledged();
+        until("load goes on after the last start", || acknowledged() > before + 100);
+        self.killed.kill();
+        self.field.over.store(true, Ordering::Release);
+        if !outside {
+            *self.field.address() = self.steady.mqtt();
+        }
+        devices.into_iter().map(|d| d.join().unwrap()).collect()
+    }
+
+    /// Both agents told the operations centre the same, each alert once.
+    fn compare(&self) {
+        let expected = self.kills + TASKS;
+        let (undisturbed, survived) =
+            (arrived(&self.noc, "gw-steady", expected), arrived(&self.noc, "gw-killed", expected));
+        let essences = |alerts: &[Value]| alerts.iter().map(essence).collect::<BTreeSet<_>>();
+        assert_eq!(essences(&survived), essences(&undisturbed), "the same alerts with the same ids");
+        assert_eq!((survived.len(), undisturbed.len()), (expected, expected), "none twice");
+        let gateway = self.noc.gateway("gw-killed");
+        assert_eq!(gateway["missing"], 0, "no number of the sequence is missing: {gateway}");
+    }
+}
+
+/// Whatever was acknowledged and is not stored, device by device.
+fn lost(acknowledged: &[(String, BTreeSet<String>)], stored: &BTreeSet<String>) -> Vec<String> {
+    let of_device = |(device, ids): &(String, BTreeSet<String>)| {
+        let lost: Vec<_> = ids.difference(stored).collect();
+        let some: Vec<_> = lost.iter().take(5).collect();
+        let all = ids.len();
+        (!lost.is_empty()).then(|| format!("{device}: {} of {all}, like {some:?}", lost.len()))
+    };
+    acknowledged.iter().filter_map(of_device).collect()
+}
+
 #[test]
-fn twenty_kills_lose_nothing_that_was_acknowledged_and_double_no_alert() {
-    let noc = Noc::start(&["gw-killed", "gw-steady"]);
-    let began = now();
-    let plant = plant(began);
-    let steady = Agent::start("gw-steady", &plant, Source::Embedded, Some(&noc.uplink("gw-steady")));
-    let mut killed = Agent::start("gw-killed", &plant, Source::Embedded, Some(&noc.uplink("gw-killed")));
-    assert!(now() < began + FIRST_DUE, "two agents did not start within {FIRST_DUE}");
-    let (field, calm) = (Field::around(&killed), Field::around(&steady));
-    let devices: Vec<_> = (1..=DEVICES).map(|n| Busy::start(format!("hs-{n}"), field.clone())).collect();
-    let mut draw = Draw(SEED);
-    for kill in 1..=KILLS {
-        let (button, event) = (format!("btn-{kill}"), message(now(), json!({"id": format!("sos-{kill}")})));
-        calm.insist(&button, "sos", &event);
-        let pressed = std::thread::spawn({
-            let field = field.clone();
-            move || field.insist(&button, "sos", &event)
-        });
-        std::thread::sleep(Duration::from_millis(draw.below(LONGEST_LIFE_MS)));
-        killed.kill();
-        killed.start_again();
-        *field.address() = killed.mqtt();
-        pressed.join().unwrap();
-    }
-    let before = field.acknowledged.load(Ordering::Acquire);
-    until("load goes on after the last start", || field.acknowledged.load(Ordering::Acquire) > before + 100);
-    killed.kill();
-    field.over.store(true, Ordering::Release);
-    *field.address() = steady.mqtt();
-    let acknowledged: Vec<_> = devices.into_iter().map(|d| d.join().unwrap()).collect();
+fn kills_lose_nothing_that_was_acknowledged_and_double_no_alert() {
+    let kills = kills();
+    let mut ordeal = Ordeal::begin(kills, None);
+    let acknowledged = ordeal.pass(false);
+    let (stored, downs) = journal(&ordeal.killed);
+    assert_eq!(downs, kills, "every kill is a blind interval in the journal");
+    assert_eq!(lost(&acknowledged, &stored), [""; 0], "acknowledged and not stored");
+    ordeal.killed.start_again();
+    ordeal.compare();
+}
 
-    let (stored, downs) = journal(&killed);
-    assert_eq!(downs, KILLS, "every kill is a blind interval in the journal");
-    for (device, ids) in &acknowledged {
-        let lost: Vec<_> = ids.difference(&stored).collect();
-        let (all, some) = (ids.len(), lost.iter().take(5).collect::<Vec<_>>());
-        assert!(
-            lost.is_empty(),
-            "{device}: {} of {all} acknowledged are not stored, like {some:?}",
-            lost.len()
-        );
+#[test]
+fn kills_behind_a_broker_of_the_site_lose_nothing_that_it_took() {
+    let kills = kills();
+    let buttons = (1..=kills).map(|n| format!("btn-{n}"));
+    let users: Vec<String> =
+        (1..=DEVICES).map(|n| format!("hs-{n}")).chain(buttons).chain(["gw-killed".to_owned()]).collect();
+    let mosquitto = Mosquitto::start(&users);
+    let mut ordeal = Ordeal::begin(kills, Some(&mosquitto));
+    let acknowledged = ordeal.pass(true);
+    // What the broker still holds comes when the agent is there again.
+    let mut missing = lost(&acknowledged, &journal(&ordeal.killed).0);
+    for _ in 0..RETURNS {
+        if missing.is_empty() {
+            break;
+        }
+        ordeal.killed.start_again();
+        std::thread::sleep(Duration::from_secs(1));
+        ordeal.killed.kill();
+        missing = lost(&acknowledged, &journal(&ordeal.killed).0);
     }
-
-    killed.start_again();
-    let expected = KILLS + TASKS;
-    let (undisturbed, survived) =
-        (arrived(&noc, "gw-steady", expected), arrived(&noc, "gw-killed", expected));
-    let essences = |alerts: &[Value]| alerts.iter().map(essence).collect::<BTreeSet<_>>();
-    assert_eq!(essences(&survived), essences(&undisturbed), "the same alerts with the same ids");
-    assert_eq!((survived.len(), undisturbed.len()), (expected, expected), "none twice");
-    assert_eq!(
-        noc.gateway("gw-killed")["missing"],
-        0,
-        "no number of the sequence is missing: {}",
-        noc.gateway("gw-killed")
-    );
+    assert_eq!(missing, [""; 0], "taken by the broker and not stored");
+    ordeal.killed.start_again();
+    ordeal.compare();
 }

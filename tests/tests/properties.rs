@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use vigil_core::alert::{Alert, AlertId, Rule, Subject};
 use vigil_core::engine::{Engine, Record};
+use vigil_core::evidence::Evidence;
 use vigil_core::id::TourId;
 use vigil_core::observation::{
     Attendance, AttendanceAction, Heartbeat, Kind, Observation, Priority, TaskState, TaskUpdate,
 };
-use vigil_core::policy::Permille;
+use vigil_core::policy::{Maintenance, Permille};
 use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
-use vigil_core::site::{Site, SiteParts};
+use vigil_core::rules::welfare::Prompt;
+use vigil_core::site::{Device, DeviceKind, FixMode, Site, SiteParts};
 use vigil_core::time::{Date, Span, Timestamp};
 use vigil_tests::night::{Night, at, id, mins, plant_7, secs, tour, with_policy};
 
@@ -186,16 +188,79 @@ impl What {
     }
 }
 
+/// Readers beside the handsets: more than a storm needs.
+const READERS: usize = 26;
+
+/// What makes that alerts are found and not told by themselves.
+#[derive(Debug, Clone)]
+struct Hush {
+    /// Rows of heartbeats of all readers, one a minute: from which minute of the night, and for how many.
+    lives: Vec<(i64, i64)>,
+    /// Intervals in which rules are mute, in minutes of the night.
+    mute: Vec<(i64, i64, Vec<Rule>)>,
+}
+
+fn hushes() -> impl Strategy<Value = Hush> {
+    let length = PIECE * i64::try_from(PIECES).unwrap();
+    let some =
+        vec![Rule::DeviceSilent, Rule::Inactivity, Rule::TaskOverdue, Rule::TourMissed, Rule::BreakOverrun];
+    let mute = (0..length, 1_i64..120, prop::sample::subsequence(some, 0..4));
+    let lives = prop::collection::vec((0..length - 60, 1_i64..30), 1..6);
+    (lives, prop::collection::vec(mute, 0..4)).prop_map(|(lives, mute)| Hush { lives, mute })
+}
+
+impl Hush {
+    fn site(&self) -> Arc<Site> {
+        let minute = |m: i64| at("20:00") + mins(m);
+        let interval = |(from, long, rules): &(i64, i64, Vec<Rule>)| Maintenance {
+            starts_at: minute(*from),
+            ends_at: minute(from + long),
+            rules: rules.clone(),
+        };
+        site(|parts| {
+            parts.devices.extend((0..READERS).map(|n| Device {
+                id: id(&format!("rd-{n}")),
+                kind: DeviceKind::Reader,
+                guard: None,
+                checkpoint: Some(id("cp-1")),
+                owntracks: None,
+                topic: None,
+                fixes: FixMode::Periodic,
+            }));
+            with_policy(parts, |p| {
+                p.inactivity.welfare_check = Some(mins(2));
+                p.maintenance = self.mute.iter().map(interval).collect();
+            });
+        })
+    }
+
+    /// The observations of a script, and the heartbeats of the readers between them; each reader a little later.
+    fn observations(&self, script: &Script) -> Vec<Observation> {
+        let mut all = script.observations();
+        for (from, long) in &self.lives {
+            for (minute, n) in (*from..from + long).flat_map(|m| (0..READERS).map(move |n| (m, n))) {
+                let when = at("20:00") + mins(minute) + secs(i64::try_from(n).unwrap() * 2);
+                let kind = Kind::Heartbeat(Heartbeat::default());
+                all.push(Observation::new(id(&format!("rd-{n}")), when, received(when), None, kind));
+            }
+        }
+        all.sort_by_key(|o| o.received_at);
+        all
+    }
+}
+
 /// What a night came to.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Outcome {
     revisions: Vec<Alert>,
     runs: BTreeMap<(Timestamp, TourId), RunRecord>,
     reports: BTreeMap<Date, DailyReport>,
+    prompts: Vec<Prompt>,
 }
 
 impl Outcome {
     fn take(&mut self, commit: vigil_core::engine::Commit) {
+        self.prompts.extend(commit.effects.prompts);
         self.revisions.extend(commit.effects.alerts);
         for record in commit.effects.records {
             match record {
@@ -354,9 +419,12 @@ proptest! {
 
     #[test]
     fn live_replayed_and_restarted_come_to_the_same(
-        script in scripts(), cuts in prop::collection::btree_set(0_usize..1_500, 1..6),
+        script in scripts(), hush in prop::option::of(hushes()), cuts in prop::collection::btree_set(0_usize..1_500, 1..6),
     ) {
-        let (site, observations) = (site(|_| {}), script.observations());
+        let (site, observations) = match &hush {
+            Some(hush) => (hush.site(), hush.observations(&script)),
+            None => (site(|_| {}), script.observations()),
+        };
         let replayed = play(&site, &observations);
         let (restarted, _) = play_with(&site, &observations, |n, engine| {
             if !cuts.contains(&n) {
@@ -377,6 +445,46 @@ proptest! {
             live.take(engine.on_deadline(due));
         }
         prop_assert_eq!(&live, &replayed);
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Storms, maintenance and questions hold alerts back: whatever stands in the end has been told, by itself or by a
+    /// storm, or is mute now; and what was told is what the agent believes.
+    #[test]
+    fn what_is_held_back_is_not_lost(script in scripts(), hush in hushes()) {
+        let site = hush.site();
+        let (outcome, engine) = play_with(&site, &hush.observations(&script), |_, engine| engine);
+        let last = outcome.last();
+        let mut revisions: BTreeMap<AlertId, u32> = BTreeMap::new();
+        for alert in &outcome.revisions {
+            let next = revisions.entry(alert.id).or_default();
+            *next += 1;
+            prop_assert_eq!(alert.revision, *next, "{:#?}", alert);
+        }
+        for alert in engine.book().iter() {
+            prop_assert_eq!(Some(&alert), last.get(&alert.id));
+        }
+        let told = |subject: &Subject| last.values().any(|a| a.subject == *subject && a.cleared_at.is_none());
+        let storms: Vec<_> = last.values().filter(|a| a.rule == Rule::Storm && a.cleared_at.is_none()).collect();
+        let in_storm = |subject: &Subject| storms.iter().any(|a| {
+            matches!(&a.evidence, Evidence::Storm(storm) if storm.members.iter().any(|m| m.subject == *subject))
+        });
+        let mute = site.policy.maintenance.iter().any(|m| m.ends_at + secs(5) > ended());
+        let view = engine.view(ended());
+        for device in view.devices.iter().filter(|d| d.silent) {
+            let subject = Subject::Device(device.id.clone());
+            prop_assert!(mute || told(&subject) || in_storm(&subject), "{subject:?} is silent, and nobody knows");
+        }
+        for alert in &storms {
+            let Evidence::Storm(storm) = &alert.evidence else { panic!("no storm") };
+            prop_assert!(storm.members.iter().any(|m| engine.book().get(m.alert).is_some_and(|a| a.cleared_at.is_none())));
+        }
+        for prompt in &outcome.prompts {
+            prop_assert!(prompt.answer_by > prompt.asked_at);
+        }
     }
 }
 

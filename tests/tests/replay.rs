@@ -202,3 +202,32 @@ fn a_recording_out_of_order_is_told() {
         ended.err
     );
 }
+
+/// A message of the handset of the first vector, received then.
+fn said(received_at: &str) -> String {
+    format!(
+        "{{\"received_at\":\"{received_at}\",\"topic\":\"vigil/v1/x/y/status\",\"payload\":\"online\"}}\n"
+    )
+}
+
+#[test]
+fn a_year_that_is_wrong_is_named_and_not_worked_through() {
+    let site = vector_folder("sleeper").join("site.toml");
+    let replay = |events: &str, more: &[&str]| {
+        let all = [&["replay", "--site", site.to_str().unwrap(), "-"], more].concat();
+        let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        vigil_reading(&all, events)
+    };
+    let woke_up = said("1970-01-01T00:00:10Z") + &said("2026-03-10T20:00:00Z");
+    let ended = replay(&woke_up, &[]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("line 2: received 20522 days after the line above it"), "{}", ended.err);
+    let ended = replay(&said("2026-03-10T20:00:00Z"), &["--until", "2926-03-10T20:00:00Z"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.contains("--until is 328718 days after the last line"), "{}", ended.err);
+    // The last instant that can be written is not an end without end.
+    let ended = replay(&said("9999-12-31T20:00:00Z"), &["--until", "9999-12-31T23:59:59.999Z"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let ended = replay("", &["--until", "2026-03-10T20:00:00Z"]);
+    assert!(ended.err.contains("no message in it"), "{}", ended.err);
+}

@@ -326,6 +326,9 @@ pub enum Method {
     Handset,
 }
 
+/// What is entered where a guard was asked, and nobody answered.
+pub(crate) const NO_RESPONSE: &str = "no response";
+
 /// Who made sure, how, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
@@ -397,6 +400,15 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// Whether it was told because the guard was asked for a sign of life, and gave none.
+    pub(crate) fn was_unanswered(&self) -> bool {
+        let Verification { method, response, by, .. } = &self.verification;
+        self.rule == Rule::Inactivity
+            && *method == Method::Handset
+            && response.as_deref() == Some(NO_RESPONSE)
+            && by.as_deref() == Some(crate::book::AGENT)
+    }
+
     /// Whether it was DETECTED and not cleared at `at`, whenever that became known.
     pub(crate) fn is_waiting_at(&self, at: Timestamp) -> bool {
         let answered = self.history.iter().any(|s| s.status != Status::Detected && s.at <= at);

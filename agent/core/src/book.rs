@@ -56,6 +56,16 @@ impl AlertBook {
         self.alerts.values().filter(|a| !self.held.contains_key(&a.id))
     }
 
+    /// Every alert, told or not.
+    pub(crate) fn every(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.values()
+    }
+
+    /// An alert that was told.
+    pub(crate) fn told(&self, id: AlertId) -> Option<&Alert> {
+        self.get(id).filter(|alert| !self.held.contains_key(&alert.id))
+    }
+
     /// Every alert that is not told, with the reason.
     pub(crate) fn held(&self) -> impl Iterator<Item = (&Alert, Held)> {
         self.held.iter().filter_map(|(id, why)| Some((self.alerts.get(id)?, *why)))
@@ -157,16 +167,21 @@ impl Engine {
         if self.state.book.alerts.contains_key(&own) {
             return None;
         }
-        let muted_until = self.muted_until(finding.rule, finding.detected_at);
+        let known_as = self.take_told(finding.rule, &finding.subject);
+        // What people know of is not kept back, whatever a clock that was put right says of it.
+        let told = known_as.is_some();
+        let muted_until = self.muted_until(finding.rule, finding.detected_at).filter(|_| !told);
         if muted_until.is_some() {
-            *self.state.book.muted.entry(finding.rule).or_default() += 1;
-            self.state.facts.on_muted(finding.rule, finding.detected_at);
+            if !self.was_found_before(&finding.evidence) {
+                *self.state.book.muted.entry(finding.rule).or_default() += 1;
+                self.state.facts.on_muted(finding.rule, finding.detected_at);
+            }
             if finding.rule == Rule::Inactivity {
                 // It is evaluated again in every cycle: what goes on is found again when it may be told.
                 return None;
             }
         }
-        let id = self.take_told(finding.rule, &finding.subject).unwrap_or(own);
+        let id = known_as.unwrap_or(own);
         if id != own {
             self.state.book.told_as.insert(own, id);
         }
@@ -196,16 +211,22 @@ impl Engine {
         self.state.book.alerts.insert(id, alert.clone());
         match muted_until {
             Some(until) => self.keep_back(id, until),
-            None => self.tell_of_new(alert),
+            None => self.tell_of_new(alert, told),
         }
         Some(id)
     }
 
-    /// Tells of an alert, by itself or as one of many.
-    fn tell_of_new(&mut self, alert: Alert) {
+    /// Whether a sleeper was found in an earlier cycle: one episode counts once, however long it is mute.
+    fn was_found_before(&self, evidence: &Evidence) -> bool {
+        let enough = u32::from(self.site.policy.inactivity.consecutive);
+        matches!(evidence, Evidence::Inactivity(e) if e.consecutive > enough)
+    }
+
+    /// Tells of an alert, by itself or as one of many; `told` if that was done before, by a clock that was wrong.
+    fn tell_of_new(&mut self, alert: Alert, told: bool) {
         self.state.facts.on_alert(&alert, self.state.now);
         self.arm_escalation(alert.id);
-        if !self.joins_a_storm(&alert) {
+        if !self.joins_a_storm(&alert, told) {
             self.effects.alerts.push(alert);
         }
     }

@@ -6,6 +6,9 @@ use crate::rules::tasks::Step;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
 
+/// The latest instant that is taken.
+const END_OF_TIME: Timestamp = Timestamp::from_millis(i64::MAX);
+
 /// Something that falls due. Of one instant, they fire in the order of the variants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
@@ -56,7 +59,6 @@ impl Deadline {
             | Self::RunStartBy(..)
             | Self::RunCloseBy(..)
             | Self::RunSettled(..)
-            | Self::Unmuted(_)
             | Self::Report => true,
             Self::Plan
             | Self::BreakOver(..)
@@ -65,6 +67,8 @@ impl Deadline {
             | Self::TaskStep(..)
             | Self::Evaluate(_)
             | Self::Escalate(_)
+            // Time that is not known is later than the guess: an interval that is over by the guess is over.
+            | Self::Unmuted(_)
             | Self::StormGathered(_)
             | Self::WelfareOver(..)
             | Self::Forget
@@ -78,9 +82,11 @@ impl Deadline {
 pub struct Agenda(BTreeSet<(Timestamp, Deadline)>);
 
 impl Agenda {
-    /// Arms a deadline; twice is once.
+    /// Arms a deadline; twice is once. The end of time never comes: whatever follows it would be there again at once.
     pub fn arm(&mut self, judged_at: Timestamp, deadline: Deadline) {
-        self.0.insert((judged_at, deadline));
+        if judged_at < END_OF_TIME {
+            self.0.insert((judged_at, deadline));
+        }
     }
 
     /// When the next one is judged.

@@ -45,6 +45,11 @@ impl Duty {
         self.actions.forget_before(instant - policy.max_duty);
     }
 
+    /// Whether there is an action of that instant.
+    pub(crate) fn acted_at(&self, at: Timestamp) -> bool {
+        !self.actions.range(at, at.just_after()).is_empty()
+    }
+
     /// Whether no action is known.
     pub fn is_empty(&self) -> bool {
         self.actions.is_empty()

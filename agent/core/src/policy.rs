@@ -441,6 +441,11 @@ fn check_the_rest(p: &PolicyParts, problems: &mut Vec<Invalid>) {
             let path = format!("policy.maintenance[{index}].rules");
             problems.push(Invalid::new(path, rule, "any rule but sos and man_down, which are never muted"));
         }
+        for rule in interval.rules.iter().filter(|r| **r == Rule::Storm) {
+            let path = format!("policy.maintenance[{index}].rules");
+            let allowed = "the rule of its alerts: a storm is mute where they are";
+            problems.push(Invalid::new(path, rule, allowed));
+        }
     }
 }
 

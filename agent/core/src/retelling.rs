@@ -9,14 +9,14 @@
 use crate::alert::{Alert, AlertId, Rule, Status, Step, Subject};
 use crate::duty::Shape;
 use crate::engine::{Commit, Effects, Engine};
-use crate::id::GuardId;
+use crate::id::{CommandId, GuardId};
 use crate::observation::{AttendanceAction, Kind, Observation};
 use crate::rules::instruments::Instrument;
 use crate::time::{Span, Timestamp};
 use crate::watch::Watch;
 use crate::windows::Intervals;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An engine that is ahead by less stands still until the right time has caught up. One that is ahead by more begins
@@ -46,6 +46,10 @@ impl Correction {
 pub(crate) struct Told {
     /// By rule and subject, in the order in which they were raised; each is taken once.
     alerts: BTreeMap<(Rule, Subject), Vec<AlertId>>,
+    /// Guards who were really asked for a sign of life: nobody else can have failed to answer.
+    asked: BTreeSet<GuardId>,
+    /// Welfare checks that were ordered, and of which nothing is on record yet.
+    unreported: BTreeSet<CommandId>,
     /// How good the instants are, for the first step of every alert.
     note: String,
 }
@@ -57,20 +61,23 @@ pub struct Retelling {
     correction: Correction,
     /// Every alert that was told or changed meanwhile, as it was last told; and whether it was raised then.
     told: BTreeMap<AlertId, (Alert, bool)>,
+    /// Guards to whom a question was open in the end.
+    open: BTreeSet<GuardId>,
     effects: Effects,
 }
 
 impl Retelling {
-    /// Begins with the engine as it stood before; `told` is the engine that lived through that time.
-    pub fn new(before: Engine, told: &Engine, correction: Correction) -> Self {
-        let known = |alert: &Alert| before.book().get(alert.id).map(|a| a.revision);
-        let changed = told.book().iter().filter(|a| known(a) != Some(a.revision));
+    /// Begins with the engine as it stood before; `lived` is the engine that lived through that time.
+    pub fn new(before: Engine, lived: &Engine, correction: Correction) -> Self {
+        let known = |alert: &Alert| before.book().told(alert.id).map(|a| a.revision);
+        let changed = lived.book().iter().filter(|a| known(a) != Some(a.revision));
         let told: BTreeMap<_, _> =
             changed.map(|a| (a.id, (a.clone(), before.book().get(a.id).is_none()))).collect();
         let mut engine = before;
         engine.begin_again(correction);
-        engine.told = Some(Told::of(&told, correction));
-        Self { engine, correction, told, effects: Effects::default() }
+        engine.told = Some(Told::of(&told, lived, correction));
+        let open = lived.open_questions().map(|(guard, _)| guard.clone()).collect();
+        Self { engine, correction, told, open, effects: Effects::default() }
     }
 
     /// Gives the engine an input again.
@@ -84,6 +91,7 @@ impl Retelling {
     pub fn end(mut self, now: Timestamp) -> (Engine, Effects) {
         self.give(|engine, _| engine.on_deadline(now));
         self.engine.told = None;
+        self.effects.prompts = self.engine.put_again(&self.open, now);
         self.effects.alerts.retain(|a| !self.told.contains_key(&a.id));
         for (told, raised_then) in self.told.into_values() {
             self.effects.alerts.extend(self.engine.revise_what_was_told(told, raised_then, now));
@@ -93,7 +101,7 @@ impl Retelling {
 }
 
 impl Told {
-    fn of(told: &BTreeMap<AlertId, (Alert, bool)>, correction: Correction) -> Self {
+    fn of(told: &BTreeMap<AlertId, (Alert, bool)>, lived: &Engine, correction: Correction) -> Self {
         let mut raised: Vec<&Alert> = told.values().filter(|(_, then)| *then).map(|(a, _)| a).collect();
         raised.sort_by_key(|a| (a.detected_at, a.id));
         let mut alerts: BTreeMap<_, Vec<AlertId>> = BTreeMap::new();
@@ -102,7 +110,18 @@ impl Told {
             alerts.entry((alert.rule, alert.subject.clone())).or_default().push(alert.id);
         }
         let secs = correction.uncertainty.millis().max(0).unsigned_abs().div_ceil(1_000);
-        Self { alerts, note: format!("the gateway's clock was wrong then; corrected, good to {secs} s") }
+        let unanswered = told.values().filter(|(alert, _)| alert.was_unanswered());
+        let mut asked: BTreeSet<GuardId> = unanswered.filter_map(|(alert, _)| alert.guard.clone()).collect();
+        let guards = lived.state.guards.iter();
+        let others = guards.filter(|(_, w)| w.asked.is_some() || w.answered_since(correction.from));
+        asked.extend(others.map(|(guard, _)| guard.clone()));
+        let unreported = lived.open_questions().filter_map(|(_, asked)| asked.command.clone()).collect();
+        Self {
+            alerts,
+            asked,
+            unreported,
+            note: format!("the gateway's clock was wrong then; corrected, good to {secs} s"),
+        }
     }
 }
 
@@ -181,6 +200,16 @@ impl Engine {
         self.state.book.as_told(AlertId::of(&self.site.id, rule, subject, detected_at))
     }
 
+    /// Whether a guard may be asked for a sign of life: while a time is told again, only who was asked in it.
+    pub(crate) fn may_ask(&self, guard: &GuardId) -> bool {
+        self.told.as_ref().is_none_or(|told| told.asked.contains(guard))
+    }
+
+    /// Whether what came of an ordered check is news: while a time is told again, only what was not over in it.
+    pub(crate) fn is_news(&self, order: &CommandId) -> bool {
+        self.told.as_ref().is_none_or(|told| told.unreported.contains(order))
+    }
+
     /// The id under which the same was told before, if it was: nothing has two names.
     pub(crate) fn take_told(&mut self, rule: Rule, subject: &Subject) -> Option<AlertId> {
         self.told.as_mut()?.alerts.get_mut(&(rule, subject.clone()))?.pop()
@@ -211,6 +240,7 @@ impl Engine {
         let old = std::mem::replace(self, Self::new(Arc::clone(&self.site), to));
         let by = to.since(old.state.now);
         self.state.book = old.state.book;
+        self.state.book.storms.set_back(to);
         self.set_alerts_back(to);
         self.state.tasks = old.state.tasks.moved(to, by);
         self.state.facts.keep_revisions(old.state.facts);
@@ -221,11 +251,13 @@ impl Engine {
         let devices = old.state.devices.into_iter();
         self.state.devices = devices.map(|(id, instrument)| (id, instrument.set_back(to))).collect();
         self.derive();
+        // An interval of the future is none of now.
+        self.on_unmuted(to);
     }
 
     /// When it was really detected cannot be known any more, only that it was no later than this.
     fn set_alerts_back(&mut self, to: Timestamp) {
-        let stamped = self.state.book.iter().filter(|a| a.updated_at > to).map(|a| a.id);
+        let stamped = self.state.book.every().filter(|a| a.updated_at > to).map(|a| a.id);
         let stamped: Vec<AlertId> = stamped.collect();
         for id in stamped {
             self.revise(id, to, |alert| {
@@ -283,7 +315,7 @@ impl Watch {
             self.duty.on_action(to, action);
         }
         self.raised.clear();
-        self.asked = None;
+        self.asked = self.asked.and_then(|asked| asked.set_back(was, to));
         self.last_position =
             self.last_position.map(|p| crate::evidence::LastPosition { at: p.at.min(to), ..p });
         self

@@ -43,10 +43,25 @@ impl Watch {
         self.duty.is_empty() && self.raised.is_empty() && self.episode.is_none() && self.asked.is_none()
     }
 
+    /// Whether the guard has answered a question since `from`.
+    pub(crate) fn answered_since(&self, from: Timestamp) -> bool {
+        let attended = self.trail.attended.iter().filter(|(at, ())| *at >= from);
+        attended.into_iter().any(|(at, ())| !self.duty.acted_at(*at))
+    }
+
     /// Nothing is to be told any more if nobody answers.
     pub(crate) fn drop_pending(&mut self) {
         if let Some(asked) = &mut self.asked {
             asked.pending = None;
+        }
+    }
+
+    /// An alert never should have been: neither should the episode that it began.
+    pub(crate) fn take_back(&mut self, raised: Raised) {
+        self.raised.retain(|r| *r != raised);
+        if self.episode == Some(raised.alert) {
+            self.episode = None;
+            self.streak = 0;
         }
     }
 

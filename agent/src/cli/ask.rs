@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::store::records::decode;
-use crate::store::{Journal, Piece};
+use crate::store::{Journal, Opening, Piece};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,8 @@ async fn journal(base: &str) -> Result<Journal, Failure> {
         let piece: Piece = record(&client, base, &format!("{url}?from={from}")).await?;
         next = journal.add(piece);
     }
+    let now: Opening = record(&client, base, &url).await?;
+    journal.begins_at(now.anchor);
     Ok(journal)
 }
 

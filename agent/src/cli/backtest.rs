@@ -4,7 +4,6 @@ use super::alerts::state;
 use super::table::{WallClock, plain, table, text, width, words};
 use super::{Failure, ask::Whom};
 use crate::backtest::{self, Backtest, Counts, NotTested, Pair, Range, Verdict};
-use crate::store::{Journal, NoJournal};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,7 +38,7 @@ fn rule(text: &str) -> Result<Rule, String> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let new = Arc::new(vigil_config::load_site(&args.site)?);
-    let journal = journal(&args.whom)?;
+    let journal = super::journal::journal(&args.whom)?;
     let site = journal.opening.site.clone();
     let backtest = backtest::backtest(&journal, new).map_err(|why| not_tested(&args.site, &why))?;
     let shown = Shown::of(backtest, args);
@@ -49,35 +48,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(writeln!(out)?);
     }
     Ok(write!(out, "{}", shown.told(&site, width())?)?)
-}
-
-/// From the store if no agent has it open, else from the agent.
-fn journal(whom: &Whom) -> Result<Journal, Failure> {
-    let Some(config) = whom.config() else { return whom.journal() };
-    let store = vigil_config::load_agent(config)?.data_dir().join("db");
-    match Journal::of_closed(&store) {
-        Ok(journal) => Ok(journal),
-        Err(NoJournal::InUse(_)) => whom.journal(),
-        Err(why) => Err(no_journal(&why)),
-    }
-}
-
-fn no_journal(why: &NoJournal) -> Failure {
-    let mend = match why {
-        NoJournal::NoStore(_) => {
-            "There is no journal yet: `vigil run` begins one. Is it the right --config? --url asks a running agent."
-        }
-        NoJournal::InUse(_) => "Wait until that process has ended, or ask the agent by --url.",
-        NoJournal::Copy { .. } => {
-            "The store is read from a copy, so that it stays as it is: this user must be allowed to read it, and TMPDIR \
-             be a folder with as much room. A running agent needs no copy."
-        }
-        NoJournal::Damaged(_) | NoJournal::NoSite(_) => {
-            "Start the agent: it mends its store, or sets it aside and says so."
-        }
-        NoJournal::Store(_) => "Start the agent and ask it: it says what is wrong with its store.",
-    };
-    Failure::failed(why, mend)
 }
 
 fn not_tested(file: &Path, why: &NotTested) -> Failure {

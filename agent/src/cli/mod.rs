@@ -6,6 +6,7 @@ mod backtest;
 mod check;
 mod config;
 mod demo;
+mod journal;
 mod logs;
 mod noc;
 mod outbox;
@@ -18,6 +19,7 @@ mod status;
 mod steps;
 mod table;
 mod tours;
+mod verify_journal;
 
 use clap::{Parser, Subcommand};
 use std::fmt;
@@ -56,6 +58,8 @@ enum Command {
     Tours(tours::Args),
     /// Show what waits for the NOC and what it rejected, or send that again
     Outbox(outbox::Args),
+    /// Prove that nothing of the stored journal was altered or removed, and name what was
+    VerifyJournal(verify_journal::Args),
     /// Run the receiver of the NOC
     Noc(noc::Args),
     /// Print a completion script for a shell
@@ -144,6 +148,7 @@ impl Cli {
             Command::Report(args) => report::run(&args),
             Command::Tours(args) => tours::run(&args),
             Command::Outbox(args) => outbox::run(&args),
+            Command::VerifyJournal(args) => verify_journal::run(&args),
             Command::Noc(args) => noc::run(&args),
             Command::Completions { shell } => completions(shell),
             Command::Man => man(),

@@ -13,10 +13,13 @@ use vigil_core::alert::{Alert, AlertId};
 use vigil_core::engine::{Commit, Engine, Record};
 use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
-use vigil_core::time::{Date, Timestamp};
+use vigil_core::time::{Date, Span, Timestamp};
 
 /// A line is at most a payload of 64 KiB with its topic; ten times that is no recording.
 const MAX_LINE_BYTES: u64 = 640 * 1024;
+
+/// A recording that is silent for longer has a wrong date in it: every cycle of the time between would be judged.
+const LONGEST_SILENCE: Span = Span::from_hours(24 * 366);
 
 /// `vigil replay`
 #[derive(Debug, clap::Args)]
@@ -41,6 +44,7 @@ pub struct Args {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with received_at, topic and payload")]
 struct Line<'a> {
     received_at: Timestamp,
     #[serde(borrow)]
@@ -123,6 +127,12 @@ impl<W: Write> Replay<'_, W> {
                 ));
             }
         }
+        if let Some(days) = too_long(engine.now(), line.received_at) {
+            return Err(Failure::failed(
+                format!("line {number}: received {days} days after the line above it, allowed: 366"),
+                "Mend the date, or replay what lies before and after it by itself.",
+            ));
+        }
         let received_at = line.received_at.max(engine.now());
         let payload = line.payload.get();
         // A status is plain text on the wire, so a recording holds it as a string.
@@ -158,10 +168,19 @@ impl<W: Write> Replay<'_, W> {
     }
 
     fn end(mut self) -> Result<(), Failure> {
+        if self.engine.is_none() {
+            eprint("the recording has no message in it: nothing was judged");
+        }
         if self.early > 1 {
             eprint(&format!("{} lines stand too late in the recording; sort it by received_at", self.early));
         }
         if let (Some(engine), Some(until)) = (&mut self.engine, self.args.until) {
+            if let Some(days) = too_long(engine.now(), until) {
+                return Err(Failure::invalid(
+                    format!("--until is {days} days after the last line, allowed: 366"),
+                    "Check the year of --until and the dates of the recording.",
+                ));
+            }
             if until < engine.now() {
                 eprint(&format!(
                     "the recording goes on to {}, past --until; all of it was replayed",
@@ -204,6 +223,12 @@ impl<W: Write> Replay<'_, W> {
         serde_json::to_writer(&mut self.out, value).map_err(std::io::Error::from)?;
         Ok(self.out.write_all(b"\n")?)
     }
+}
+
+/// How many days of silence there are, if that is more than a recording has.
+fn too_long(from: Timestamp, to: Timestamp) -> Option<i64> {
+    let silence = to.since(from);
+    (silence > LONGEST_SILENCE).then_some(silence.millis() / 86_400_000)
 }
 
 fn unreadable(number: u64, why: &std::io::Error) -> Failure {

@@ -143,7 +143,10 @@ fn length(ms: i64) -> String {
 }
 
 fn uplink(s: &Value, clock: WallClock) -> String {
-    way(s, "uplink", clock, |uplink, last| {
+    let lost = s.pointer("/link/lost") == Some(&Value::Bool(true));
+    let heard = clock.at(s, "/link/heard_at");
+    let lost = if lost { format!("LOST, last heard at {heard}; ") } else { String::new() };
+    lost + &way(s, "uplink", clock, |uplink, last| {
         format!("reached, last at {last}; {} events delivered", plain(uplink, "/delivered"))
     })
 }
@@ -302,6 +305,7 @@ mod tests {
             "clock": {"state": "noc", "uncertainty_ms": 1_200, "wall_ahead_ms": -400_000_000_000_i64,
                       "noc_differs_ms": null, "corrections": 1, "last_correction_ms": 7_300_000},
             "source": {"mode": "embedded", "address": "127.0.0.1:1883", "connected": true},
+            "link": {"lost": true, "heard_at": "2026-03-10T20:59:00.000Z"},
             "uplink": {"reachable": false, "attempts": 3, "last_error": "connection refused ".repeat(9), "unauthorized": false,
                        "next_attempt_at": "2026-03-10T21:05:00.000Z"},
             "commands": {"reachable": true, "last_success_at": "2026-03-10T21:00:00.000Z", "decided": 3, "refused": 1},
@@ -319,7 +323,7 @@ mod tests {
             "site time 02:30 Asia/Kolkata",
             "clock told by the NOC, good to 2 s; the box's wall clock is 4629 days behind; it was corrected by 2 h",
             "1 open, 1 of them CRITICAL",
-            "not reached; 3 failed in a row, next try 02:35: connection refused",
+            "LOST, last heard at 02:29; not reached; 3 failed in a row, next try 02:35: connection refused",
             "commands listening, last heard at 02:30; 3 decided, 1 of them refused",
             "waiting critical 1, health 1; 2 rejected by the NOC",
             "stored applied 12 refused none",

@@ -85,6 +85,10 @@ fn outbox(registry: &mut Registry, status: &Status) {
             ConstCounter::new(uplink.delivered),
         );
     }
+    if let Some(link) = &status.link {
+        let lost = ConstGauge::new(i64::from(link.lost));
+        registry.register("uplink_lost", "1 if nothing was answered by the NOC for too long", lost);
+    }
     if let Some(commands) = &status.commands {
         let up = ConstGauge::new(i64::from(commands.reachable == Some(true)));
         registry.register("commands_up", "1 if the last question for commands was answered", up);

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
-use vigil_cloud_sync::{ListenerState, UplinkState};
+use vigil_cloud_sync::{Link, ListenerState, UplinkState};
 use vigil_core::id::GatewayId;
 use vigil_noc::dress;
 
@@ -58,6 +58,8 @@ pub struct Desk {
     pub uplink: Option<watch::Receiver<UplinkState>>,
     /// How the way of commands is; `None` without an uplink.
     pub commands: Option<watch::Receiver<ListenerState>>,
+    /// Whether the NOC can be reached at all; `None` without an uplink.
+    pub link: Option<Link>,
     /// The agent's clock.
     pub clock: Clock,
     /// How the source of messages is.

@@ -8,7 +8,7 @@ use crate::sources::decode::Reason;
 use crate::store::Lane;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use vigil_cloud_sync::{ListenerState, UplinkState};
+use vigil_cloud_sync::{LinkView, ListenerState, UplinkState};
 use vigil_core::engine::Outcome;
 use vigil_core::id::GatewayId;
 use vigil_core::view::View;
@@ -61,6 +61,8 @@ pub struct Status {
     pub broker: Option<Counts>,
     /// How the uplink is; `null` if none is configured.
     pub uplink: Option<UplinkState>,
+    /// Whether the NOC can be reached at all; `null` without an uplink.
+    pub link: Option<LinkView>,
     /// How the way of commands is; `null` without an uplink.
     pub commands: Option<ListenerState>,
     /// What waits.
@@ -99,6 +101,7 @@ impl Status {
             source,
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,
+            link: desk.link.as_ref().map(|link| link.view(desk.clock.now())),
             commands,
             outbox: outbox(&stock),
             refused: stock.marks.refused,

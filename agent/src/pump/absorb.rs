@@ -2,7 +2,8 @@
 //! and for the site.
 
 use crate::sources::decode::{Reason, Refusal};
-use crate::store::{Announcement, Draft, Input, Lane, StoreError, StoredEvent};
+use crate::store::{Announcement, Draft, Head, Input, Lane, StoreError, StoredEvent};
+use serde::Serialize;
 use vigil_cloud_sync::wire::{REFUSED, WELFARE};
 use vigil_core::alert::Severity;
 use vigil_core::command::RefusedCommand;
@@ -33,7 +34,7 @@ pub(super) fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError
     for record in records {
         match record {
             Record::Run(run) => absorb_run(draft, *run)?,
-            Record::Report(report) => absorb_report(draft, *report)?,
+            Record::Report(report) => draft.reports.push(*report),
             Record::Refused(refused) => absorb_refused(draft, &refused)?,
             Record::Welfare(result) => absorb_welfare(draft, &result)?,
         }
@@ -81,16 +82,29 @@ fn absorb_welfare(draft: &mut Draft, result: &WelfareResult) -> Result<(), Store
     Ok(())
 }
 
-fn absorb_report(draft: &mut Draft, report: DailyReport) -> Result<(), StoreError> {
-    draft.events.push(StoredEvent {
+/// A report on its way to the NOC, with where the journal's chain ended when it was made: whoever keeps it can prove the
+/// night later.
+pub(super) fn reported(report: &DailyReport, head: Head, dropped: u64) -> Result<StoredEvent, StoreError> {
+    #[derive(Serialize)]
+    struct Sealed<T: Serialize> {
+        #[serde(flatten)]
+        report: T,
+        journal: Journal,
+    }
+    #[derive(Serialize)]
+    struct Journal {
+        inputs: u64,
+        head: String,
+        dropped: u64,
+    }
+    let journal = Journal { inputs: head.next_input, head: head.digest.to_string(), dropped };
+    Ok(StoredEvent {
         id: format!("report.{}.{}", report.date, report.revision),
         kind: Lane::Report,
         subject: format!("site:{}", report.site),
         time: report.made_at,
-        data: json(&report.edge())?,
-    });
-    draft.reports.push(report);
-    Ok(())
+        data: json(&Sealed { report: report.edge(), journal })?,
+    })
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {

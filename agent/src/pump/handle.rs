@@ -4,7 +4,7 @@ use super::commands::Asked;
 use super::outage::Outage;
 use super::pulse::Pulse;
 use crate::sources::decode::Refusal;
-use crate::store::{Announcement, DeadLetter, Marks, Opening, Piece, RunQuery, RunsFound};
+use crate::store::{Announcement, DeadLetter, Head, Marks, Opening, Piece, RunQuery, RunsFound};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -80,6 +80,8 @@ pub struct Stock {
     pub dropped: u64,
     /// Commits since the start.
     pub commits: u64,
+    /// Where the chain of the journal ends.
+    pub head: Head,
 }
 
 /// What others wait for: work for the uplink, announcements for the site, anything new for the pages.

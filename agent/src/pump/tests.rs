@@ -76,7 +76,7 @@ fn night(recording: &Recording, width: usize, kills: &[usize]) -> (Vec<Alert>, V
     pump.clock = Clock::scaled(recording.until, 1);
     pump.judge(true).unwrap();
     let events = pump.store.next_events(10_000).unwrap();
-    let mut sent: Vec<String> = events.into_iter().map(|e| format!("{} {}", e.id, e.data)).collect();
+    let mut sent: Vec<String> = events.into_iter().map(|e| format!("{} {}", e.id, told(&e.data))).collect();
     sent.sort();
     (pump.store.alerts().unwrap(), sent)
 }
@@ -244,6 +244,11 @@ fn an_alert_that_only_the_store_still_knows_can_be_closed() {
     let pump = revive(dir.path(), &recording.site, later);
     assert_eq!(pump.engine.book().get(alert.id).map(|a| a.revision), Some(stored.revision));
     assert_eq!(pump.engine.snapshot().unwrap(), stood);
+}
+
+/// What an event says of the night. How the journal is cut into blocks depends on how the inputs came, and on every start.
+fn told(data: &str) -> &str {
+    data.split_once(r#","journal":"#).map_or(data, |(night, _)| night)
 }
 
 proptest! {

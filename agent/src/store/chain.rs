@@ -5,10 +5,10 @@
 //! Somebody who owns the box can write a whole new chain. It will not end in the heads that were sent.
 
 use super::entries::{ChainedBlock, Input};
-use super::records::Unreadable;
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use vigil_core::time::Timestamp;
 
 /// More faults than that are counted and not listed: a journal that is wrong from end to end is one fault to a person.
 const MAX_FAULTS: usize = 1_000;
@@ -27,6 +27,20 @@ impl Digest {
         // SHA-256 has 32 bytes.
         digest.0.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
         digest
+    }
+}
+
+impl Digest {
+    /// From 64 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digest = Self::default();
+        if text.len() != 2 * digest.0.len() || !text.chars().all(|c| c.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (n, byte) in digest.0.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * n..2 * n + 2)?, 16).ok()?;
+        }
+        Some(digest)
     }
 }
 
@@ -106,12 +120,42 @@ pub struct Proof {
     pub faults: Vec<Fault>,
     /// How many further faults there are.
     pub more_faults: u64,
+    /// When its first input came.
+    pub first_at: Option<Timestamp>,
+    /// When its last input came.
+    pub last_at: Option<Timestamp>,
 }
 
 impl Proof {
     /// Whether nothing is wrong.
     pub const fn is_whole(&self) -> bool {
         self.faults.is_empty() && self.more_faults == 0
+    }
+}
+
+/// How a head that somebody has kept elsewhere stands to a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// The journal comes to it.
+    Proved,
+    /// The journal is another one.
+    Wrong,
+    /// The journal ends before it.
+    NotReached,
+    /// What it sums up has passed its time.
+    Passed,
+}
+
+impl Standing {
+    /// Before any block was looked at.
+    pub fn of(head: Head, anchor: Head) -> Self {
+        match head.next_input.cmp(&anchor.next_input) {
+            std::cmp::Ordering::Less => Self::Passed,
+            std::cmp::Ordering::Equal if head.digest == anchor.digest => Self::Proved,
+            std::cmp::Ordering::Equal => Self::Wrong,
+            std::cmp::Ordering::Greater => Self::NotReached,
+        }
     }
 }
 
@@ -145,11 +189,14 @@ impl Prover {
                 self.at = None;
             }
         }
-        match read(record) {
-            Ok((previous, inputs)) => {
+        match ChainedBlock::read(record) {
+            Ok(ChainedBlock { previous, inputs, .. }) => {
                 self.link(previous);
-                self.proof.inputs += inputs.len() as u64;
-                self.proof.to = self.proof.to.max(number.saturating_add(inputs.len() as u64));
+                let count = inputs.len() as u64;
+                self.proof.inputs += count;
+                self.proof.to = self.proof.to.max(number.saturating_add(count));
+                self.proof.first_at = self.proof.first_at.or(inputs.first().map(Input::received_at));
+                self.proof.last_at = inputs.last().map(Input::received_at).or(self.proof.last_at);
                 self.at = Some(Digest::of(number, record));
             }
             Err(_) => {
@@ -181,6 +228,11 @@ impl Prover {
         self.proof.to == head.next_input && self.at.is_none_or(|at| at == head.digest)
     }
 
+    /// Whether the last block is the one in which `head` lies.
+    pub fn has_reached(&self, head: Head) -> bool {
+        self.last.is_some_and(|first| first < head.next_input) && head.next_input <= self.proof.to
+    }
+
     /// What it is worth, if it should end in `head`.
     pub fn end(mut self, head: Head) -> Proof {
         if head.next_input > self.proof.to {
@@ -198,12 +250,6 @@ impl Prover {
             self.proof.more_faults += 1;
         }
     }
-}
-
-/// The digest that a block names, if it names one, and its inputs.
-fn read(record: &[u8]) -> Result<(Option<Digest>, Vec<Input>), Unreadable> {
-    let block = ChainedBlock::read(record)?;
-    Ok((block.previous, block.inputs))
 }
 
 #[cfg(test)]
@@ -282,6 +328,35 @@ mod tests {
         assert!(proof.is_whole() && proof.unchained == 1, "{proof:?}");
         let after = Head { next_input: 105, digest: Digest::of(103, &old) };
         assert!(!proved(&[(100, old.clone()), (102, new), (103, old)], after).is_whole());
+    }
+
+    #[test]
+    fn a_head_that_was_kept_is_proved_or_wrong() {
+        let (blocks, head) = journal(&[3, 1, 5]);
+        let middle = Head { next_input: 104, digest: Digest::of(103, &blocks[1].1) };
+        let stands = |known: Head, blocks: &[(u64, Vec<u8>)]| {
+            let anchor = Head { next_input: 100, digest: Digest::default() };
+            let (mut prover, mut standing) = (Prover::from(anchor), Standing::of(known, anchor));
+            for (number, record) in blocks {
+                prover.block(*number, record);
+                if prover.has_reached(known) {
+                    standing = if prover.comes_to(known) { Standing::Proved } else { Standing::Wrong };
+                }
+            }
+            standing
+        };
+        assert_eq!((stands(middle, &blocks), stands(head, &blocks)), (Standing::Proved, Standing::Proved));
+        assert_eq!(stands(Head { digest: head.digest, ..middle }, &blocks), Standing::Wrong);
+        assert_eq!(
+            stands(Head { next_input: 105, ..middle }, &blocks),
+            Standing::Wrong,
+            "in the midst of a block"
+        );
+        assert_eq!(stands(Head { next_input: 200, ..middle }, &blocks), Standing::NotReached);
+        assert_eq!(stands(Head { next_input: 99, ..middle }, &blocks), Standing::Passed);
+        let text = head.digest.to_string();
+        assert_eq!(Digest::parse(&text), Some(head.digest));
+        assert_eq!((Digest::parse(&text[1..]), Digest::parse(&text.replace('a', "g"))), (None, None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The journal as it is stored, for whoever looks at it from outside: cut into pieces that hold up no commit, and decoded
 //! by who wants to know.
 
+use super::chain::{Head, Proof, Prover, Standing};
 use super::entries::{ChainedBlock, Input};
 use super::keys::{self, Kind};
 use super::{Store, StoreError};
@@ -23,6 +24,10 @@ pub struct Opening {
     pub judged_until: Timestamp,
     /// The first number that no input has yet.
     pub next_input: u64,
+    /// Where its chain begins: what was before has passed its time.
+    pub anchor: Head,
+    /// Where its chain ends.
+    pub head: Head,
 }
 
 /// Some blocks of a journal, each with the number of its first input, as they are stored.
@@ -89,7 +94,8 @@ impl Store {
     /// What the journal is worth, if the store says under which site it was written.
     pub(super) fn opening(&self) -> Result<Option<Opening>, StoreError> {
         let (judged_until, next_input) = (self.marks.judged_until, self.marks.next_input);
-        Ok(self.snapshot()?.map(|(_, (site, _))| Opening { site, judged_until, next_input }))
+        let (anchor, head) = (self.anchor()?, self.head);
+        Ok(self.snapshot()?.map(|(_, (site, _))| Opening { site, judged_until, next_input, anchor, head }))
     }
 }
 
@@ -105,6 +111,31 @@ impl Journal {
         let end = self.opening.next_input;
         self.blocks.extend(piece.blocks.into_iter().filter(|(first, _)| *first < end));
         next.filter(|next| *next < end)
+    }
+
+    /// What has passed its time while the journal was read is no part of it.
+    pub fn begins_at(&mut self, anchor: Head) {
+        if anchor.next_input > self.opening.anchor.next_input {
+            self.opening.anchor = anchor;
+            self.blocks.retain(|(first, _)| *first >= anchor.next_input);
+        }
+    }
+
+    /// What its chain is worth; `known` are heads that somebody has kept elsewhere.
+    pub fn prove(&self, known: &[Head]) -> (Proof, Vec<(Head, Standing)>) {
+        let Opening { anchor, head, .. } = self.opening;
+        let mut prover = Prover::from(anchor);
+        let mut standings: Vec<(Head, Standing)> =
+            known.iter().map(|head| (*head, Standing::of(*head, anchor))).collect();
+        for (first, record) in &self.blocks {
+            prover.block(*first, record);
+            for (known, standing) in &mut standings {
+                if prover.has_reached(*known) {
+                    *standing = if prover.comes_to(*known) { Standing::Proved } else { Standing::Wrong };
+                }
+            }
+        }
+        (prover.end(head), standings)
     }
 
     /// Its blocks in order: the number of the first input with all that are in it, or nothing for one that cannot be
@@ -126,9 +157,10 @@ mod tests {
     }
 
     fn opening(next_input: u64) -> Opening {
+        let (anchor, head) = Default::default();
         let toml = "[site]\nid = \"s\"\nname = \"S\"\ntenant = \"t\"\nclient = \"c\"\ntimezone = \"UTC\"\n";
         let site = vigil_config::parse_site(std::path::Path::new("site.toml"), toml.as_bytes()).unwrap();
-        Opening { site, judged_until: Timestamp::default(), next_input }
+        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub mod room;
 mod runs;
 mod staging;
 
-pub use chain::{Digest, Fault, Head, Proof, Prover};
+pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
 pub use disk::DiskError;
 pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};

@@ -4,7 +4,7 @@ use super::disk::Writes;
 use super::entries::{Announcement, ChainedBlock, DeadLetter, Input, Past, SnapshotHead, StoredEvent};
 use super::keys::{self, Kind};
 use super::records::{Unreadable, decode, encode};
-use super::{Store, StoreError};
+use super::{Lane, Store, StoreError};
 use crate::sources::decode::Refusal;
 use serde::de::DeserializeOwned;
 use vigil_cloud_sync::wire::{Event, Producer};
@@ -109,7 +109,8 @@ impl Store {
 
     /// The most urgent events that wait, in the order in which they are to be sent.
     pub fn next_events(&mut self, limit: usize) -> Result<Vec<Event>, StoreError> {
-        let waiting = self.read_some::<StoredEvent>(Kind::Outbox, limit)?;
+        let mut waiting = self.read_some::<StoredEvent>(Kind::Outbox, limit)?;
+        self.bring_forward(&mut waiting, limit)?;
         // Once a number has been given out, no accident to the database may give it to another event.
         let given = waiting.iter().filter_map(|(key, _)| keys::number_of(key)).max();
         if given.is_some_and(|sequence| sequence >= self.reach.last().next_sequence) {
@@ -121,6 +122,45 @@ impl Store {
             .filter_map(numbered)
             .map(|(n, event)| outgoing(self.producer, n, event))
             .collect())
+    }
+
+    /// If more waits than goes into one batch, how the gateway is now comes before what was: behind what is CRITICAL.
+    fn bring_forward(
+        &self,
+        waiting: &mut Vec<(Vec<u8>, StoredEvent)>,
+        limit: usize,
+    ) -> Result<(), StoreError> {
+        let behind = waiting.len() == limit && limit > 1 && self.waiting.len() > limit;
+        let Some(key) = self.sign_of_life().filter(|_| behind) else { return Ok(()) };
+        let Some(Ok(event)) = self.disk.get(&key)?.map(|bytes| decode(&bytes)) else { return Ok(()) };
+        let at = waiting.partition_point(|(_, event)| event.kind == Lane::Critical);
+        if at < limit {
+            waiting.retain(|(known, _)| *known != key);
+            waiting.insert(at, (key, event));
+            waiting.truncate(limit);
+        }
+        Ok(())
+    }
+
+    /// The key of the health record that waits.
+    fn sign_of_life(&self) -> Option<Vec<u8>> {
+        let newest = self.waiting.iter().rev().find(|(_, lane)| **lane == Lane::Health)?;
+        Some(keys::outbox(*newest.1 as u8, *newest.0))
+    }
+
+    /// Puts a health record in the place of one that still waits, under its number: nobody needs to know how the gateway was
+    /// yesterday. False if none waits.
+    pub fn renew(&mut self, event: &StoredEvent) -> Result<bool, StoreError> {
+        let Some(key) = self.sign_of_life() else { return Ok(false) };
+        let waiting = self.disk.get(&key)?.and_then(|bytes| decode::<StoredEvent>(&bytes).ok());
+        if waiting.is_none_or(|known| known.subject != event.subject) {
+            // It tells of a command: that stays.
+            return Ok(false);
+        }
+        let mut writes = Writes::default();
+        writes.put(key, encode(event)?);
+        self.disk.commit(writes)?;
+        Ok(true)
     }
 
     /// Announcements that the broker has not taken yet, in order.

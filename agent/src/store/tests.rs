@@ -135,6 +135,35 @@ fn the_most_urgent_event_goes_first_and_each_lane_keeps_its_order() {
 }
 
 #[test]
+fn how_the_gateway_is_now_is_renewed_and_comes_before_a_long_history() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    let health = |id: &str| StoredEvent { subject: "gateway".into(), ..event(Lane::Health, id) };
+    assert!(!store.renew(&health("none waits")).unwrap());
+    let mut events: Vec<_> = (0..6).map(|n| event(Lane::Alert, &n.to_string())).collect();
+    events.extend([event(Lane::Critical, "help"), health("old")]);
+    store.commit(Draft { events, ..Draft::default() }).unwrap();
+    assert!(store.renew(&health("new")).unwrap());
+    let order = |store: &mut Store, limit| -> Vec<(u64, String)> {
+        store.next_events(limit).unwrap().into_iter().map(|e| (e.sequence, e.id)).collect()
+    };
+    let named = |n: u64, id: &str| (n, id.to_owned());
+    assert_eq!(
+        order(&mut store, 3),
+        [named(7, "help"), named(8, "new"), named(1, "0")],
+        "under the old number"
+    );
+    assert_eq!(order(&mut store, 1), [named(7, "help")]);
+    assert_eq!(
+        order(&mut store, 100).last(),
+        Some(&named(8, "new")),
+        "all at once: in the order of the lanes"
+    );
+    store.commit(Draft { events: vec![event(Lane::Health, "refused.c-1")], ..Draft::default() }).unwrap();
+    assert!(!store.renew(&health("newer")).unwrap(), "what tells of a command stays");
+}
+
+#[test]
 fn a_sequence_is_never_used_twice() {
     let dir = folder();
     let mut store = Store::open(&db(&dir)).unwrap();
@@ -508,4 +537,70 @@ fn a_store_from_before_there_were_producers_gets_one_and_has_lost_nothing() {
     let mut store = Store::open(&db(&dir)).unwrap();
     assert_eq!(store.producer(), producer);
     assert_eq!(store.next_events(1).unwrap()[0].producer, producer);
+}
+
+/// What the chain of a store is worth.
+fn proof(store: &Store) -> Proof {
+    let mut prover = Prover::from(store.anchor().unwrap());
+    for record in store.disk.scan(&Kind::Journal.prefix()) {
+        let (key, bytes) = record.unwrap();
+        prover.block(keys::number_of(&key).unwrap(), &bytes);
+    }
+    prover.end(store.head())
+}
+
+#[test]
+fn the_chain_goes_on_over_starts_and_over_what_passes_its_time() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    for n in 0..20 {
+        store.commit(inputs(n..n + 3)).unwrap();
+    }
+    assert!(proof(&store).is_whole(), "{:?}", proof(&store));
+    let head = store.head();
+    drop(store);
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!(store.head(), head);
+    store.commit(inputs(30..33)).unwrap();
+    let snapshot = Some((a_site(), vec![0; 10]));
+    store.commit(Draft { snapshot, ..inputs(40..41) }).unwrap();
+    assert!(!store.expire(at(40), Span::from_secs(30)).unwrap());
+    let after = proof(&store);
+    assert!(after.is_whole() && after.from > 0, "{after:?}");
+    assert_eq!(store.dropped(), 0, "what passed its time was not dropped before it");
+    store.make_room(0).unwrap();
+    assert!(proof(&store).is_whole(), "{:?}", proof(&store));
+    assert!(store.dropped() > 0);
+    let dropped = store.dropped();
+    drop(store);
+    assert_eq!(Store::open(&db(&dir)).unwrap().dropped(), dropped);
+}
+
+#[test]
+fn what_somebody_does_to_the_journal_is_named() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    for n in 0..6 {
+        store.commit(inputs(n..n + 2)).unwrap();
+    }
+    let key = |n: u64| keys::numbered(Kind::Journal, n);
+    let with = |change: &dyn Fn(&mut Writes)| {
+        let mut writes = Writes::default();
+        change(&mut writes);
+        store.disk.commit(writes).unwrap();
+        proof(&store).faults
+    };
+    let original = store.disk.get(&key(4)).unwrap().unwrap();
+    let mut other = entries::ChainedBlock::read(&original).unwrap();
+    other.inputs[0] = input(99);
+    let forged =
+        entries::ChainedBlock::write(other.previous.unwrap(), other.received_at, &other.inputs).unwrap();
+    assert_eq!(with(&|w| w.put(key(4), forged.clone())), [Fault::Altered { block: 4 }]);
+    assert_eq!(with(&|w| w.remove(key(4))), [Fault::Missing { from: 4, to: 6 }]);
+    assert_eq!(with(&|w| w.put(key(4), original.clone())), []);
+    assert_eq!(with(&|w| w.remove(key(10))), [Fault::Missing { from: 10, to: 12 }]);
+    assert_eq!(
+        with(&|w| w.remove(key(0))),
+        [Fault::Altered { block: 2 }, Fault::Missing { from: 10, to: 12 }]
+    );
 }

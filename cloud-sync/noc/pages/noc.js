@@ -69,10 +69,16 @@ function alertNode({ row, litUntil }) {
   return card;
 }
 
+/** How long a gateway may be silent: as the receiver counts. */
+function patience(gateway) {
+  const declared = Math.min(gateway.row.health?.reports_every_secs ?? 0, 3600);
+  return Math.max(lostAfterSecs, 3 * declared);
+}
+
 function verdictOf(gateway) {
   const secs = silence(gateway);
   if (secs === null) return ["lost", "never heard"];
-  if (secs > lostAfterSecs) return ["lost", `lost for ${duration(secs)}`];
+  if (secs > patience(gateway)) return ["lost", `lost for ${duration(secs)}`];
   if (gateway.row.missing > 0) return ["gap", "gap"];
   return ["good", "heard"];
 }

@@ -187,7 +187,13 @@ fn an_agent_whose_clock_stood_in_the_future_began_anew_and_so_do_both() {
 }
 
 fn opening(site: &Site, next_input: u64) -> Opening {
-    Opening { site: site.clone(), judged_until: Timestamp::default(), next_input }
+    Opening {
+        site: site.clone(),
+        judged_until: Timestamp::default(),
+        next_input,
+        anchor: Default::default(),
+        head: Default::default(),
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use vigil_core::alert::{Rule, Severity, Status};
 use vigil_core::observation::{AttendanceAction, Priority, TaskState};
-use vigil_core::policy::Maintenance;
+use vigil_core::policy::{Maintenance, Policy, PolicyParts};
 use vigil_core::site::{Shift, ShiftHours, SiteParts};
 use vigil_core::time::{Days, LocalTime, Timestamp};
 use vigil_tests::night::{Night, at, id, mins, plant_7, secs, tour, with_policy};
@@ -152,6 +152,29 @@ fn a_sleeper_is_found_in_the_first_cycle_after_it() {
     night.lies_still(at("20:01"), at("01:00"), "G-7");
     night.until(at("01:00"));
     assert_eq!(night.the_alert(Rule::Inactivity).detected_at, at("00:35"));
+    let muted = night.engine.book().muted().get(&Rule::Inactivity);
+    assert_eq!(muted, Some(&1), "one sleeper, however often it was looked");
+}
+
+#[test]
+fn what_was_kept_back_by_a_clock_that_stood_in_the_future_is_told_now() {
+    let mut night = dies_under_maintenance();
+    night.until(at("21:00"));
+    assert!(night.alerts().is_empty());
+    night.engine.set_back(at("20:00"));
+    night.until(at("20:01"));
+    assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, at("20:00"));
+}
+
+#[test]
+fn a_storm_cannot_be_muted_without_its_members() {
+    let interval = |rule| Maintenance { starts_at: at("20:00"), ends_at: at("21:00"), rules: vec![rule] };
+    let with = |rule| {
+        let parts = PolicyParts { maintenance: vec![interval(rule)], ..PolicyParts::default() };
+        Policy::new(parts).map(drop).map_err(|problems| problems[0].allowed.clone())
+    };
+    assert_eq!(with(Rule::DeviceSilent), Ok(()));
+    assert!(with(Rule::Storm).unwrap_err().contains("mute where they are"));
 }
 
 #[test]

@@ -111,6 +111,36 @@ fn a_held_one_is_told_when_a_person_touches_it() {
 }
 
 #[test]
+fn a_storm_that_somebody_has_closed_takes_no_more_in() {
+    let mut night = Night::on_plant_7(|s| readers(s, 25));
+    (0..21).for_each(|n| lives(&mut night, n, at("21:00")));
+    (21..25).for_each(|n| lives(&mut night, n, at("21:00:40")));
+    night.until(at("21:15:10"));
+    let storm = night.the_alert(Rule::Storm).id;
+    night.step(at("21:15:20"), storm, Status::Resolved);
+    night.until(at("21:17"));
+    assert_eq!(
+        night.alerts_of(Rule::DeviceSilent).len(),
+        24,
+        "20 before it was known, and 4 after it was closed"
+    );
+    assert_eq!(storm_of(night.the_alert(Rule::Storm)).count, 21);
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_end_all_storms() {
+    let mut night = Night::on_plant_7(|s| readers(s, 40));
+    (0..15).for_each(|n| lives(&mut night, n, at("21:00")));
+    (15..40).for_each(|n| lives(&mut night, n, at("21:10")));
+    night.until(at("21:15:10"));
+    assert_eq!(night.alerts_of(Rule::DeviceSilent).len(), 15);
+    night.engine.set_back(at("20:30"));
+    (15..40).for_each(|n| lives(&mut night, n, at("20:31")));
+    night.until(at("20:50"));
+    assert_eq!(night.alerts_of(Rule::Storm).len(), 1);
+}
+
+#[test]
 fn a_restart_at_any_point_changes_nothing() {
     let whole = falls_silent(&[0; 40]);
     let mut night = Night::on_plant_7(|s| readers(s, 40));

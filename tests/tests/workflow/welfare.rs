@@ -2,7 +2,7 @@
 
 use vigil_core::alert::{Alert, Method, Rule, Status};
 use vigil_core::command::{Answer, Objection, Order};
-use vigil_core::observation::AttendanceAction;
+use vigil_core::observation::{AttendanceAction, Kind};
 use vigil_core::time::Timestamp;
 use vigil_tests::night::{Night, at, device, guard, id, mins, secs, with_policy};
 
@@ -49,6 +49,19 @@ fn an_answer_in_time_is_proof_of_life() {
         night.touches(at(answered), "G-7");
         night.until(at("00:04"));
         assert_eq!(night.alerts_of(Rule::Inactivity).len(), alerts, "answered at {answered}");
+    }
+}
+
+#[test]
+fn an_answer_in_time_that_comes_late_withdraws_the_alert() {
+    for (answered, status) in [("00:02:05", Status::FalsePositive), ("00:02:06", Status::Detected)] {
+        let mut night = sleeper("00:00");
+        night.until(at("00:02:30"));
+        assert!(no_response(night.the_alert(Rule::Inactivity)));
+        night.observe_late(at(answered), at("00:03"), "hs-7", Kind::Activity("confirmed".into()));
+        assert_eq!(night.the_alert(Rule::Inactivity).status, status, "answered at {answered}");
+        night.lies_still(at("00:03:30"), at("00:30"), "G-7");
+        assert_eq!(night.alerts_of(Rule::Inactivity).len(), 1, "the answer is proof of life");
     }
 }
 
@@ -166,6 +179,16 @@ mod ordered {
         check(&mut night, "20:02", "G-7");
         assert_eq!(check(&mut night, "20:03", "G-7"), refused(Objection::AlreadyAsked(guard("G-7"))));
         assert_eq!(night.refused().len(), 3);
+    }
+
+    #[test]
+    fn whoever_ordered_it_is_told_also_when_the_clock_is_set_back() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.check_in(at("20:00"), "G-7");
+        check(&mut night, "20:05", "G-7");
+        night.engine.set_back(at("19:00"));
+        night.until(at("19:03"));
+        assert_eq!(night.welfare().len(), 1);
     }
 
     #[test]

@@ -172,12 +172,7 @@ impl Engine {
             let awake = self.evaluate_window(&guard, raised.from, raised.to).is_some_and(|e| !e.inactive);
             if awake || (attends(&guard) && !self.works(&guard, raised.to)) {
                 self.withdraw(raised.alert, self.state.now);
-                let watch = self.watch(&guard);
-                watch.raised.retain(|r| *r != raised);
-                if watch.episode == Some(raised.alert) {
-                    watch.episode = None;
-                    watch.streak = 0;
-                }
+                self.watch(&guard).take_back(raised);
             }
         }
     }

@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 impl Engine {
     /// Until when a rule is mute at an instant; `None` if it is not. A call for help is never muted.
     pub(crate) fn muted_until(&self, rule: Rule, at: Timestamp) -> Option<Timestamp> {
-        if matches!(rule, Rule::Sos | Rule::ManDown) {
+        // A storm is mute as its members are.
+        if matches!(rule, Rule::Sos | Rule::ManDown | Rule::Storm) {
             return None;
         }
         let mutes = |m: &&crate::policy::Maintenance| {
@@ -44,6 +45,8 @@ impl Engine {
         for alert in kept {
             match self.muted_until(alert.rule, at) {
                 Some(until) => self.keep_back(alert.id, until),
+                // It is looked at again when the time is known.
+                None if self.waits(alert.rule) => {}
                 None => self.bring_up(alert.id, at),
             }
         }

@@ -48,10 +48,16 @@ impl Storms {
         self.going.values_mut().for_each(|storm| storm.members.retain(|id, _| known(*id)));
     }
 
-    /// The storm of a rule that an alert of this instant belongs to.
-    fn gathering(&self, rule: Rule, at: Timestamp) -> Option<AlertId> {
-        let near = |s: &Storm| s.rule == rule && at.since(s.last_at).millis().abs() <= WITHIN.millis();
-        self.going.iter().find(|(_, storm)| near(storm)).map(|(id, _)| *id)
+    /// Our own clock was set back: what happens next is not long before the last.
+    pub(crate) fn set_back(&mut self, to: Timestamp) {
+        self.recent.clear();
+        self.going.values_mut().for_each(|storm| storm.last_at = storm.last_at.min(to));
+    }
+
+    /// The storms of a rule that an alert of this instant would belong to.
+    fn gathering(&self, rule: Rule, at: Timestamp) -> impl Iterator<Item = AlertId> {
+        let near = move |s: &Storm| s.rule == rule && at.since(s.last_at).millis().abs() <= WITHIN.millis();
+        self.going.iter().filter(move |(_, storm)| near(storm)).map(|(id, _)| *id)
     }
 
     /// Notes an alert; those of its minute.
@@ -69,23 +75,33 @@ impl Storms {
 }
 
 impl Engine {
-    /// Whether an alert that was just raised is one of many: then the storm tells of it.
-    pub(crate) fn joins_a_storm(&mut self, alert: &Alert) -> bool {
+    /// Whether an alert that was just raised is one of many: then the storm tells of it. One that was told before is a
+    /// member, and is not held.
+    pub(crate) fn joins_a_storm(&mut self, alert: &Alert, told: bool) -> bool {
         if matches!(alert.rule, Rule::Sos | Rule::ManDown | Rule::Storm) {
             return false;
         }
-        if let Some(storm) = self.state.book.storms.gathering(alert.rule, alert.detected_at) {
-            self.join(storm, alert);
-            return true;
+        if let Some(storm) = self.open_storm(alert) {
+            self.join(storm, alert, told);
+            return !told;
         }
         let recent = self.state.book.storms.note(alert.rule, alert.detected_at, alert.id);
-        recent.len() > MANY && self.begin_storm(alert, &recent)
+        recent.len() > MANY && self.begin_storm(alert, &recent, told) && !told
     }
 
-    fn join(&mut self, id: AlertId, alert: &Alert) {
-        self.state.book.hold(alert.id, Held::InStorm(id));
+    /// The storm that an alert belongs to. Whoever has closed one has not seen what comes now.
+    fn open_storm(&self, alert: &Alert) -> Option<AlertId> {
+        let book = &self.state.book;
+        let open = |id: &AlertId| book.get(*id).is_some_and(|storm| !storm.status.is_final());
+        book.storms.gathering(alert.rule, alert.detected_at).find(open)
+    }
+
+    fn join(&mut self, id: AlertId, alert: &Alert, told: bool) {
+        if !told {
+            self.state.book.hold(alert.id, Held::InStorm(id));
+        }
         let Some(storm) = self.state.book.storms.going.get_mut(&id) else { return };
-        storm.members.insert(alert.id, false);
+        storm.members.insert(alert.id, told);
         storm.last_at = storm.last_at.max(alert.detected_at);
         // A revision for each would be a storm of its own.
         let doubled = storm.members.len() >= 2 * storm.told;
@@ -96,8 +112,8 @@ impl Engine {
         self.follow_severity(id, alert.severity, alert.updated_at);
     }
 
-    fn begin_storm(&mut self, alert: &Alert, recent: &[AlertId]) -> bool {
-        let members = recent.iter().map(|id| (*id, *id != alert.id)).collect();
+    fn begin_storm(&mut self, alert: &Alert, recent: &[AlertId], told: bool) -> bool {
+        let members = recent.iter().map(|id| (*id, told || *id != alert.id)).collect();
         let storm = Storm { rule: alert.rule, members, last_at: alert.detected_at, told: recent.len() };
         let severities = recent.iter().filter_map(|id| self.state.book.get(*id)).map(|a| a.severity);
         let evidence = self.storm_evidence(&storm);
@@ -111,7 +127,9 @@ impl Engine {
             evidence: Evidence::Storm(Box::new(evidence)),
         };
         let Some(id) = self.raise(finding, alert.updated_at) else { return false };
-        self.state.book.hold(alert.id, Held::InStorm(id));
+        if !told {
+            self.state.book.hold(alert.id, Held::InStorm(id));
+        }
         self.state.book.storms.going.insert(id, storm);
         self.arm_escalation(id);
         self.arm_storm(id);

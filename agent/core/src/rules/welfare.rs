@@ -3,7 +3,7 @@
 //!
 //! The same question is put when somebody orders it (`welfare.check`); what came of it is put on record.
 
-use crate::alert::{Method, Rule, Subject, Verification};
+use crate::alert::{AlertId, Method, NO_RESPONSE, Rule, Subject, Verification};
 use crate::book::AGENT;
 use crate::command::Objection;
 use crate::deadline::Deadline;
@@ -12,11 +12,10 @@ use crate::id::{CommandId, DeviceId, GuardId};
 use crate::site::DeviceKind;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// How long a guard has to answer if the policy does not say: to take a glove off and the phone out of a pocket, twice.
 const TO_ANSWER: Span = Span::from_mins(2);
-/// What is entered where nobody answered.
-const NO_RESPONSE: &str = "no response";
 
 /// A question to a guard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,11 +65,25 @@ pub(crate) struct Pending {
     pub streak: u32,
 }
 
+impl Asked {
+    /// The question as of `to`, an instant that lies before everything that is known; `was` is the latest of that. What
+    /// was found by that clock is not told, but whoever ordered it waits.
+    pub(crate) fn set_back(self, was: Timestamp, to: Timestamp) -> Option<Self> {
+        let left = Span::from_millis(self.until.since(was).millis().max(0));
+        self.command.is_some().then(|| Self {
+            asked_at: self.asked_at.min(to),
+            until: to + left,
+            pending: None,
+            ..self
+        })
+    }
+}
+
 impl Engine {
     /// Asks a guard before an evaluation is told, where the policy wants that and a handset can; false if not.
     pub(crate) fn asks_first(&mut self, guard: &GuardId, pending: Pending) -> bool {
         let Some(time) = self.site.policy.inactivity.welfare_check else { return false };
-        if self.muted_until(Rule::Inactivity, pending.to).is_some() {
+        if self.muted_until(Rule::Inactivity, pending.to).is_some() || !self.may_ask(guard) {
             return false;
         }
         if let Some(asked) = &mut self.watch(guard).asked {
@@ -120,6 +133,29 @@ impl Engine {
         carried.map(|d| &d.id).filter(|d| live(d)).max_by_key(|d| last(d)).cloned()
     }
 
+    /// Every question that is open.
+    pub(crate) fn open_questions(&self) -> impl Iterator<Item = (&GuardId, &Asked)> {
+        self.state.guards.iter().filter_map(|(guard, watch)| Some((guard, watch.asked.as_ref()?)))
+    }
+
+    /// Puts every open question that was put only while a time was told again, with all of the time to answer it.
+    pub(crate) fn put_again(&mut self, but: &BTreeSet<GuardId>, now: Timestamp) -> Vec<Prompt> {
+        let mut prompts = Vec::new();
+        for (guard, watch) in &mut self.state.guards {
+            let Some(asked) = watch.asked.as_mut().filter(|_| !but.contains(guard)) else { continue };
+            let time = asked.until.since(asked.asked_at);
+            (asked.asked_at, asked.until) = (now, now + time);
+            prompts.push(Prompt {
+                guard: guard.clone(),
+                device: asked.device.clone(),
+                asked_at: now,
+                answer_by: asked.until,
+            });
+        }
+        self.arm_welfare();
+        prompts
+    }
+
     /// Arms the end of every open question.
     pub(crate) fn arm_welfare(&mut self) {
         let settle = self.settle();
@@ -137,12 +173,27 @@ impl Engine {
         let watch = self.watch(guard);
         let answers = |asked: &&mut Asked| asked.device == *device && at + skew >= asked.asked_at;
         if watch.asked.as_mut().filter(answers).is_none() {
-            return;
+            return self.on_late_answer(guard, at);
         }
         let Some(asked) = watch.asked.take() else { return };
         watch.trail.attended.insert_once(at, ());
         watch.streak = 0;
         self.report_welfare(guard, asked, Some(at));
+    }
+
+    /// An answer that was given in time and came when nobody waited for it any more: the alert that says that there was
+    /// none never should have been.
+    fn on_late_answer(&mut self, guard: &GuardId, at: Timestamp) {
+        let Some(watch) = self.state.guards.get(guard) else { return };
+        let in_time = |id: AlertId| {
+            let alert = self.state.book.get(id).filter(|alert| alert.was_unanswered());
+            alert.is_some_and(|a| a.detected_at <= at && a.verification.at.is_some_and(|until| at <= until))
+        };
+        let Some(raised) = watch.raised.iter().find(|raised| in_time(raised.alert)).copied() else { return };
+        self.withdraw(raised.alert, self.state.now);
+        let watch = self.watch(guard);
+        watch.trail.attended.insert_once(at, ());
+        watch.take_back(raised);
     }
 
     /// The time to answer is over.
@@ -193,7 +244,7 @@ impl Engine {
                 new
             });
         }
-        if self.told.is_none() {
+        if self.is_news(&command) {
             let result = WelfareResult { command, guard: guard.clone(), device, asked_at, answered_at };
             self.effects.records.push(Record::Welfare(result));
         }

@@ -212,9 +212,13 @@ function commandsWords(commands) {
     `Last heard at ${clock(commands.last_success_at)}; ${commands.decided} decided, ${commands.refused} of them refused.`];
 }
 
-function uplinkWords(uplink) {
+function uplinkWords(uplink, link) {
   if (!uplink) return ["not configured", "quiet", "Alerts stay on this site."];
   const trouble = troubleWords(uplink);
+  if (link?.lost) {
+    const since = link.heard_at ? `Nothing heard since ${clock(link.heard_at)}. ` : "Never heard. ";
+    return ["LOST", "bad", since + (trouble ? trouble[2] : "")];
+  }
   if (trouble) return trouble;
   if (uplink.reachable === null) return ["not tried yet", "quiet", "Nothing had to be sent so far."];
   return ["reached", "good", `Last at ${clock(uplink.last_success_at)}; ${uplink.delivered} events delivered.`];
@@ -254,7 +258,7 @@ function showGateway(status) {
   vital("source", source.connected ? "coming in" : "cut off", source.connected ? "good" : "bad",
     source.last_error && !source.connected ? source.last_error : `${source.mode} broker, ${source.address}`);
   vital("timekeeping", ...clockWords(status.clock));
-  vital("uplink", ...uplinkWords(status.uplink));
+  vital("uplink", ...uplinkWords(status.uplink, status.link));
   vital("commands", ...commandsWords(status.commands));
   const lanes = ["critical", "alerts", "tours", "reports", "health"];
   const waiting = lanes.reduce((sum, lane) => sum + outbox[lane], 0);

@@ -1,0 +1,82 @@
+//! `vigil verify-journal`: a night is proved, beside a running agent and without one.
+
+use serde_json::{Value, json};
+use vigil_tests::house::{Agent, Ended, Handset, Noc, Plant, Source, message, now, topic, until, vigil};
+
+fn agent(noc: Option<&Noc>) -> Agent {
+    let uplink = noc.map(|noc| noc.uplink("gw-1"));
+    let agent = Agent::start("gw-1", &Plant::default().guards(1), Source::Embedded, uplink.as_ref());
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").expect("a way in");
+    for n in 0..20 {
+        let event = message(now(), json!({ "battery": 0.8, "interactions": n })).to_string();
+        handset.publish(&topic("hs-1", "heartbeat"), event.as_bytes()).expect("acknowledged");
+    }
+    agent
+}
+
+/// Asks the running agent.
+fn verify(agent: &Agent, more: &[&str]) -> Ended {
+    let url = format!("http://{}", agent.page());
+    vigil(&[&["verify-journal", "--url", &url], more].concat())
+}
+
+/// Reads the store.
+fn verify_stopped(agent: &Agent, more: &[&str]) -> Ended {
+    let config = agent.folder().join("agent.toml");
+    vigil(&[&["verify-journal", "--config", config.to_str().expect("a path")], more].concat())
+}
+
+fn proved(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.out).expect("JSON")
+}
+
+#[test]
+fn a_night_is_proved_beside_a_running_agent_and_without_one() {
+    let mut agent = agent(None);
+    let running = verify(&agent, &[]);
+    assert_eq!(running.code, Some(0), "{}", running.err);
+    assert!(running.out.contains("whole: nothing was altered"), "{}", running.out);
+    let before = proved(&verify(&agent, &["--json"]));
+    assert_eq!((&before["whole"], &before["proof"]["inputs"]), (&json!(true), &json!(20)));
+    agent.kill();
+    let dead = verify_stopped(&agent, &["--json"]);
+    assert_eq!(dead.code, Some(0), "{}", dead.err);
+    assert_eq!(proved(&dead)["head"], before["head"]);
+    agent.start_again();
+    let kept = format!("{}:{}", before["head"]["inputs"], before["head"]["head"].as_str().expect("a head"));
+    let after = verify(&agent, &["--head", &kept]);
+    assert!(after.code == Some(0) && after.out.contains("proved: the journal comes to it"), "{}", after.out);
+    let forged = format!("{}:{}", before["head"]["inputs"], "0".repeat(64));
+    let wrong = verify(&agent, &["--head", &forged]);
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.out.contains("WRONG: the journal is another one"), "{}", wrong.out);
+    assert!(
+        wrong.err.contains("not the one that was written") && wrong.err.contains("evidence"),
+        "{}",
+        wrong.err
+    );
+}
+
+#[test]
+fn the_operations_centre_gets_a_head_that_proves_the_journal() {
+    let noc = Noc::start(&["gw-1"]);
+    let agent = agent(Some(&noc));
+    let kept = || noc.gateway("gw-1")["health"]["journal"].clone();
+    until("a sign of life with a head", || kept()["inputs"].as_u64().is_some());
+    let head = format!("{}:{}", kept()["inputs"], kept()["head"].as_str().expect("a head"));
+    let ended = verify(&agent, &["--head", &head]);
+    assert!(ended.code == Some(0) && ended.out.contains("proved"), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let table: [(&[&str], &str); 3] = [
+        (&["--head", "4711"], "a colon and 64 hex digits"),
+        (&["--head", "x:00"], "a colon and 64 hex digits"),
+        (&["--config", "/nowhere/agent.toml"], "/nowhere/agent.toml"),
+    ];
+    for (arguments, part) in table {
+        let ended = vigil(&[&["verify-journal"], arguments].concat());
+        assert!(ended.code == Some(2) && ended.err.contains(part), "{arguments:?}: {}", ended.err);
+    }
+}
