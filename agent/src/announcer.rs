@@ -7,6 +7,7 @@
 use crate::clock::Clock;
 use crate::pump::{PumpHandle, Spoken, Stopping, Unstored};
 use crate::run::told_to_stop;
+use crate::sources::decode::Reason;
 use crate::sources::voice::Voice;
 use crate::store::Announcement;
 use serde_json::json;
@@ -183,6 +184,7 @@ impl Announcer {
             "store_bytes": stock.bytes,
             "store_outage": self.pump.outage().map(|outage| outage.to_string()),
             "dropped_inputs": stock.dropped,
+            "thinned_positions": stock.marks.refused.get(&Reason::NoRoom).copied().unwrap_or(0),
             "records_set_aside": stock.marks.set_aside,
             "journal": { "inputs": stock.head.next_input, "head": stock.head.digest.to_string() },
             "refused_inputs": stock.marks.refused.values().sum::<u64>(),

@@ -160,6 +160,17 @@ impl Agent {
         Switch { pump: self.pump.clone(), site: self.site.clone(), broker: self.broker.clone() }
     }
 
+    /// Runs a task of its owner beside its own: it ends with the agent, and the agent with it.
+    pub fn beside(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = told_to_stop(self.stop.subscribe());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop => Ok(()),
+                () = task => Err(RunError::Ended(name)),
+            }
+        });
+    }
+
     /// Runs until `shutdown`; then what is queued is stored and acknowledged, and everything ends.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let early = tokio::select! {

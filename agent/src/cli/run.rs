@@ -57,18 +57,19 @@ async fn guard(setup: Setup, site_file: PathBuf) -> Result<(), Failure> {
             started
         }
     };
-    let agent = started.map_err(not_finished)?.map_err(|why| not_started(&why))?;
+    let mut agent = started.map_err(not_finished)?.map_err(|why| not_started(&why))?;
     announce(&agent);
-    let reloading = tokio::spawn(reload_on_hangup(hangup, agent.switch(), site_file));
+    agent.beside("reading of the site file", reload_on_hangup(hangup, agent.switch(), site_file));
     let shutdown = async {
         if !told {
             stop.told().await;
         }
         tracing::info!("told to stop");
     };
-    let ended = agent.run(shutdown).await;
-    reloading.abort();
-    ended.map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
+    agent
+        .run(shutdown)
+        .await
+        .map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
 }
 
 fn not_finished(why: tokio::task::JoinError) -> Failure {

@@ -240,7 +240,7 @@ impl Pump {
     fn put_down(self) -> Down {
         let stock = self.stock();
         let Self { engine, store, clock, terms, ways, commits, unsaid, .. } = self;
-        drop(store);
+        store.let_go();
         unsaid.iter().for_each(|announcement| ways.wakes.unstored.say(&announcement.payload));
         let site = Arc::clone(engine.site());
         Down { engine, site, clock, terms, ways, stock, commits, locked: 0 }
@@ -255,8 +255,8 @@ impl Down {
         let wanting = room::is_wanting(&self.ways.folder);
         let (why, mend) = match free_bytes.filter(|_| wanting) {
             Some(free) => (
-                format!("the disk under data_dir is full: {free} bytes free"),
-                format!("make room on it, {} MiB at least", room::ROOM_TO_OPEN >> 20),
+                "the disk under data_dir is full".to_owned(),
+                format!("make room on it, {} MiB at least ({free} bytes are free)", room::ROOM_TO_OPEN >> 20),
             ),
             None => {
                 (format!("the store failed: {why}"), "look at the disk and at the system's log".to_owned())

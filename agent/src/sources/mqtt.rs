@@ -73,7 +73,8 @@ impl ExternalBroker {
     }
 
     /// Keeps the connection up until `shutdown`, or until nothing more is taken. What could not be stored is never
-    /// acknowledged: its connection ends, and the broker sends it again on the next. The connection is closed without a goodbye, so that the broker publishes the last will.
+    /// acknowledged: its connection ends, and the broker sends it again on the next. The connection is closed without
+    /// a goodbye, so that the broker publishes the last will.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Stopped> {
         let Self { driver, handle, intake, site } = self;
         let (deliveries, queue) = mpsc::channel(DELIVERIES);

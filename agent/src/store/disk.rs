@@ -189,6 +189,11 @@ impl Disk {
         self.db.as_ref().and_then(|db| db.size_on_disk().ok()).unwrap_or(0)
     }
 
+    /// It failed, whoever noticed: it is let go as one that did.
+    pub fn condemn(&self) {
+        self.failed.set(true);
+    }
+
     /// Where a damaged predecessor was set aside, if this start found one.
     pub fn set_aside(&self) -> Option<&Path> {
         self.set_aside.as_deref()

@@ -170,6 +170,11 @@ impl Store {
         self.disk.folder()
     }
 
+    /// Lets go of a store that failed, be it in reading.
+    pub fn let_go(self) {
+        self.disk.condemn();
+    }
+
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
         self.disk.size()
