@@ -159,7 +159,8 @@ impl Announcer {
         let link = self.link.as_ref()?.view(self.clock.now());
         match (known.replace(link.lost), link.lost) {
             (Some(false) | None, true) => {
-                tracing::warn!(heard_at = ?link.heard_at.map(|at| at.to_string()), "uplink lost: alerts are told on site only, and wait");
+                let heard_at = link.heard_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+                tracing::warn!(heard_at, "uplink lost: alerts are told on site only, and wait");
             }
             (Some(true), false) => tracing::info!("the uplink is back"),
             (Some(_) | None, _) => {}

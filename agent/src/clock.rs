@@ -140,6 +140,14 @@ impl Clock {
         }
     }
 
+    /// How far the clock goes on in so much real time.
+    pub fn shown(&self, real: Span) -> Span {
+        match self.face {
+            Face::Box(_) => real,
+            Face::Scaled { speed, .. } => Span::from_millis(real.millis().saturating_mul(i64::from(speed))),
+        }
+    }
+
     /// Whether what it shows can be compared with the clocks of others.
     pub fn is_set(&self) -> bool {
         match &self.face {
@@ -334,6 +342,9 @@ mod tests {
     fn a_scaled_clock_runs_as_fast_as_it_says() {
         let night = Timestamp::from_millis(1_000_000);
         assert_eq!(scaled(night, Duration::from_millis(500), 120).millis(), 1_060_000);
+        let patience = Span::from_secs(50);
+        assert_eq!(Clock::scaled(night, 120).shown(patience), Span::from_secs(6_000));
+        assert_eq!(Clock::wall().shown(patience), patience);
     }
 
     #[test]

@@ -102,10 +102,12 @@ impl Agent {
         let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
         let uplink = line.as_ref().map(|line| courier(&mut tasks, line, &handle, &wakes, &clock, &stopping));
         let heard = line.map(|line| listener(&mut tasks, line, &handle, &clock, &stopping));
+        // The line is as slow as ever in a night that runs fast.
+        let patience = clock.shown(vigil_cloud_sync::link::patience(setup.heartbeat));
         let link = uplink
             .clone()
             .zip(heard.clone())
-            .map(|(events, commands)| Link::new(events, commands, setup.heartbeat, clock.now()));
+            .map(|(events, commands)| Link::new(events, commands, patience, clock.now()));
         let desk = Desk {
             gateway: setup.gateway.clone(),
             pump: handle.clone(),
