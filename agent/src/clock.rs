@@ -317,6 +317,11 @@ fn scaled(night: Timestamp, elapsed: Duration, speed: u32) -> Timestamp {
 
 #[cfg(test)]
 impl Clock {
+    /// A simulated night in which no time passes, however busy the machine is.
+    pub(crate) fn stopped(at: Timestamp) -> Self {
+        Self { face: Face::Scaled { began: Instant::now(), night: at, speed: 0 } }
+    }
+
     /// A box whose clocks stand where the test puts them.
     pub(crate) fn staged(boot: &str, reading: Reading) -> Self {
         let machine = keeping::Machine { boot: Some(boot.to_owned()), has_rtc: false };
