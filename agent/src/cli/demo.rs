@@ -77,7 +77,7 @@ async fn show(args: &Args, folder: &Path) -> Result<(), Failure> {
     night.abort();
     guarding.await.map_err(broken)?.map_err(broken)?;
     close.send_replace(true);
-    serving.await.map_err(broken)?;
+    serving.await.map_err(broken)?.map_err(broken)?;
     shown
 }
 

@@ -111,8 +111,9 @@ impl Noc {
         self.operator.local_addr()
     }
 
-    /// Serves both until `shutdown`.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+    /// Serves both until `shutdown`. A receiver whose ledger is gone ends with an error: nothing would be stored any more,
+    /// and whoever started it starts it again.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), NocError> {
         let (stop, stopping) = watch::channel(false);
         let (feed, now) = (Feed::default(), clock::wall as clock::Now);
         let bells = Bells::hang(self.register.origins());
@@ -129,16 +130,22 @@ impl Noc {
             waiting: WaitingRoom::open(bells, stopping.clone()),
             now,
         };
+        let clerk = self.clerk.clone();
         let room = operator::Room { clerk: self.clerk, feed, now, stopping: stopping.clone() };
         let shutdown = async {
-            shutdown.await;
+            let ended = tokio::select! {
+                () = shutdown => Ok(()),
+                () = clerk.gone() => Err(NocError::Ledger(LedgerError::Closed)),
+            };
             stop.send_replace(true);
+            ended
         };
-        tokio::join!(
+        let (ended, (), ()) = tokio::join!(
             shutdown,
             self.events.serve(receive::router(reception), stopped(stopping.clone())),
             self.operator.serve(operator::router(room, orders::router(ordering)), stopped(stopping)),
         );
+        ended
     }
 }
 
@@ -155,7 +162,33 @@ fn warn_of_the_open(events: SocketAddr, operator: SocketAddr, tls: bool) {
 pub async fn run(config: NocConfig, shutdown: impl Future<Output = ()>) -> Result<(), NocError> {
     let noc = Noc::bind(config).await?;
     tracing::info!(events = %noc.events_addr(), operator = %noc.operator_addr(), "the receiver listens");
-    noc.serve(shutdown).await;
+    noc.serve(shutdown).await?;
     tracing::info!("the receiver has stopped");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_receiver_whose_ledger_is_gone_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = NocConfig {
+            events_listen: here,
+            operator_listen: here,
+            data_dir: dir.path().to_owned(),
+            tls: None,
+            gateways: vec![],
+        };
+        let noc = Noc::bind(config).await.unwrap();
+        let clerk = noc.clerk.clone();
+        let serving = tokio::spawn(noc.serve(std::future::pending()));
+        let fell = clerk.ask(|_| -> Result<(), LedgerError> { panic!("a defect") }).await;
+        assert!(matches!(fell, Err(LedgerError::Closed)));
+        let ended = tokio::time::timeout(Duration::from_secs(30), serving).await.expect("it ends").unwrap();
+        assert!(matches!(ended, Err(NocError::Ledger(LedgerError::Closed))), "{ended:?}");
+    }
 }

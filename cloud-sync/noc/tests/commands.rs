@@ -18,7 +18,7 @@ struct Running {
     events: SocketAddr,
     operator: SocketAddr,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Result<(), vigil_noc::NocError>>,
     client: reqwest::Client,
 }
 
@@ -55,7 +55,7 @@ impl Running {
 
     async fn stop(self) {
         self.stop.send(()).unwrap();
-        tokio::time::timeout(Duration::from_secs(5), self.serving).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), self.serving).await.unwrap().unwrap().unwrap();
     }
 
     async fn queue(&self, path: &str, body: &Value) -> (u16, Value) {

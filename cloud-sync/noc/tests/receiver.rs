@@ -22,7 +22,7 @@ struct Running {
     events: SocketAddr,
     operator: SocketAddr,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Result<(), vigil_noc::NocError>>,
     client: reqwest::Client,
 }
 
@@ -61,7 +61,7 @@ impl Running {
 
     async fn stop(self) {
         self.stop.send(()).unwrap();
-        tokio::time::timeout(Duration::from_secs(5), self.serving).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), self.serving).await.unwrap().unwrap().unwrap();
     }
 
     async fn post(&self, headers: HeaderMap, body: Vec<u8>) -> (u16, Value) {

@@ -282,7 +282,7 @@ async fn lived(program: &Path, plan: Plan, folder: &Path) -> Result<Outcome, Fai
     let row = ask(page, "/api/gateways").await?;
     // Dropping the sender says it as well.
     let _told = stop.send(());
-    serving.await?;
+    serving.await??;
     let at_last = alerts(&gateway.asked("/api/alerts").await?)?;
     compare(&until_now, &at_last, folder, &mut outcome)?;
     if row.pointer("/gateways/0/missing").and_then(Value::as_u64) != Some(0) {

@@ -27,6 +27,11 @@ impl Clerk {
         Ok(Self { errands })
     }
 
+    /// Resolves when the thread has ended: it panicked, for it ends by itself only with the last of its askers.
+    pub async fn gone(&self) {
+        self.errands.closed().await;
+    }
+
     /// Runs `errand` on the ledger's thread. Once taken it is finished, even if nobody waits any more.
     pub async fn ask<T: Send + 'static>(
         &self,
