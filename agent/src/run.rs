@@ -84,7 +84,7 @@ impl Agent {
         let (site, site_seen) = watch::channel(Arc::clone(&setup.site));
         let (queue, inbound) = mpsc::channel(pump::QUEUE);
         let wakes = Wakes::default();
-        let store = Store::open(&setup.data_dir.join("db"))?;
+        let store = Store::open_with(&setup.data_dir.join("db"), &setup.masters)?;
         report_damage(&store);
         let terms = Terms {
             retention: setup.retention,
