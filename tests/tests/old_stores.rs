@@ -33,16 +33,32 @@ fn copied(into: &Path) -> PathBuf {
     db
 }
 
+/// The files in which something that was committed can be read.
+fn readable(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(readable(&path));
+        } else if fs::read(&path).unwrap().windows(22).any(|part| part == b"as long as an alert is") {
+            found.push(path);
+        }
+    }
+    found
+}
+
 #[test]
 fn a_store_of_format_1_opens_and_holds_what_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let db = copied(dir.path());
+    assert!(!readable(dir.path()).is_empty(), "it was written before records were sealed");
     let mut store = Store::open(&db).unwrap();
     assert_eq!(store.loss(), None);
     assert_eq!(store.marks().set_aside, 0);
     assert_eq!(Held::in_store(&mut store).unwrap(), Held::after(COMMITS).unwrap());
     let (site, engine) = store.past().unwrap().snapshot.unwrap();
     assert_eq!((site.id.as_str(), engine.len()), ("s", 40_000));
+    assert_eq!(readable(dir.path()), Vec::<PathBuf>::new(), "nothing of it lies open any more");
     let producer = store.producer();
     store.commit(draft(COMMITS + 1).unwrap()).unwrap();
     drop(store);

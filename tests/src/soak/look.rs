@@ -1,6 +1,6 @@
 //! A process of its own that looks at a store: what is in it, whether it says what is not, and whether it goes on.
 
-use super::work::{Held, WorkError, draft};
+use super::work::{Held, WorkError, draft, housekeeping};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -37,6 +37,7 @@ pub fn look(folder: &Path, commits: u64) -> Result<Sight, WorkError> {
     // An event of its own, so that it is looked for by its own name.
     let next = held.commits.max(commits) + 1;
     store.commit(draft(next)?)?;
+    housekeeping(&mut store, next)?;
     drop(store);
     let mut store = Store::open(folder)?;
     let kept = Held::in_store(&mut store)?;

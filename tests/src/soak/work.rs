@@ -20,6 +20,10 @@ const BEGAN: Timestamp = Timestamp::from_millis(1_773_100_800_000);
 pub const SNAPSHOT_EVERY: u64 = 20;
 /// So that an alert is revised again and again.
 const ALERTS: u64 = 40;
+/// How often what is past its time goes, and keys of the store with it.
+const HOUSEKEEPING_EVERY: u64 = 10;
+/// How many commits the inputs are kept for: so few that the keys of every life go as well.
+const KEPT: u64 = 30;
 /// An engine of a small site, as large as it needs to be to take several pages.
 const ENGINE_BYTES: usize = 40_000;
 
@@ -72,6 +76,18 @@ pub fn draft(n: u64) -> Result<Draft, WorkError> {
         draft.snapshot = Some((site()?, vec![byte; ENGINE_BYTES]));
     }
     Ok(draft)
+}
+
+/// What the agent does once an hour, if it is due after commit number `n`.
+pub fn housekeeping(store: &mut Store, n: u64) -> Result<(), StoreError> {
+    let retention = Span::from_secs(i64::try_from(KEPT).unwrap_or(0));
+    while n.is_multiple_of(HOUSEKEEPING_EVERY) && store.expire(at(n), retention)? {}
+    Ok(())
+}
+
+/// Whether the inputs of commit `n` must still be there after the first `commits`.
+const fn is_kept(n: u64, commits: u64) -> bool {
+    n + KEPT >= commits
 }
 
 /// Every fourth commit tells that an earlier event was delivered, and every tenth that one was rejected.
@@ -202,7 +218,9 @@ impl Held {
     pub fn after(commits: u64) -> Result<Self, WorkError> {
         let mut things = BTreeSet::new();
         for n in 1..=commits {
-            things.extend((0..=n % 3).map(|part| format!("input {n}.{part}")));
+            if is_kept(n, commits) {
+                things.extend((0..=n % 3).map(|part| format!("input {n}.{part}")));
+            }
             things.insert(format!("event e.{n}"));
             things.insert(format!("announcement {n}"));
             if let Some(gone) = delivered(n) {
@@ -231,9 +249,12 @@ impl Held {
 
     /// What is there.
     pub fn in_store(store: &mut Store) -> Result<Self, StoreError> {
-        let mut things = BTreeSet::new();
+        let (mut things, commits) = (BTreeSet::new(), number(store.marks().judged_until));
         for input in store.inputs_from(0)? {
-            if let Input::Observation(Observation { kind: Kind::Activity(name), .. }, _) = input {
+            // What is older may be there or not: housekeeping comes after the commit.
+            if let Input::Observation(Observation { kind: Kind::Activity(name), received_at, .. }, _) = input
+                && is_kept(number(received_at), commits)
+            {
                 things.insert(format!("input {name}"));
             }
         }
@@ -257,7 +278,7 @@ impl Held {
             let reports = store.reports(from, to)?.into_iter();
             things.extend(reports.map(|r| format!("report {} {}", r.date, r.revision)));
         }
-        Ok(Self { commits: number(store.marks().judged_until), things })
+        Ok(Self { commits, things })
     }
 
     /// What is in the other and not in this, counted by what it is.
