@@ -179,6 +179,9 @@ const fn mend_keys(why: &KeyringError) -> &'static str {
             "Put the earlier master key back, or below the new one in the same credential: a line for each, the new one \
              first. Nothing was touched."
         }
+        KeyringError::Newer(_) => {
+            "Install a newer agent, or give this one a data_dir of its own; nothing was touched."
+        }
         KeyringError::Folder { .. } => {
             "The keys of the store must belong to the user of the agent; nothing was touched."
         }

@@ -8,7 +8,7 @@
 use super::disk::{DiskError, sync_parent};
 use super::keys::Kind;
 use super::master::{Fingerprint, LOCKED, Masters};
-use super::records::{decode, encode};
+use super::records::{Unreadable, decode, encode};
 use super::seal::{self, KEY_BYTES};
 use ring::aead::LessSafeKey;
 use ring::error::Unspecified;
@@ -74,6 +74,9 @@ pub enum KeyringError {
     /// They are locked by another key.
     #[error("the keys of the store in {0} are locked by another master key than that of [store] credential")]
     OtherMaster(PathBuf),
+    /// A newer agent wrote them.
+    #[error("{0} was written by a newer agent")]
+    Newer(PathBuf),
     /// The folder or a file in it cannot be read.
     #[error("cannot use {path}: {source}")]
     Folder {
@@ -192,11 +195,15 @@ impl Keyring {
             Err(source) if source.kind() == ErrorKind::PermissionDenied => {
                 return Err(KeyringError::Folder { path, source });
             }
-            Err(_) => None,
+            Err(_) => Err(Unreadable::Short),
         };
-        let Some(written) = written else {
-            self.unreadable.insert(named, path);
-            return Ok(());
+        let written = match written {
+            Ok(written) => written,
+            Err(Unreadable::Version(_)) => return Err(KeyringError::Newer(path)),
+            Err(Unreadable::Short | Unreadable::Checksum | Unreadable::Locked | Unreadable::Body) => {
+                self.unreadable.insert(named, path);
+                return Ok(());
+            }
         };
         let Some(secret) = self.unlocked(&written, &path)? else {
             self.unreadable.insert(named, path);
@@ -249,7 +256,7 @@ impl Keyring {
         for (number, held) in &self.keys.0 {
             let Some(path) = &held.file else { continue };
             let mut old = OpenOptions::new().read(true).write(true).open(path)?;
-            let Some(written) = written_in(&old) else { continue };
+            let Ok(written) = written_in(&old) else { continue };
             if matches!(written.secret, Secret::Locked(by, _) if by == fingerprint) {
                 continue;
             }
@@ -423,14 +430,16 @@ fn number_in(path: &Path) -> Option<u32> {
     path.file_stem().filter(|_| named)?.to_str()?.parse().ok()
 }
 
-/// What is written in the first slot that can be read.
-fn written_in(file: &File) -> Option<Written> {
-    [0, SLOT].into_iter().find_map(|slot| {
-        let mut bytes = [0; RECORD];
-        file.read_exact_at(&mut bytes, u64::try_from(slot).ok()?).ok()?;
-        let (length, rest) = bytes.split_first_chunk()?;
-        decode(rest.get(..usize::from(u16::from_be_bytes(*length)))?).ok()
-    })
+/// What is written in the first slot, or else in the second.
+fn written_in(file: &File) -> Result<Written, Unreadable> {
+    read_slot(file, 0).or_else(|_| read_slot(file, SLOT as u64))
+}
+
+fn read_slot(file: &File, at: u64) -> Result<Written, Unreadable> {
+    let mut bytes = [0; RECORD];
+    file.read_exact_at(&mut bytes, at).map_err(|_| Unreadable::Short)?;
+    let (length, rest) = bytes.split_first_chunk().ok_or(Unreadable::Short)?;
+    decode(rest.get(..usize::from(u16::from_be_bytes(*length))).ok_or(Unreadable::Short)?)
 }
 
 /// What a locked secret is sealed with, so that it cannot be passed off as that of another key.

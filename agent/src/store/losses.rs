@@ -140,7 +140,10 @@ impl Store {
         }
         if !locked.is_empty() {
             let loss = Loss::Locked { records: locked.len() };
-            tracing::error!("{loss}");
+            if self.loss.is_some() {
+                // Only one is asked for.
+                tracing::error!("{loss}");
+            }
             self.loss = self.loss.take().or(Some(loss));
         }
         Ok(())

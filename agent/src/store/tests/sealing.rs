@@ -345,6 +345,23 @@ fn what_one_key_sealed_another_does_not_open_under_its_number() {
 }
 
 #[test]
+fn a_key_of_a_newer_agent_is_left_untouched() {
+    let (dir, first) = two_days();
+    let mut bytes = fs::read(&first).unwrap();
+    for slot in bytes.chunks_mut(4_096) {
+        let length = usize::from(u16::from_be_bytes([slot[0], slot[1]]));
+        let record = &mut slot[2..2 + length];
+        record[0] = 2;
+        let checksum = crc32fast::hash(&record[..length - 4]).to_le_bytes();
+        record[length - 4..].copy_from_slice(&checksum);
+    }
+    fs::write(&first, &bytes).unwrap();
+    let refused = Store::open(&db(&dir)).unwrap_err();
+    assert!(matches!(refused, StoreError::Keys(KeyringError::Newer(_))), "{refused}");
+    assert_eq!(fs::read(&first).unwrap(), bytes);
+}
+
+#[test]
 fn keys_that_nobody_finished_go() {
     let (dir, first) = two_days();
     let half = first.with_extension("new");
