@@ -43,6 +43,7 @@ impl Store {
     /// Drops what is past its time; true if there may be more.
     pub fn expire(&mut self, now: Timestamp, retention: Span) -> Result<bool, StoreError> {
         self.disk.keyring().keep_for(retention);
+        self.set_aside_first_if_unreadable()?;
         let mut writes = Writes::default();
         let (more, freed) = self.stage_old_blocks(&mut writes, now - retention)?;
         self.stage_old_facts(&mut writes, now - LONG_RETENTION)?;
@@ -55,6 +56,18 @@ impl Store {
         }
         self.journal_bytes -= freed;
         Ok(self.turn_over(now, retention)? || more)
+    }
+
+    /// A first block that nobody can read says nothing of its age: it stands in the way of those behind it, whose time comes.
+    fn set_aside_first_if_unreadable(&mut self) -> Result<(), StoreError> {
+        let first = self.disk.scan(&Kind::Journal.prefix()).next().transpose()?;
+        let Some((key, block)) = first.filter(|(_, block)| ChainedBlock::read(block).is_err()) else {
+            return Ok(());
+        };
+        let bytes = block.len() as u64;
+        self.set_aside(vec![(key, block)])?;
+        self.journal_bytes = self.journal_bytes.saturating_sub(bytes);
+        Ok(())
     }
 
     /// Drops the oldest blocks of the journal, whatever their age, until no more than `keep` bytes are left or the rest

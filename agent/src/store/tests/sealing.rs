@@ -169,6 +169,41 @@ fn what_has_passed_its_time_cannot_be_read_from_an_earlier_copy_either() {
 }
 
 #[test]
+fn a_key_waits_for_the_last_block_of_its_day() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    for hour in [0, 20, 48] {
+        store.commit(told(hour * HOUR)).unwrap();
+    }
+    let first = keys_of(&dir)[1].clone();
+    for (hour, left) in [(73, 2), (91, 2)] {
+        expired(&mut store, hour * HOUR);
+        assert!(first.exists(), "{hour} h");
+        assert_eq!(store.inputs_from(0).unwrap().len(), left, "{hour} h");
+    }
+    expired(&mut store, 93 * HOUR);
+    assert!(!first.exists());
+    assert_eq!((store.inputs_from(0).unwrap().len(), store.marks().set_aside), (1, 0));
+}
+
+#[test]
+fn a_block_that_cannot_be_read_does_not_keep_those_behind_it() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    for hour in 0..3 {
+        store.commit(told(hour * HOUR)).unwrap();
+    }
+    let mut writes = Writes::default();
+    writes.put(keys::numbered(Kind::Journal, 1), b"not a record".to_vec());
+    store.disk.commit(writes).unwrap();
+    // What was first goes, then the broken one is, and is put aside; then those behind it go.
+    for hour in [80, 81] {
+        expired(&mut store, hour * HOUR);
+    }
+    assert_eq!((store.inputs_from(0).unwrap().len(), store.marks().set_aside), (0, 1));
+}
+
+#[test]
 fn a_quiet_site_keeps_its_snapshot_and_loses_no_key_that_it_needs() {
     let dir = folder();
     let mut store = Store::open(&db(&dir)).unwrap();
