@@ -5,8 +5,9 @@
 //! moment before the power failed.
 
 use crate::clock::Clock;
-use crate::pump::{PumpHandle, Spoken, Stopping};
+use crate::pump::{PumpHandle, Spoken, Stopping, Unstored};
 use crate::run::told_to_stop;
+use crate::sources::decode::Reason;
 use crate::sources::voice::Voice;
 use crate::store::Announcement;
 use serde_json::json;
@@ -35,6 +36,8 @@ pub struct Announcer {
     pub voice: Voice,
     /// Rung when there is something to announce.
     pub wake: Arc<Notify>,
+    /// What is to be announced although it could not be stored.
+    pub unstored: Unstored,
     /// Whose topics.
     pub site: watch::Receiver<Arc<Site>>,
     /// Which gateway.
@@ -56,6 +59,7 @@ impl Announcer {
             () = told_to_stop(self.stopping.clone()) => Ok(()),
             ended = self.announce() => ended,
             ended = self.report_health() => ended,
+            () = self.tell_unstored() => Err(Stopping),
         }
     }
 
@@ -75,6 +79,21 @@ impl Announcer {
             } else if all == 0 {
                 // Both ends mean the same: look again.
                 let _rung_or_not = tokio::time::timeout(LOOK, self.wake.notified()).await;
+            }
+        }
+    }
+
+    /// Announces calls for help that the store does not take. Runs until the agent stops.
+    async fn tell_unstored(&self) {
+        loop {
+            let alert = self.unstored.first().await;
+            let topic = format!("vigil/v1/{}/alerts", self.site.borrow().id);
+            match self.voice.publish(&topic, alert.into_bytes(), false).await {
+                Ok(()) => self.unstored.said(),
+                Err(why) => {
+                    tracing::debug!(%why, "an alert that is not stored could not be announced yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         }
     }
@@ -140,7 +159,8 @@ impl Announcer {
         let link = self.link.as_ref()?.view(self.clock.now());
         match (known.replace(link.lost), link.lost) {
             (Some(false) | None, true) => {
-                tracing::warn!(heard_at = ?link.heard_at.map(|at| at.to_string()), "uplink lost: alerts are told on site only, and wait");
+                let heard_at = link.heard_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+                tracing::warn!(heard_at, "uplink lost: alerts are told on site only, and wait");
             }
             (Some(true), false) => tracing::info!("the uplink is back"),
             (Some(_) | None, _) => {}
@@ -163,6 +183,9 @@ impl Announcer {
             "outbox_waiting": stock.outbox.iter().sum::<usize>(),
             "outbox_dead": stock.marks.dead,
             "store_bytes": stock.bytes,
+            "store_outage": self.pump.outage().map(|outage| outage.to_string()),
+            "dropped_inputs": stock.dropped,
+            "thinned_positions": stock.marks.refused.get(&Reason::NoRoom).copied().unwrap_or(0),
             "records_set_aside": stock.marks.set_aside,
             "journal": { "inputs": stock.head.next_input, "head": stock.head.digest.to_string() },
             "refused_inputs": stock.marks.refused.values().sum::<u64>(),

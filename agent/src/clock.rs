@@ -140,6 +140,14 @@ impl Clock {
         }
     }
 
+    /// How far the clock goes on in so much real time.
+    pub fn shown(&self, real: Span) -> Span {
+        match self.face {
+            Face::Box(_) => real,
+            Face::Scaled { speed, .. } => Span::from_millis(real.millis().saturating_mul(i64::from(speed))),
+        }
+    }
+
     /// Whether what it shows can be compared with the clocks of others.
     pub fn is_set(&self) -> bool {
         match &self.face {
@@ -309,6 +317,11 @@ fn scaled(night: Timestamp, elapsed: Duration, speed: u32) -> Timestamp {
 
 #[cfg(test)]
 impl Clock {
+    /// A simulated night in which no time passes, however busy the machine is.
+    pub(crate) fn stopped(at: Timestamp) -> Self {
+        Self { face: Face::Scaled { began: Instant::now(), night: at, speed: 0 } }
+    }
+
     /// A box whose clocks stand where the test puts them.
     pub(crate) fn staged(boot: &str, reading: Reading) -> Self {
         let machine = keeping::Machine { boot: Some(boot.to_owned()), has_rtc: false };
@@ -334,6 +347,9 @@ mod tests {
     fn a_scaled_clock_runs_as_fast_as_it_says() {
         let night = Timestamp::from_millis(1_000_000);
         assert_eq!(scaled(night, Duration::from_millis(500), 120).millis(), 1_060_000);
+        let patience = Span::from_secs(50);
+        assert_eq!(Clock::scaled(night, 120).shown(patience), Span::from_secs(6_000));
+        assert_eq!(Clock::wall().shown(patience), patience);
     }
 
     #[test]

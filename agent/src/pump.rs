@@ -1,24 +1,31 @@
 //! The pump: take what is waiting, ask the engine, write one batch, flush, then answer the senders.
 //!
 //! One OS thread owns the engine and the store. Nothing is acknowledged before the batch that holds it and all that
-//! follows from it is on stable storage. If a commit fails, the pump ends with an error and nothing of it was
-//! acknowledged: the next start rebuilds the engine from the store.
+//! follows from it is on stable storage. If a commit fails, nothing of it was acknowledged: the pump sits the outage out,
+//! and rebuilds the engine from the store when that can be opened again, as a start does.
 
 mod absorb;
 mod commands;
 mod handle;
+mod outage;
 mod past;
+mod pulse;
+mod shortage;
 
 pub use commands::{Asked, Unread};
-pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Wakes};
+pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
+pub use outage::{Outage, Started};
 pub use past::{Retold, give, retold};
+pub use pulse::{HOPELESS_AFTER, Pulse};
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
-use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
+use crate::store::{Announcement, Draft, Lane, Opening, Store, StoreError, StoredEvent};
 use absorb::{absorb, reported};
 use commands::about;
 use handle::Request;
+use outage::{Risen, Ways};
+use shortage::Shortage;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -84,11 +91,11 @@ pub struct Pump {
     /// Keeps the time, unless the night is simulated.
     keeper: Option<Keeper>,
     terms: Terms,
-    inbound: mpsc::Receiver<Inbound>,
-    requests: mpsc::Receiver<Request>,
-    wakes: Wakes,
-    changes: watch::Sender<u64>,
+    ways: Ways,
     commits: u64,
+    shortage: Shortage,
+    /// What a commit that failed would have announced.
+    unsaid: Vec<Announcement>,
     snapshot_input: u64,
     snapshot_at: Timestamp,
     expire_at: Timestamp,
@@ -108,7 +115,7 @@ pub struct Terms {
 }
 
 /// What a start found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Revived {
     /// Inputs that were replayed behind the snapshot.
     pub replayed: usize,
@@ -129,50 +136,35 @@ enum Work {
 impl Pump {
     /// Rebuilds the engine from the store, and takes up where it stood.
     pub fn revive(
-        mut store: Store,
+        store: Store,
         site: Arc<Site>,
         clock: Clock,
         terms: Terms,
         inbound: mpsc::Receiver<Inbound>,
         wakes: Wakes,
     ) -> Result<(Self, PumpHandle, Revived), PumpError> {
-        let judged_until = store.marks().judged_until;
-        let last_known = (judged_until > Timestamp::default()).then_some(judged_until);
-        let keeper = clock.keep(store.marks().clock.as_ref(), last_known);
-        let now = clock.now();
-        let past = store.past()?;
-        if let Some((stored, _)) = past.snapshot.as_ref().filter(|(stored, _)| stored.id != site.id) {
-            return Err(PumpError::OtherSite { stored: stored.id.clone(), configured: site.id.clone() });
-        }
-        let replayed = past.inputs.len();
-        let known = past.snapshot.is_some() || replayed > 0;
-        let (sender, requests) = mpsc::channel(REQUESTS);
-        let (changes, seen) = watch::channel(0);
-        let mut pump = Self {
-            engine: past::rebuild(past, &site, judged_until, now),
-            snapshot_input: store.marks().next_input,
-            store,
-            clock,
-            keeper,
-            terms,
-            inbound,
-            requests,
-            wakes,
-            changes,
-            commits: 0,
-            snapshot_at: now,
-            expire_at: now,
-            alive_at: Instant::now() + ALIVE_EVERY,
-        };
-        pump.wake(site, known, now)?;
-        let down = known.then(|| now.since(judged_until));
-        Ok((pump, PumpHandle::new(sender, seen), Revived { replayed, down }))
+        let (ways, handle) = Ways::new((store.folder().to_owned(), store.masters()), inbound, wakes);
+        let risen = Risen::from(store, &site, clock)?;
+        let revived = risen.revived();
+        let mut pump = Self::of(risen, terms, ways);
+        pump.set_out(site, revived)?;
+        Ok((pump, handle, revived))
     }
 
     /// Runs until `stop`, on a thread of its own; drains what is queued, writes a last snapshot.
     pub fn run(mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
         loop {
+            let Err(why) = self.serve(runtime, stop) else { return self.drain() };
+            let Some(pump) = self.sit_out(why, runtime, stop)? else { return Ok(()) };
+            self = pump;
+        }
+    }
+
+    fn serve(&mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
+        loop {
             let work = runtime.block_on(self.wait(stop));
+            let pulse = self.ways.pulse.clone();
+            let _beat = pulse.begin();
             self.look()?;
             match work {
                 Work::Inbound(deliveries) => self.take_in(deliveries)?,
@@ -180,10 +172,9 @@ impl Pump {
                 Work::Due => self.judge(false)?,
                 Work::Alive => self.judge(true)?,
                 Work::Clock => {}
-                Work::Stop => break,
+                Work::Stop => return Ok(()),
             }
         }
-        self.drain()
     }
 
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Work {
@@ -193,8 +184,8 @@ impl Pump {
             biased;
             _ = stop.wait_for(|stop| *stop) => Work::Stop,
             () = tokio::time::sleep(due), if due.is_zero() => Work::Due,
-            Some(request) = self.requests.recv() => Work::Request(request),
-            n = self.inbound.recv_many(&mut deliveries, BATCH), if !self.inbound.is_closed() || !self.inbound.is_empty() => {
+            Some(request) = self.ways.requests.recv() => Work::Request(request),
+            n = self.ways.inbound.recv_many(&mut deliveries, BATCH), if !self.ways.inbound.is_closed() || !self.ways.inbound.is_empty() => {
                 if n == 0 { Work::Alive } else { Work::Inbound(deliveries) }
             }
             () = tokio::time::sleep(due) => Work::Due,
@@ -215,6 +206,10 @@ impl Pump {
                 // Sources stamp on their own threads; the engine sees one order.
                 let stamped = self.clock.no_later_than_now(observation.received_at);
                 observation.received_at = stamped.max(self.engine.now());
+                if !self.shortage.takes(&observation) {
+                    draft.thinned += 1;
+                    continue;
+                }
                 absorb(&mut draft, self.engine.on_observation(observation))?;
             }
         }
@@ -238,6 +233,7 @@ impl Pump {
         }
         if now >= self.expire_at && !self.store.expire(now, self.terms.retention)? {
             self.expire_at = now + EXPIRE_EVERY;
+            self.keep_room_back();
         }
         if draft.is_empty() && !alive { Ok(()) } else { self.finish(draft) }
     }
@@ -248,7 +244,9 @@ impl Pump {
         let held = self.engine.is_provisional();
         let enough = if held { HELD_INPUTS } else { SNAPSHOT_INPUTS };
         let due = !held && self.engine.now().since(self.snapshot_at) >= SNAPSHOT_EVERY && inputs > 0;
-        let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE;
+        self.shortage.look(&self.ways.folder);
+        let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE
+            || self.shortage.wants_room(self.store.size());
         if inputs >= enough || due || too_large {
             self.add_snapshot(&mut draft)?;
         }
@@ -259,14 +257,15 @@ impl Pump {
     /// The snapshot is new, so that everything before it can go.
     fn make_room(&mut self) -> Result<(), PumpError> {
         // An eighth at once, so that it is not the next commit that has to do it again.
-        let keep = self.terms.max_bytes / JOURNAL_SHARE * 7 / 8;
+        let most = (self.terms.max_bytes / JOURNAL_SHARE).min(self.store.journal_bytes());
+        let keep = most / 8 * 7;
         let dropped = self.store.make_room(keep)?;
         let (bytes, max_bytes) = (self.store.size(), self.terms.max_bytes);
         tracing::warn!(
             bytes,
             max_bytes,
             dropped,
-            "the store is full: the oldest observations go before their time"
+            "the store or its disk is full: the oldest observations go before their time"
         );
         Ok(())
     }
@@ -294,18 +293,22 @@ impl Pump {
         let events = !draft.events.is_empty();
         let announcements = !draft.announcements.is_empty() || !draft.prompts.is_empty();
         let tells_the_time = draft.judged_until > self.store.marks().judged_until;
-        self.store.commit(draft)?;
+        let unsaid = draft.announcements.clone();
+        if let Err(why) = self.store.commit(draft) {
+            self.unsaid = unsaid;
+            return Err(why.into());
+        }
         if tells_the_time {
             self.alive_at = Instant::now() + ALIVE_EVERY;
         }
         self.commits += 1;
         if events {
-            self.wakes.uplink.notify_one();
+            self.ways.wakes.uplink.notify_one();
         }
         if announcements {
-            self.wakes.announcer.notify_one();
+            self.ways.wakes.announcer.notify_one();
         }
-        self.changes.send_replace(self.commits);
+        self.ways.changes.send_replace(self.commits);
         Ok(())
     }
 
@@ -325,7 +328,7 @@ impl Pump {
             Request::Resend(sequences, reply) => {
                 let resent = self.store.resend(&sequences)?;
                 if !resent.is_empty() {
-                    self.wakes.uplink.notify_one();
+                    self.ways.wakes.uplink.notify_one();
                 }
                 drop(reply.send(resent));
             }
@@ -422,6 +425,7 @@ impl Pump {
             marks: self.store.marks().clone(),
             outbox: Lane::ALL.map(|lane| self.store.depth(lane)),
             bytes: self.store.size(),
+            dropped: self.store.dropped(),
             commits: self.commits,
             head: self.store.head(),
         }
@@ -429,9 +433,9 @@ impl Pump {
 
     /// What is queued is still stored and acknowledged; then nothing more is taken.
     fn drain(&mut self) -> Result<(), PumpError> {
-        self.inbound.close();
+        self.ways.inbound.close();
         let mut deliveries = Vec::new();
-        while let Ok(delivery) = self.inbound.try_recv() {
+        while let Ok(delivery) = self.ways.inbound.try_recv() {
             deliveries.push(delivery);
         }
         tracing::info!(deliveries = deliveries.len(), "stopping: what is queued is stored and acknowledged");

@@ -13,11 +13,11 @@ use crate::announcer;
 use crate::clock::Clock;
 use crate::http::{self, Desk, SourceState};
 use crate::inbox::StoredInbox;
-use crate::pump::{self, Pump, PumpError, PumpHandle, Revived, Terms, Wakes};
+use crate::pump::{self, PumpError, PumpHandle, Revived, Started, Terms, Wakes};
 use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,9 @@ pub enum RunError {
     /// The pump did not finish in time.
     #[error("the store did not finish within {} s", DRAIN.as_secs())]
     Stuck,
+    /// The disk does not answer.
+    #[error("the store did not answer for {} s: the disk is stuck", pump::HOPELESS_AFTER.as_secs())]
+    Hopeless,
     /// The operating system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -84,15 +87,15 @@ impl Agent {
         let (site, site_seen) = watch::channel(Arc::clone(&setup.site));
         let (queue, inbound) = mpsc::channel(pump::QUEUE);
         let wakes = Wakes::default();
-        let store = Store::open_with(&setup.data_dir.join("db"), &setup.masters)?;
-        report_damage(&store);
         let terms = Terms {
             retention: setup.retention,
             max_bytes: setup.max_bytes,
             has_uplink: setup.uplink.is_some(),
         };
+        let (folder, here) = (setup.data_dir.join("db"), Arc::clone(&setup.site));
         let (pump, handle, revived) =
-            Pump::revive(store, Arc::clone(&setup.site), clock.clone(), terms, inbound, wakes.clone())?;
+            Started::at((folder, setup.masters), here, clock.clone(), terms, inbound, wakes.clone())
+                .map_err(not_started)?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
         let mut tasks = JoinSet::new();
         let (voice, source, mqtt_addr) =
@@ -100,10 +103,12 @@ impl Agent {
         let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
         let uplink = line.as_ref().map(|line| courier(&mut tasks, line, &handle, &wakes, &clock, &stopping));
         let heard = line.map(|line| listener(&mut tasks, line, &handle, &clock, &stopping));
+        // The line is as slow as ever in a night that runs fast.
+        let patience = clock.shown(vigil_cloud_sync::link::patience(setup.heartbeat));
         let link = uplink
             .clone()
             .zip(heard.clone())
-            .map(|(events, commands)| Link::new(events, commands, setup.heartbeat, clock.now()));
+            .map(|(events, commands)| Link::new(events, commands, patience, clock.now()));
         let desk = Desk {
             gateway: setup.gateway.clone(),
             pump: handle.clone(),
@@ -123,6 +128,7 @@ impl Agent {
             pump: handle.clone(),
             voice,
             wake: wakes.announcer,
+            unstored: wakes.unstored,
             site: site.subscribe(),
             gateway: setup.gateway,
             link,
@@ -130,6 +136,7 @@ impl Agent {
             heartbeat: setup.heartbeat,
             stopping: stopping.clone(),
         };
+        tasks.spawn(watch(handle.clone(), stopping.clone()));
         tasks.spawn(async move { announcer.run().await.map_err(|_| RunError::Ended("pump")) });
         let pump_end = on_own_thread(pump, stopping)?;
         Ok(Self { pump: handle, pump_end, stop, site, broker, tasks, mqtt_addr, http_addr, revived })
@@ -154,6 +161,17 @@ impl Agent {
     /// The way to switch to another site file, and to other passwords.
     pub fn switch(&self) -> Switch {
         Switch { pump: self.pump.clone(), site: self.site.clone(), broker: self.broker.clone() }
+    }
+
+    /// Runs a task of its owner beside its own: it ends with the agent, and the agent with it.
+    pub fn beside(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = told_to_stop(self.stop.subscribe());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop => Ok(()),
+                () = task => Err(RunError::Ended(name)),
+            }
+        });
     }
 
     /// Runs until `shutdown`; then what is queued is stored and acknowledged, and everything ends.
@@ -224,9 +242,19 @@ impl Switch {
     }
 }
 
-fn report_damage(store: &Store) {
-    if let Some(loss) = store.loss() {
-        tracing::error!("{loss}");
+/// A store that does not open is told apart from a pump that fails.
+fn not_started(why: PumpError) -> RunError {
+    match why {
+        PumpError::Store(why) => RunError::Store(why),
+        why @ (PumpError::Snapshot(_) | PumpError::OtherSite { .. }) => RunError::Pump(why),
+    }
+}
+
+/// Ends the agent when its store is stuck for good: whoever started it starts it anew.
+async fn watch(pump: PumpHandle, stopping: watch::Receiver<bool>) -> Result<(), RunError> {
+    tokio::select! {
+        () = told_to_stop(stopping) => Ok(()),
+        () = pump.pulse().stops() => Err(RunError::Hopeless),
     }
 }
 
@@ -238,7 +266,7 @@ fn pump_result(
 
 /// One OS thread owns the store: nothing that the runtime does can hold up a commit.
 fn on_own_thread(
-    pump: Pump,
+    pump: Started,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<tokio::sync::oneshot::Receiver<Result<(), PumpError>>, RunError> {
     let (end, ended) = tokio::sync::oneshot::channel();

@@ -225,19 +225,20 @@ impl<O: Outbox> Round<O> {
         self.courier.state.send_modify(|state| state.dead += count(dead.len()));
     }
 
-    /// Waits, shorter if a CRITICAL event comes in the meantime.
+    /// Waits, shorter if a CRITICAL event comes in the meantime; with one, only until the receiver is there again.
     async fn rest(&self, whole: Duration, hurried: Option<Duration>) -> Result<(), Closed> {
         let began = Instant::now();
         let mut until = began + whole;
+        let mut returns = std::pin::pin!(self.courier.uplink.returns());
         loop {
+            let critical = hurried.is_some() && self.critical_waits().await?;
+            if let Some(hurried) = hurried.filter(|_| critical) {
+                until = until.min(began + hurried);
+            }
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return Ok(()),
+                () = &mut returns, if critical => return Ok(()),
                 () = self.courier.wake.notified() => {}
-            }
-            if let Some(hurried) = hurried
-                && self.critical_waits().await?
-            {
-                until = until.min(began + hurried);
             }
         }
     }

@@ -14,6 +14,7 @@
 pub mod cadence;
 pub mod commands;
 pub mod courier;
+mod door;
 pub mod link;
 mod timepiece;
 mod trust;

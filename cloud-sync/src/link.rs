@@ -13,6 +13,12 @@ const LOST_AFTER: Span = Span::from_secs(50);
 /// How much longer than its heartbeat a link may be silent that has no commands.
 const SPARE: Span = Span::from_secs(20);
 
+/// The silence that a link with a heartbeat every so often is allowed.
+pub fn patience(heartbeat: Duration) -> Span {
+    let heartbeat = i64::try_from(heartbeat.as_millis()).unwrap_or(i64::MAX);
+    LOST_AFTER.max(Span::from_millis(heartbeat.saturating_add(SPARE.millis())))
+}
+
 /// The link to the receiver, as both ways over it see it.
 #[derive(Debug, Clone)]
 pub struct Link {
@@ -32,16 +38,14 @@ pub struct LinkView {
 }
 
 impl Link {
-    /// A link that is used from `since` on, with a heartbeat every so often.
-    pub fn new(
+    /// A link that is used from `since` on, and is lost after a silence of more than `patience`.
+    pub const fn new(
         events: watch::Receiver<UplinkState>,
         commands: watch::Receiver<ListenerState>,
-        heartbeat: Duration,
+        patience: Span,
         since: Timestamp,
     ) -> Self {
-        let heartbeat = i64::try_from(heartbeat.as_millis()).unwrap_or(i64::MAX);
-        let longer = Span::from_millis(heartbeat.saturating_add(SPARE.millis()));
-        Self { events, commands, patience: LOST_AFTER.max(longer), since }
+        Self { events, commands, patience, since }
     }
 
     /// How it is at `now`.
@@ -64,7 +68,7 @@ mod tests {
         let events = UplinkState { last_success_at: event.map(at), ..UplinkState::default() };
         let commands = ListenerState { last_success_at: poll.map(at), ..ListenerState::default() };
         let (events, commands) = (watch::channel(events).1, watch::channel(commands).1);
-        Link::new(events, commands, Duration::from_secs(heartbeat), at(0))
+        Link::new(events, commands, patience(Duration::from_secs(heartbeat)), at(0))
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One batch in, one verdict out. No queue, no retry, no state: those are the courier's.
 
 use crate::commands::MAX_COMMANDS_BYTES;
+use crate::door::Door;
 use crate::timepiece::{self, Timepiece};
 use crate::trust::{self, TrustError};
 use crate::verdict::{self, MAX_ANSWER_BYTES, Outcome, Verdict};
@@ -107,6 +108,7 @@ pub struct Uplink {
     client: Client,
     events: Url,
     commands: Url,
+    door: Door,
     bearer: HeaderValue,
     origin: Origin,
     timepiece: Option<Arc<dyn Timepiece>>,
@@ -138,11 +140,12 @@ impl Uplink {
         }
         let at = |path: &[&str]| below(&base, path).ok_or(UplinkError::Url { url: config.url.clone() });
         let events = at(&["events"])?;
+        let door = Door::of(&events).ok_or(UplinkError::Url { url: config.url.clone() })?;
         let commands = at(&["gateways", config.origin.gateway.as_str(), "commands"])?;
         let bearer = bearer(&config.token)?;
         let poll_grace = config.whole_timeout.min(POLL_GRACE);
         let client = client.build()?;
-        Ok(Self { client, events, commands, bearer, origin: config.origin, timepiece, poll_grace })
+        Ok(Self { client, events, commands, door, bearer, origin: config.origin, timepiece, poll_grace })
     }
 
     /// Sends `events` as one batch and judges what comes back. Sending one twice is harmless.
@@ -160,6 +163,11 @@ impl Uplink {
             answer.rejected.extend(unsendable);
         }
         verdict
+    }
+
+    /// Completes when a receiver that cannot be reached can be reached again.
+    pub(crate) async fn returns(&self) {
+        self.door.opens().await;
     }
 
     async fn post(&self, body: Vec<u8>) -> Outcome {

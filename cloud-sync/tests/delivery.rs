@@ -89,10 +89,21 @@ impl Scene {
 
     async fn begin_at(pace: Pace, script: Vec<Play>, taste: Taste, events: Vec<Event>) -> Self {
         let receiver = Receiver::start(script, taste).await;
+        let url = receiver.url.clone();
+        Self::begin_with(receiver, &url, pace, events)
+    }
+
+    /// With nobody at the address.
+    async fn begin_towards(url: &str, pace: Pace, events: Vec<Event>) -> Self {
+        let elsewhere = Receiver::start(vec![], Taste::default()).await;
+        Self::begin_with(elsewhere, url, pace, events)
+    }
+
+    fn begin_with(receiver: Receiver, url: &str, pace: Pace, events: Vec<Event>) -> Self {
         let shelf = Arc::new(Shelf { waiting: Mutex::new(events), dead: Mutex::default() });
         let (wake, (sender, state)) = (Arc::new(Notify::new()), watch::channel(UplinkState::default()));
         let courier = Courier {
-            uplink: uplink(&receiver.url),
+            uplink: uplink(url),
             outbox: Arc::clone(&shelf),
             wake: Arc::clone(&wake),
             state: sender,
@@ -269,4 +280,29 @@ async fn history_goes_at_a_bounded_rate_and_what_is_critical_does_not_wait_behin
         "a pause behind each full batch in which nothing is CRITICAL: {whole:?}"
     );
     scene.end().await;
+}
+
+#[tokio::test]
+async fn a_critical_event_goes_out_soon_after_the_receiver_is_there_again() {
+    let long = Duration::from_secs(24 * 3_600);
+    let pace = Pace::new(long, long, long);
+    // The address of a receiver that is gone.
+    let (url, addr) = {
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = gone.local_addr().unwrap();
+        (format!("http://{addr}/v1"), addr)
+    };
+    let mut scene = Scene::begin_towards(&url, pace, vec![event(1)]).await;
+    scene.until("a failure", |s| s.state.borrow().attempts == 1).await;
+    let wait = scene.state.borrow().next_attempt_at.unwrap();
+    assert!(
+        wait.since(scene.state.borrow().last_error_at.unwrap()).millis() > 60_000,
+        "a long wait is drawn"
+    );
+    scene.put(critical(2));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.state.borrow().attempts, 1, "nobody is there");
+    scene.receiver = Receiver::start_at(addr, vec![], Taste::default()).await;
+    scene.until_empty().await;
+    assert_eq!(scene.receiver.stored(), ids([2, 1]));
 }

@@ -1,7 +1,7 @@
 //! The pure half alone: observations a second, what an evaluation costs, and how large the state gets.
 //!
 //! `cargo bench -p vigil-tests --bench engine`; `VIGIL_BENCH_ROUNDS` says how often,
-//! `VIGIL_BENCH_HOURS` how much of a shift.
+//! `VIGIL_BENCH_HOURS` how much of a shift. `-- throughput evaluations sizes year` says which tables: all unless named.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -25,13 +25,27 @@ const ENOUGH: usize = 100_000;
 /// A message of a handset on a busy Wi-Fi is up to so much later than one that was sent at the same time.
 const JITTER_MS: i64 = 3_000;
 
+/// What can be asked for.
+const TABLES: [&str; 4] = ["throughput", "evaluations", "sizes", "year"];
+
 fn main() -> Result<(), Failure> {
     println!("{}\n", machine());
     let rounds = setting("VIGIL_BENCH_ROUNDS", 5)?;
-    throughput(rounds, u32::try_from(setting("VIGIL_BENCH_HOURS", 8)?)?)?;
-    evaluations(rounds)?;
-    sizes()?;
-    a_year(rounds)
+    let hours = u32::try_from(setting("VIGIL_BENCH_HOURS", 8)?)?;
+    // Cargo adds `--bench`.
+    let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    if let Some(unknown) = named.iter().find(|n| !TABLES.contains(&n.as_str())) {
+        return Err(format!("there is no table {unknown}; there are {}", TABLES.join(", ")).into());
+    }
+    for table in TABLES.into_iter().filter(|t| named.is_empty() || named.iter().any(|n| n == t)) {
+        match table {
+            "throughput" => throughput(rounds, hours)?,
+            "evaluations" => evaluations(rounds)?,
+            "sizes" => sizes()?,
+            _ => a_year(rounds)?,
+        }
+    }
+    Ok(())
 }
 
 /// A site that is guarded around the clock, and its messages.

@@ -4,10 +4,12 @@
 #![cfg(test)]
 
 use serde_json::{Value, json};
+use std::process::{Command, Output};
 use vigil_core::time::Span;
 use vigil_tests::house::PATIENCE;
 use vigil_tests::house::{
-    Agent, FaultyNoc, Handset, Noc, Plant, Source, Uplink, eventually, message, now, topic, until,
+    Agent, FaultyNoc, Handset, Noc, Plant, Source, Uplink, eventually, message, missing, now, password,
+    topic, until,
 };
 
 /// An agent with one open `sos`, and the alert's id.
@@ -119,4 +121,62 @@ fn a_command_that_comes_again_after_a_kill_counts_once_whatever_the_receiver_doe
     assert_eq!(alert(&agent, &id), closed, "and has no effect");
     let status = agent.status();
     assert_eq!((&status["commands"]["decided"], &status["refused"]["command"]), (&json!(0), &json!(1)));
+}
+
+/// Mosquitto's client as the ear of a handset: a session of its own, in which what is published while it is away waits.
+fn ear(agent: &Agent, ends: &[&str]) -> Output {
+    let port = agent.mqtt().port().to_string();
+    Command::new("mosquitto_sub")
+        .args(["-p", &port, "-u", "hs-1", "-P", &password("hs-1"), "-i", "ear-1", "-c", "-q", "1"])
+        .args(["-t", &topic("hs-1", "prompt"), "-v"])
+        .args(ends)
+        .output()
+        .unwrap_or_else(|e| missing("mosquitto_sub", "mosquitto-clients", &e))
+}
+
+/// A welfare check that an operator orders, with so much time to answer; the row of the command when it is known what
+/// came of it. `answer` is called when the handset has been asked.
+fn checked(time: &str, answer: impl FnOnce(&mut Handset)) -> (Agent, Value) {
+    let noc = Noc::start(&["gw-1"]);
+    let policy = format!("[policy]\nsettle = \"0s\"\n[policy.inactivity]\nwelfare_check = \"{time}\"");
+    let plant = Plant::default().guards(1).and(&policy);
+    let agent = Agent::start("gw-1", &plant, Source::Embedded, Some(&noc.uplink("gw-1")));
+    let listens = ear(&agent, &["-E"]);
+    assert!(listens.status.success(), "{listens:?}");
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").unwrap();
+    handset.publish(&topic("hs-1", "heartbeat"), message(now(), json!({})).to_string().as_bytes()).unwrap();
+    let order = noc.order("gw-1", "welfare.check", &json!({"guard": "G-1"}));
+    let heard = ear(&agent, &["-C", "1", "-W", "60"]);
+    assert!(heard.status.success(), "{heard:?}");
+    let line = String::from_utf8(heard.stdout).unwrap();
+    let (on, asked) = line.trim_end().split_once(' ').unwrap();
+    let asked: Value = serde_json::from_str(asked).unwrap();
+    assert_eq!((on, &asked["guard"]), (topic("hs-1", "prompt").as_str(), &json!("G-1")), "{line}");
+    answer(&mut handset);
+    let row = eventually("it is known what came of the check", PATIENCE, || {
+        let row = noc.command("gw-1", &order);
+        let done = row["result"].is_object() && row["state"] == "acknowledged";
+        if done { Ok(row) } else { Err(row.to_string()) }
+    });
+    assert_eq!(row["result"]["asked_at"], asked["ts"]);
+    let again = ear(&agent, &["-C", "1", "-W", "2"]);
+    assert!(!again.status.success() && again.stdout.is_empty(), "a guard is asked once: {again:?}");
+    (agent, row)
+}
+
+#[test]
+fn a_guard_answers_a_welfare_check_on_the_handset() {
+    let (_agent, row) = checked("2m", |handset| {
+        let alive = message(now(), json!({"event": "answered"})).to_string();
+        handset.publish(&topic("hs-1", "activity"), alive.as_bytes()).unwrap();
+    });
+    let (asked, answered) = (&row["result"]["asked_at"], &row["result"]["answered_at"]);
+    assert!(answered.as_str() >= asked.as_str() && answered.is_string(), "{row}");
+}
+
+#[test]
+fn a_welfare_check_that_nobody_answers_comes_back_unanswered() {
+    let (agent, row) = checked("10s", |_| {});
+    assert_eq!((&row["result"]["guard"], &row["result"]["answered_at"]), (&json!("G-1"), &Value::Null));
+    assert!(agent.alerts().is_empty(), "that nobody answered is for whoever asked to judge");
 }

@@ -5,17 +5,13 @@
 #![cfg(test)]
 
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use vigil_agent::store::{Input, Store};
 use vigil_core::observation::{Kind, Observation};
 use vigil_core::time::{Span, Timestamp};
 use vigil_tests::house::{
-    Agent, Handset, Mosquitto, Noc, PATIENCE, Plant, Source, eventually, message, now, topic, until,
+    Agent, Busy, Field, Mosquitto, Noc, PATIENCE, Plant, Source, eventually, message, now, until,
 };
 
 /// So many in the test command.
@@ -26,10 +22,6 @@ const SEED: u64 = 0x5EED_0F20_411E_D001;
 const LONGEST_LIFE_MS: u64 = 300;
 /// Devices that publish all the time.
 const DEVICES: usize = 3;
-/// Messages of one device that wait for their acknowledgement.
-const IN_FLIGHT: usize = 20;
-/// After so many failed connections in a row the agent is not coming back.
-const TRIES: usize = 600;
 
 /// SplitMix64: the instants of the kills are the same in every run.
 struct Draw(u64);
@@ -44,96 +36,9 @@ impl Draw {
     }
 }
 
-/// Where the agent listens at the moment, and whether the night is over.
-#[derive(Clone)]
-struct Field {
-    address: Arc<Mutex<SocketAddr>>,
-    over: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
-    /// Behind every acknowledgement.
-    pause: Duration,
-}
-
-impl Field {
-    fn around(address: SocketAddr, pause: Duration) -> Self {
-        let address = Arc::new(Mutex::new(address));
-        Self { address, over: Arc::default(), acknowledged: Arc::default(), pause }
-    }
-
-    fn address(&self) -> MutexGuard<'_, SocketAddr> {
-        self.address.lock().unwrap()
-    }
-
-    /// Connects, however often the agent dies meanwhile.
-    fn connect(&self, device: &str) -> Handset {
-        for _ in 0..TRIES {
-            let at = *self.address();
-            match Handset::connect(at, device) {
-                Ok(handset) => return handset,
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
-        panic!("{device} finds no agent any more");
-    }
-
-    /// Publishes one event until it is acknowledged.
-    fn insist(&self, device: &str, kind: &str, event: &Value) {
-        while self.connect(device).publish(&topic(device, kind), event.to_string().as_bytes()).is_err() {}
-    }
-}
-
-/// A device under load: it sends what is not acknowledged again after every loss of its connection, as devices do.
-struct Busy {
-    name: String,
-    field: Field,
-    waiting: BTreeMap<String, Value>,
-    acknowledged: BTreeSet<String>,
-    serial: u32,
-}
-
-impl Busy {
-    fn start(name: String, field: Field) -> JoinHandle<(String, BTreeSet<String>)> {
-        let mut device =
-            Self { name, field, waiting: BTreeMap::new(), acknowledged: BTreeSet::new(), serial: 0 };
-        std::thread::spawn(move || {
-            while !device.field.over.load(Ordering::Acquire) {
-                // A lost connection is what this test is about; the next one goes on where it broke.
-                let _lost = device.live();
-            }
-            (device.name, device.acknowledged)
-        })
-    }
-
-    fn live(&mut self) -> std::io::Result<()> {
-        let mut handset = self.field.connect(&self.name);
-        let mut sent: BTreeMap<u16, String> = BTreeMap::new();
-        let place = topic(&self.name, "activity");
-        for (id, event) in &self.waiting {
-            sent.insert(handset.send(&place, event.to_string().as_bytes())?, id.clone());
-        }
-        while !self.field.over.load(Ordering::Acquire) {
-            while sent.len() < IN_FLIGHT {
-                let (id, event) = self.next_event();
-                let packet = handset.send(&place, event.to_string().as_bytes())?;
-                sent.insert(packet, id);
-            }
-            let packet = handset.acknowledged()?;
-            let id = sent.remove(&packet).expect("an acknowledgement of what was sent");
-            self.waiting.remove(&id);
-            self.acknowledged.insert(id);
-            self.field.acknowledged.fetch_add(1, Ordering::AcqRel);
-            std::thread::sleep(self.field.pause);
-        }
-        Ok(())
-    }
-
-    fn next_event(&mut self) -> (String, Value) {
-        let id = format!("{}-{:06}", self.name, self.serial);
-        self.serial += 1;
-        let event = message(now(), json!({"id": id, "event": id}));
-        self.waiting.insert(id.clone(), event.clone());
-        (id, event)
-    }
+/// A phone event that is its own name.
+fn one_phone_event(id: &str, _n: u32) -> (&'static str, Value) {
+    ("activity", json!({ "event": id }))
 }
 
 /// A broker that promises nothing takes more than an agent that lives for a blink can store: each device is held back.
@@ -225,8 +130,9 @@ impl Ordeal {
     /// Kills, under load; what the devices got acknowledgements for.
     fn pass(&mut self, outside: bool) -> Vec<(String, BTreeSet<String>)> {
         let calm = Field::around(self.steady.mqtt(), Duration::ZERO);
-        let devices: Vec<_> =
-            (1..=DEVICES).map(|n| Busy::start(format!("hs-{n}"), self.field.clone())).collect();
+        let devices: Vec<_> = (1..=DEVICES)
+            .map(|n| Busy::start(format!("hs-{n}"), self.field.clone(), one_phone_event))
+            .collect();
         let mut draw = Draw(SEED);
         for kill in 1..=self.kills {
             let (button, event) =
@@ -244,15 +150,15 @@ impl Ordeal {
             }
             pressed.join().unwrap();
         }
-        let acknowledged = || self.field.acknowledged.load(Ordering::Acquire);
-        let before = acknowledged();
-        until("load goes on after the last start", || acknowledged() > before + 100);
+        let before = self.field.acknowledged();
+        until("load goes on after the last start", || self.field.acknowledged() > before + 100);
         self.killed.kill();
-        self.field.over.store(true, Ordering::Release);
+        self.field.end();
         if !outside {
             *self.field.address() = self.steady.mqtt();
         }
-        devices.into_iter().map(|d| d.join().unwrap()).collect()
+        let promised = devices.into_iter().map(|d| d.join().unwrap());
+        promised.map(|(device, promised)| (device, promised.into_keys().collect())).collect()
     }
 
     /// Both agents told the operations centre the same, each alert once.

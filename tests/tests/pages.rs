@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use vigil_core::time::{Span, Timestamp};
 use vigil_tests::browser::{Browser, Driver, Screen};
-use vigil_tests::house::{Agent, Handset, Noc, Plant, Source, message, now, topic};
+use vigil_tests::house::{
+    Agent, Handset, Noc, Plant, SmallDisk, Source, message, now, topic, until, with_small_disks,
+};
 
 const GATEWAY: &str = "gw-1";
 const ZONE: &str = "Asia/Kolkata";
@@ -204,4 +206,40 @@ fn a_stopped_noc_shows_on_both_pages() {
     gateway.sees("#link", "live");
     assert_not_reloaded(&gateway);
     assert_eq!(gateway.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_full_disk_is_said_on_the_gateway_s_page_until_there_is_room() {
+    with_small_disks("a_full_disk_is_said_on_the_gateway_s_page_until_there_is_room", || {
+        let folder = Agent::files(GATEWAY, &plant(), Source::Embedded, None);
+        let disk = SmallDisk::at(&folder.path().join("data"), 64);
+        let agent = Agent::of(folder, Some(disk));
+        let driver = Driver::start();
+        let browser = driver.open(Screen::Desk, &page(agent.page()));
+        browser.sees("#store", "in order");
+        assert_eq!(browser.text("#outage"), None);
+        mark(&browser);
+        let filled = agent.disk().fill(0);
+        let mut round = 0;
+        let lost = || {
+            round += 1;
+            let event =
+                |n| message(now(), json!({"id": format!("{round}.{n}"), "event": "what a phone does"}));
+            let many = Value::from((0..300).map(event).collect::<Vec<_>>()).to_string();
+            let mut handset = Handset::connect(agent.mqtt(), "hs-1").expect("a way in");
+            handset.publish(&topic("hs-1", "activity"), many.as_bytes()).is_err()
+        };
+        until("nothing is acknowledged any more", lost);
+        let words = "nothing is being stored: the disk under data_dir is full; make room on it";
+        browser.sees("#outage", words);
+        browser.sees("#store", "out of order");
+        let background = "return getComputedStyle(document.getElementById('outage')).backgroundColor;";
+        assert_eq!(browser.run(background), "rgb(74, 29, 33)", "as loud as a page that is cut off");
+        assert_fits(&browser);
+        drop(filled);
+        browser.sees("#store", "in order");
+        assert_eq!(browser.text("#outage"), None);
+        assert_not_reloaded(&browser);
+        assert_named(&browser);
+    });
 }

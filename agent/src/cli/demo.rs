@@ -61,21 +61,23 @@ fn broken(why: impl Display) -> Failure {
 async fn show(args: &Args, folder: &Path) -> Result<(), Failure> {
     let scenario = Scenario::demo();
     let site = Arc::new(scenario.site().map_err(broken)?);
+    // The agent stops first: it would miss the operations centre.
     let (stop, stopping) = watch::channel(false);
-    let stopped = || crate::run::told_to_stop(stopping.clone());
+    let (close, closing) = watch::channel(false);
     let noc = noc(folder, &site).await?;
     let (events, noc_page) = (noc.events_addr(), noc.operator_addr());
-    let serving = tokio::spawn(noc.serve(stopped()));
+    let serving = tokio::spawn(noc.serve(crate::run::told_to_stop(closing)));
     let clock = Clock::scaled(scenario.starts_at - Span::from_secs(30), args.speed);
     let agent = agent(folder, &site, events, clock.clone()).await?;
     let mqtt = agent.mqtt_addr().ok_or_else(|| broken("the broker has no address"))?;
     let gateway_page = agent.http_addr();
-    let guarding = tokio::spawn(agent.run(stopped()));
+    let guarding = tokio::spawn(agent.run(crate::run::told_to_stop(stopping)));
     let night = tokio::spawn(walk_the_night(scenario.clone(), mqtt, clock.clone()));
     let shown = tell(args, &night, &mut Screen::new(noc_page, gateway_page), &clock, &site).await;
     stop.send_replace(true);
     night.abort();
     guarding.await.map_err(broken)?.map_err(broken)?;
+    close.send_replace(true);
     serving.await.map_err(broken)?;
     shown
 }

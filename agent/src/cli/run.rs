@@ -57,18 +57,19 @@ async fn guard(setup: Setup, site_file: PathBuf) -> Result<(), Failure> {
             started
         }
     };
-    let agent = started.map_err(not_finished)?.map_err(|why| not_started(&why))?;
+    let mut agent = started.map_err(not_finished)?.map_err(|why| not_started(&why))?;
     announce(&agent);
-    let reloading = tokio::spawn(reload_on_hangup(hangup, agent.switch(), site_file));
+    agent.beside("reading of the site file", reload_on_hangup(hangup, agent.switch(), site_file));
     let shutdown = async {
         if !told {
             stop.told().await;
         }
         tracing::info!("told to stop");
     };
-    let ended = agent.run(shutdown).await;
-    reloading.abort();
-    ended.map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
+    agent
+        .run(shutdown)
+        .await
+        .map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
 }
 
 fn not_finished(why: tokio::task::JoinError) -> Failure {
@@ -88,7 +89,11 @@ fn not_started(why: &RunError) -> Failure {
             "data_dir must be a folder that this user may write to, on a disk with room; see [store] in agent.toml."
         }
         RunError::Uplink(_) => "Mend [uplink] in agent.toml; `vigil check` shows every problem at once.",
-        RunError::Pump(_) | RunError::Ended(_) | RunError::Stuck | RunError::Thread(_) => {
+        RunError::Pump(_)
+        | RunError::Ended(_)
+        | RunError::Stuck
+        | RunError::Hopeless
+        | RunError::Thread(_) => {
             "Nothing was acknowledged; start it again, and look at the disk and the limits of the system."
         }
     };

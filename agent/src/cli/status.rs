@@ -82,6 +82,7 @@ fn summary(s: &Value, clock: WallClock, width: u16) -> String {
         ("NOC", uplink(s, clock)),
         ("commands", commands(s, clock)),
         ("waiting", waiting(s)),
+        ("store", store(s, clock)),
         ("stored", counts(s, "outcomes")),
         ("refused", counts(s, "refused")),
     ] {
@@ -89,6 +90,23 @@ fn summary(s: &Value, clock: WallClock, width: u16) -> String {
     }
     let [site, gateway, version] = ["/name", "/gateway", "/version"].map(|key| plain(s, key));
     format!("  {site} · gateway {gateway} · Vigil {version}\n{}", text(&shown))
+}
+
+/// How the store is: in order, or what is wrong with it and what to do.
+fn store(s: &Value, clock: WallClock) -> String {
+    if let Some(secs) = s.get("stuck_secs").and_then(Value::as_u64) {
+        return format!("STUCK: the disk has not answered for {secs} s");
+    }
+    if let Some(outage) = s.get("outage").filter(|outage| !outage.is_null()) {
+        let [why, mend, again] = ["/why", "/mend", "/again_secs"].map(|key| plain(outage, key));
+        let since = clock.at(outage, "/since");
+        return format!("OUT OF ORDER since {since}: {why}; {mend}; the agent tries again every {again} s");
+    }
+    let mib = s.get("store_bytes").and_then(Value::as_u64).unwrap_or(0).div_ceil(1 << 20);
+    match s.get("dropped_inputs").and_then(Value::as_u64).unwrap_or(0) {
+        0 => format!("in order, {mib} MiB"),
+        n => format!("in order, {mib} MiB; {n} inputs went before their time for want of room"),
+    }
 }
 
 /// What the time is worth, and what is odd about it.

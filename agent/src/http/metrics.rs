@@ -53,6 +53,10 @@ fn inputs(registry: &mut Registry, status: &Status) {
         "Unreadable records set aside",
         ConstGauge::new(total(status.set_aside)),
     );
+    let storing = ConstGauge::new(i64::from(status.outage.is_none() && status.stuck_secs.is_none()));
+    registry.register("store_up", "1 while what comes in can be stored", storing);
+    let dropped = ConstCounter::new(status.dropped_inputs);
+    registry.register("dropped_inputs", "Inputs that went before their time for want of room", dropped);
     let connected = ConstGauge::new(i64::from(status.source.connected));
     registry.register("source_up", "1 while messages can come in", connected);
 }

@@ -15,8 +15,9 @@ pub use status::{SourceState, Status};
 use crate::clock::Clock;
 use crate::pump::{PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -83,7 +84,16 @@ impl Desk {
         if let Some((_, status)) = glance.as_ref().filter(|(taken, _)| taken.elapsed() < FRESH) {
             return Ok(Arc::clone(status));
         }
-        let status = Arc::new(Status::of(self).await?);
+        let status = match tokio::time::timeout(HEALTHY_WITHIN, Status::of(self)).await {
+            Ok(status) => status?,
+            // A pump that is stuck answers nobody: what it said last is shown, with that.
+            Err(_) => {
+                let (_, last) = glance.as_ref().ok_or(Stopping)?;
+                let stuck_secs = Some(self.pump.pulse().busy_for().as_secs());
+                Status { stuck_secs, ..Status::clone(last) }
+            }
+        };
+        let status = Arc::new(status);
         *glance = Some((Instant::now(), Arc::clone(&status)));
         Ok(status)
     }
@@ -91,6 +101,7 @@ impl Desk {
 
 /// Everything that the agent serves over HTTP.
 pub fn router(desk: Desk) -> Router {
+    let desk = Arc::new(desk);
     let file = |kind, text| get(move || page(kind, text));
     Router::new()
         .route("/", file("text/html; charset=utf-8", include_str!("pages/index.html")))
@@ -118,7 +129,8 @@ pub fn router(desk: Desk) -> Router {
         )
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics_now))
-        .with_state(Arc::new(desk))
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), unless_out_of_order))
+        .with_state(desk)
 }
 
 async fn page(kind: &'static str, text: &'static str) -> impl IntoResponse {
@@ -150,11 +162,35 @@ async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
     Ok(Json(desk.pump.refused().await?).into_response())
 }
 
-async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, &'static str) {
+async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {
+    let ill = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
     match tokio::time::timeout(HEALTHY_WITHIN, desk.pump.stock()).await {
-        Ok(Ok(_)) => (StatusCode::OK, if desk.clock.is_set() { "ok\n" } else { UNSET }),
-        Ok(Err(Stopping)) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+        Ok(Err(Stopping)) => ill("stopping\n".to_owned()),
+        Ok(Ok(_)) => match desk.pump.outage() {
+            Some(outage) => ill(format!("{outage}\n")),
+            None => (StatusCode::OK, if desk.clock.is_set() { "ok\n" } else { UNSET }.to_owned()),
+        },
+        Err(_) => match desk.pump.pulse().stuck_for() {
+            Some(stuck) => {
+                ill(format!("the disk is stuck: the store has not answered for {} s\n", stuck.as_secs()))
+            }
+            None => ill("the store does not answer\n".to_owned()),
+        },
+    }
+}
+
+/// Everything of the API but what the pump answers as things stood.
+fn needs_the_store(path: &str) -> bool {
+    path.starts_with("/api/") && !matches!(path, "/api/status" | "/api/stream")
+}
+
+/// What only the store knows has no answer while it is out of order; who asks is told why.
+async fn unless_out_of_order(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    match desk.pump.outage().filter(|_| needs_the_store(request.uri().path())) {
+        Some(outage) => {
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": outage.to_string()}))).into_response()
+        }
+        None => next.run(request).await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Desk;
 use crate::clock::ClockView;
-use crate::pump::{Stock, Stopping};
+use crate::pump::{Outage, Stock, Stopping};
 use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
 use crate::store::Lane;
@@ -73,6 +73,12 @@ pub struct Status {
     pub outcomes: BTreeMap<Outcome, u64>,
     /// Bytes of the store on disk.
     pub store_bytes: u64,
+    /// Why nothing is stored now; `null` while everything is.
+    pub outage: Option<Outage>,
+    /// For how many seconds the store has not answered, if the disk is stuck.
+    pub stuck_secs: Option<u64>,
+    /// Inputs that went before their time for want of room, since the store was made.
+    pub dropped_inputs: u64,
     /// Commits since the start.
     pub commits: u64,
     /// Records that could not be read and were set aside.
@@ -101,6 +107,9 @@ impl Status {
             refused: stock.marks.refused,
             outcomes: stock.marks.outcomes,
             store_bytes: stock.bytes,
+            outage: desk.pump.outage().map(|outage| Outage::clone(&outage)),
+            stuck_secs: None,
+            dropped_inputs: stock.dropped,
             commits: stock.commits,
             set_aside: stock.marks.set_aside,
         })

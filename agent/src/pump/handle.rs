@@ -1,9 +1,12 @@
 //! The way to ask the pump: questions go in by a bounded queue, and are answered between two batches.
 
 use super::commands::Asked;
+use super::outage::Outage;
+use super::pulse::Pulse;
 use crate::sources::decode::Refusal;
 use crate::store::{Announcement, DeadLetter, Head, Marks, Opening, Piece, RunQuery, RunsFound};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::Decided;
 use vigil_cloud_sync::wire::Event;
@@ -73,6 +76,8 @@ pub struct Stock {
     pub outbox: [usize; 5],
     /// Bytes on disk.
     pub bytes: u64,
+    /// Inputs that went before their time for want of room.
+    pub dropped: u64,
     /// Commits since the start.
     pub commits: u64,
     /// Where the chain of the journal ends.
@@ -86,6 +91,50 @@ pub struct Wakes {
     pub uplink: Arc<Notify>,
     /// There is something to announce.
     pub announcer: Arc<Notify>,
+    /// There is something to announce that is not stored.
+    pub unstored: Unstored,
+}
+
+/// How many alerts wait to be announced that are not stored: each is a call for help, and thirty handsets in a fire make
+/// no more. Beyond that the oldest are said, whose senders have waited longest.
+const UNSTORED: usize = 100;
+
+/// Alerts that could not be stored, on their way to the site. They are lost with the process, and their senders, who got
+/// no acknowledgement, send again.
+#[derive(Debug, Clone, Default)]
+pub struct Unstored {
+    waiting: Arc<Mutex<VecDeque<String>>>,
+    rung: Arc<Notify>,
+}
+
+impl Unstored {
+    /// Takes an alert, as JSON, and marks it as one that is not stored.
+    pub(super) fn say(&self, alert: &str) {
+        let Some(rest) = alert.strip_prefix('{') else { return };
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < UNSTORED {
+            waiting.push_back(format!("{{\"stored\":false,{rest}"));
+        } else {
+            tracing::error!("an alert that is not stored is not announced either: too many wait");
+        }
+        self.rung.notify_one();
+    }
+
+    /// The oldest; it stays until it was said.
+    pub async fn first(&self) -> String {
+        loop {
+            let first = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).front().cloned();
+            match first {
+                Some(alert) => return alert,
+                None => self.rung.notified().await,
+            }
+        }
+    }
+
+    /// The oldest was said.
+    pub fn said(&self) {
+        drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front());
+    }
 }
 
 /// The way to ask the pump.
@@ -93,11 +142,41 @@ pub struct Wakes {
 pub struct PumpHandle {
     requests: mpsc::Sender<Request>,
     changes: watch::Receiver<u64>,
+    outage: watch::Receiver<Option<Arc<Outage>>>,
+    pulse: Pulse,
 }
 
 impl PumpHandle {
-    pub(super) fn new(requests: mpsc::Sender<Request>, changes: watch::Receiver<u64>) -> Self {
-        Self { requests, changes }
+    pub(super) fn new(
+        requests: mpsc::Sender<Request>,
+        changes: watch::Receiver<u64>,
+        outage: watch::Receiver<Option<Arc<Outage>>>,
+        pulse: Pulse,
+    ) -> Self {
+        Self { requests, changes, outage, pulse }
+    }
+
+    /// Why nothing is stored now, if that is so.
+    pub fn outage(&self) -> Option<Arc<Outage>> {
+        self.outage.borrow().clone()
+    }
+
+    /// How long the pump has been at one piece of work.
+    pub const fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// Asks until there is an answer: an outage of the store is waited out. What is asked for twice must do no harm.
+    async fn insist<T>(&self, request: impl Fn(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
+        loop {
+            if let Ok(answer) = self.ask(&request).await {
+                return Ok(answer);
+            }
+            if self.requests.is_closed() {
+                return Err(Stopping);
+            }
+            self.outage.clone().wait_for(Option::is_none).await.map_err(|_| Stopping)?;
+        }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Stopping> {
@@ -108,27 +187,27 @@ impl PumpHandle {
 
     /// The most urgent events that wait for the NOC.
     pub async fn next_events(&self, limit: usize) -> Result<Vec<Event>, Stopping> {
-        self.ask(|reply| Request::NextEvents(limit, reply)).await
+        self.insist(|reply| Request::NextEvents(limit, reply)).await
     }
     /// Deletes what the NOC has, and lays aside what it rejected.
     pub async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Stopping> {
-        self.ask(|reply| Request::Settle(stored, dead, reply)).await
+        self.insist(|reply| Request::Settle(stored.clone(), dead.clone(), reply)).await
     }
     /// Questions to guards that the broker has not taken yet.
     pub async fn next_prompts(&self, limit: usize) -> Result<Vec<(u64, Prompt)>, Stopping> {
-        self.ask(|reply| Request::NextPrompts(limit, reply)).await
+        self.insist(|reply| Request::NextPrompts(limit, reply)).await
     }
     /// Announcements that the broker has not taken yet.
     pub async fn next_announcements(&self, limit: usize) -> Result<Vec<(u64, Announcement)>, Stopping> {
-        self.ask(|reply| Request::NextAnnouncements(limit, reply)).await
+        self.insist(|reply| Request::NextAnnouncements(limit, reply)).await
     }
     /// The broker has them.
     pub async fn announced(&self, spoken: Spoken) -> Result<(), Stopping> {
-        self.ask(|reply| Request::Announced(spoken, reply)).await
+        self.insist(|reply| Request::Announced(spoken.clone(), reply)).await
     }
     /// Everything that is going on.
     pub async fn view(&self) -> Result<View, Stopping> {
-        self.ask(Request::View).await
+        self.insist(Request::View).await
     }
     /// Every stored alert, newest first.
     pub async fn alerts(&self) -> Result<Vec<Alert>, Stopping> {
@@ -156,7 +235,7 @@ impl PumpHandle {
     }
     /// What the store holds, in numbers.
     pub async fn stock(&self) -> Result<Stock, Stopping> {
-        self.ask(Request::Stock).await
+        self.insist(Request::Stock).await
     }
     /// How far the journal goes, and under which site.
     pub async fn opening(&self) -> Result<Opening, Stopping> {
@@ -172,19 +251,19 @@ impl PumpHandle {
     }
     /// Decides the commands of one answer of the operations centre, in order; its last number is acknowledged then.
     pub async fn commands(&self, asked: Vec<Asked>) -> Result<Decided, Stopping> {
-        self.ask(|reply| Request::Commands(asked, reply)).await
+        self.insist(|reply| Request::Commands(asked.clone(), reply)).await
     }
     /// The number up to which commands of the operations centre are decided.
     pub async fn acknowledged(&self) -> Result<u64, Stopping> {
-        self.ask(Request::Acknowledged).await
+        self.insist(Request::Acknowledged).await
     }
     /// From now on, this site file counts.
     pub async fn site(&self, site: Arc<Site>) -> Result<(), Stopping> {
-        self.ask(|reply| Request::Site(site, reply)).await
+        self.insist(|reply| Request::Site(Arc::clone(&site), reply)).await
     }
     /// A health report for the NOC, unless one still waits.
     pub async fn health(&self, data: String) -> Result<(), Stopping> {
-        self.ask(|reply| Request::Health(data, reply)).await
+        self.insist(|reply| Request::Health(data.clone(), reply)).await
     }
     /// A number that rises with every commit.
     pub fn changes(&self) -> watch::Receiver<u64> {

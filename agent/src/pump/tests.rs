@@ -62,7 +62,11 @@ fn delivery(observations: &[Observation]) -> (Inbound, oneshot::Receiver<()>) {
 /// Feeds a night in deliveries of `width`, killed without a word after each delivery in `kills`.
 fn night(recording: &Recording, width: usize, kills: &[usize]) -> (Vec<Alert>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
-    let mut pump = revive(dir.path(), &recording.site, recording.observations[0].received_at);
+    let stopped = |at| {
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        revive_with(store, &recording.site, Clock::stopped(at))
+    };
+    let mut pump = stopped(recording.observations[0].received_at);
     for (n, chunk) in recording.observations.chunks(width).enumerate() {
         let (inbound, mut stored) = delivery(chunk);
         pump.take_in(vec![inbound]).unwrap();
@@ -70,10 +74,10 @@ fn night(recording: &Recording, width: usize, kills: &[usize]) -> (Vec<Alert>, V
         if kills.contains(&n) {
             let now = pump.engine.now();
             drop(pump);
-            pump = revive(dir.path(), &recording.site, now);
+            pump = stopped(now);
         }
     }
-    pump.clock = Clock::scaled(recording.until, 1);
+    pump.clock = Clock::stopped(recording.until);
     pump.judge(true).unwrap();
     let events = pump.store.next_events(10_000).unwrap();
     let mut sent: Vec<String> = events.into_iter().map(|e| format!("{} {}", e.id, told(&e.data))).collect();

@@ -1,6 +1,6 @@
 //! A night on a real broker: one connection for each device, each as itself, as handsets do.
 
-use super::night::{Message, Night, Origin};
+use super::night::{Message, Origin};
 use crate::clock::Clock;
 use crate::sources::mqtt::line::{self, LineState, MqttHandle, NotPublished};
 use rumqttc::{LastWill, MqttOptions, QoS, TlsConfiguration, Transport};
@@ -65,7 +65,7 @@ struct Tally {
 ///
 /// Ends when the night is over and all is acknowledged, at the latest a minute after its last message.
 /// To stop earlier, drop the future: every device vanishes.
-pub async fn publish(night: Night, target: &Target, pace: &Pace) -> Counts {
+pub async fn publish(night: impl IntoIterator<Item = Message>, target: &Target, pace: &Pace) -> Counts {
     let tally = Arc::new(Tally::default());
     let mut devices = BTreeMap::new();
     let mut tasks = JoinSet::new();
@@ -210,6 +210,7 @@ fn options(device: &str, status_topic: &str, target: &Target) -> MqttOptions {
 mod tests {
     use super::super::{Behaviour, Scenario};
     use super::*;
+    use crate::simulate::Night;
     use crate::sources::mqtt::mosquitto::Mosquitto;
     use std::process::{Command, Stdio};
     use vigil_core::time::Span;

@@ -72,8 +72,9 @@ impl ExternalBroker {
         self.handle.clone()
     }
 
-    /// Keeps the connection up until `shutdown`, or until the store takes no more: then nothing further is
-    /// acknowledged. The connection is closed without a goodbye, so that the broker publishes the last will.
+    /// Keeps the connection up until `shutdown`, or until nothing more is taken. What could not be stored is never
+    /// acknowledged: its connection ends, and the broker sends it again on the next. The connection is closed without
+    /// a goodbye, so that the broker publishes the last will.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Stopped> {
         let Self { driver, handle, intake, site } = self;
         let (deliveries, queue) = mpsc::channel(DELIVERIES);
@@ -160,10 +161,15 @@ async fn take(
 /// Acknowledges in the order of arrival, as MQTT asks for.
 async fn acknowledge(mut due: mpsc::Receiver<Due>, handle: &MqttHandle) -> Result<(), Stopped> {
     while let Some(Due { delivery, receipt }) = due.recv().await {
-        if let Some(receipt) = receipt {
-            receipt.await.map_err(|_| Stopped)?;
+        let stored = match receipt {
+            Some(receipt) => receipt.await.is_ok(),
+            None => true,
+        };
+        if stored {
+            handle.acknowledge(&delivery);
+        } else {
+            handle.give_back(&delivery);
         }
-        handle.acknowledge(&delivery);
     }
     Err(Stopped)
 }

@@ -6,7 +6,12 @@ use super::{DiskError, Masters, Store, StoreError};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// A process that ends, and one that is just being made by whoever held the lock a moment ago, hold it a little longer.
+/// Half a second: a person does not feel it, and an agent that runs holds it still.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Journal {
     /// The journal of the store in `folder`, which is not changed. Its keys are not locked.
@@ -56,11 +61,7 @@ fn whole(store: &Store) -> Result<Option<Journal>, StoreError> {
 fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
     let path = folder.join("db");
     let looked = File::open(&path).and_then(|file| {
-        let free = match file.try_lock_shared() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(why)) => return Err(why),
-        };
+        let free = is_free(&file)?;
         let meta = file.metadata()?;
         Ok((free, (meta.len(), meta.modified()?)))
     });
@@ -70,6 +71,18 @@ fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
         Err(why) if why.kind() == io::ErrorKind::NotFound => Err(NoJournal::NoStore(folder.to_owned())),
         Err(why) => Err(not_copied(&path, &std::env::temp_dir(), why)),
     }
+}
+
+fn is_free(file: &File) -> io::Result<bool> {
+    for left in (0..TRIES).rev() {
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(why)) => return Err(why),
+        }
+    }
+    Ok(false)
 }
 
 /// Every file of the folder and of those in it.

@@ -7,7 +7,8 @@
 //! its place, and what can still be read is handed over.
 
 use super::keyring::{Keyring, Keys};
-use std::cell::{RefCell, RefMut};
+use super::room;
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -45,6 +46,9 @@ pub enum DiskError {
     /// Another agent has it open.
     #[error("{0} is in use by another process")]
     InUse(PathBuf),
+    /// There is too little room to tell a damaged database from one that only lacks room.
+    #[error("the database does not open for want of room: {0}")]
+    NoRoom(String),
     /// sled failed in a way that nothing here can mend.
     #[error("the database failed: {0}")]
     Engine(String),
@@ -53,7 +57,11 @@ pub enum DiskError {
 /// The database on disk.
 #[derive(Debug)]
 pub struct Disk {
-    db: sled::Db,
+    /// There until it is let go.
+    db: Option<sled::Db>,
+    folder: PathBuf,
+    /// Whether it failed: from then on sled fails with everything, until it is opened anew.
+    failed: Cell<bool>,
     file: File,
     blobs: Blobs,
     keyring: RefCell<Keyring>,
@@ -118,34 +126,51 @@ impl Disk {
         remove_matching(folder, |name| name.ends_with(".generating")).map_err(problem)?;
         let (db, set_aside) = match try_open(folder)? {
             Opened::Whole(db) => (db, None),
+            // sled writes when it opens, and calls what it could not write damage.
+            Opened::Damaged(why) if room::is_wanting(folder) => return Err(DiskError::NoRoom(why)),
             Opened::Damaged(why) => mend(folder, &why)?,
         };
         sync_whole(folder).map_err(problem)?;
         let file = File::open(folder.join("db")).map_err(problem)?;
         let blobs = Blobs { folder: folder.join("blobs"), synced: RefCell::default() };
-        Ok(Self { db, file, blobs, keyring: RefCell::default(), set_aside })
+        Ok(Self {
+            db: Some(db),
+            folder: folder.to_owned(),
+            failed: Cell::new(false),
+            file,
+            blobs,
+            keyring: RefCell::default(),
+            set_aside,
+        })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn db(&self) -> Result<&sled::Db, DiskError> {
+        self.db.as_ref().ok_or_else(|| DiskError::Engine("it was let go".into()))
     }
 
     /// Writes records as they were written before they were sealed.
     #[cfg(test)]
     pub(super) fn write_bare(&self, records: Vec<(Vec<u8>, Vec<u8>)>) {
         for (key, record) in records {
-            self.db.insert(key, record).unwrap();
+            self.db().unwrap().insert(key, record).unwrap();
         }
-        self.db.flush().unwrap();
+        self.db().unwrap().flush().unwrap();
     }
 
     /// Applies `writes` as one; on return it is on stable storage.
     pub fn commit(&self, writes: Writes) -> Result<(), DiskError> {
         let written = self.write(writes);
-        if written.is_err() {
-            // sled's own drop waits for a flush that a full disk never ends: the agent has to be able to exit.
-            std::mem::forget(self.db.clone());
-        }
+        self.failed.set(self.failed.get() || written.is_err());
         written
     }
 
     fn write(&self, writes: Writes) -> Result<(), DiskError> {
+        let db = self.db()?;
         let mut batch = sled::Batch::default();
         for (key, record) in writes.0 {
             match record {
@@ -156,15 +181,15 @@ impl Disk {
                 None => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch).map_err(engine)?;
-        self.db.flush().map_err(engine)?;
+        db.apply_batch(batch).map_err(engine)?;
+        db.flush().map_err(engine)?;
         self.blobs.sync().and_then(|()| self.file.sync_data()).map_err(|e| DiskError::Engine(e.to_string()))
     }
 
     /// One value.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
         let keys = self.keys();
-        self.db.get(key).map(|v| v.map(|v| keys.open(key, &v))).map_err(engine)
+        self.db()?.get(key).map(|v| v.map(|v| keys.open(key, &v))).map_err(engine)
     }
 
     /// Every record whose key starts with `prefix`, in order, owned: a page must not be kept alive by a reader.
@@ -172,12 +197,14 @@ impl Disk {
         &self,
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), DiskError>> + use<> {
-        self.db.scan_prefix(prefix).map(opened_by(self.keys()))
+        let records = self.db.as_ref().map(|db| db.scan_prefix(prefix));
+        records.into_iter().flatten().map(opened_by(self.keys()))
     }
 
     /// The same from the key `from` on and as they lie on disk.
     pub fn scan_sealed(&self, from: &[u8]) -> impl Iterator<Item = Result<Record, DiskError>> + use<> {
-        self.db.range(from..).map(opened_by(Arc::default()))
+        let records = self.db.as_ref().map(|db| db.range(from..));
+        records.into_iter().flatten().map(opened_by(Arc::default()))
     }
 
     /// Every record from the key `from` on and below `below`, in order.
@@ -187,13 +214,19 @@ impl Disk {
         below: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), DiskError>> + use<> {
         // An empty range is none at all for the database, and a defect for its iterator.
-        let range = if from < below { self.db.range(from..below) } else { self.db.range(from..from) };
-        range.map(opened_by(self.keys()))
+        let below = if from < below { below } else { from };
+        let records = self.db.as_ref().map(|db| db.range(from..below));
+        records.into_iter().flatten().map(opened_by(self.keys()))
     }
 
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
-        self.db.size_on_disk().unwrap_or(0)
+        self.db.as_ref().and_then(|db| db.size_on_disk().ok()).unwrap_or(0)
+    }
+
+    /// It failed, whoever noticed: it is let go as one that did.
+    pub fn condemn(&self) {
+        self.failed.set(true);
     }
 
     /// The keys that its records are sealed with.
@@ -209,6 +242,17 @@ impl Disk {
     /// Where a damaged predecessor was set aside, if this start found one.
     pub fn set_aside(&self) -> Option<&Path> {
         self.set_aside.as_deref()
+    }
+}
+
+impl Drop for Disk {
+    /// sled writes what it still holds before it lets go of the file's lock. One that failed does that on a thread of
+    /// its own: it takes milliseconds, but nothing vouches for it, and the agent has to be able to end.
+    fn drop(&mut self) {
+        let Some(db) = self.db.take().filter(|_| self.failed.get()) else { return };
+        if let Err(why) = std::thread::Builder::new().name("let-go".into()).spawn(move || drop(db)) {
+            tracing::error!(%why, "the database that failed is let go without a thread");
+        }
     }
 }
 

@@ -266,6 +266,8 @@ pub struct Draft {
     pub prompts: Vec<Prompt>,
     /// Inputs that were refused.
     pub refusals: Vec<Refusal>,
+    /// How many positions were not taken for want of room: acknowledged and counted, but not kept.
+    pub thinned: u64,
     /// Keys of outbox events that the NOC has.
     pub delivered: Vec<u64>,
     /// Outbox events that the NOC rejected.
@@ -296,6 +298,7 @@ impl Draft {
             && self.events.is_empty()
             && self.announcements.is_empty()
             && self.refusals.is_empty()
+            && self.thinned == 0
             && self.delivered.is_empty()
             && self.dead.is_empty()
             && self.announced.is_empty()

@@ -307,6 +307,11 @@ impl Keyring {
         self.highest = self.highest.max(number);
     }
 
+    /// What they are locked with.
+    pub(super) fn masters(&self) -> Masters {
+        self.masters.clone()
+    }
+
     /// The keys as they are now.
     pub(super) fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys)

@@ -106,8 +106,8 @@ impl Store {
         }
         let damaged = if fresh { unread(folder)? } else { None };
         let before = self.reach.last();
-        if let Some(kept) = damaged {
-            self.loss = Some(self.bring_over(kept, &mut writes)?);
+        if let Some(Attempt { kept, .. }) = &damaged {
+            self.loss = Some(self.bring_over(kept.clone(), &mut writes)?);
         } else if self.marks.next_sequence < before.next_sequence || self.marks.next_input < before.next_input
         {
             self.loss = Some(Loss::WentBack {
@@ -123,7 +123,10 @@ impl Store {
             writes.put(keys::meta("marks"), encode(&self.marks)?);
         }
         if !writes.is_empty() {
-            self.disk.commit(writes)?;
+            let written = self.disk.commit(writes);
+            // The disk failed, perhaps for want of room, and not the reading: that was no attempt.
+            damaged.filter(|_| written.is_err()).iter().for_each(Attempt::take_back);
+            written?;
         }
         self.note_reach()
     }
@@ -196,14 +199,30 @@ impl Store {
     }
 }
 
+/// An attempt to read out a damaged database.
+#[derive(Debug)]
+struct Attempt {
+    kept: PathBuf,
+    /// Says that it was made: one that takes the agent with it is not made for ever.
+    mark: PathBuf,
+}
+
+impl Attempt {
+    fn take_back(&self) {
+        if let Err(why) = std::fs::remove_file(&self.mark) {
+            tracing::error!(%why, mark = %self.mark.display(), "an attempt to read out the damaged store stays counted");
+        }
+    }
+}
+
 /// A damaged database that was set aside and that no start has read out yet.
-fn unread(folder: &Path) -> Result<Option<PathBuf>, StoreError> {
+fn unread(folder: &Path) -> Result<Option<Attempt>, StoreError> {
     let Some(kept) = last_set_aside(folder) else { return Ok(None) };
     for attempt in 1..=ATTEMPTS {
         let mark = kept.join(format!("read-out-{attempt}"));
         if !mark.exists() {
             disk::touch(&mark)?;
-            return Ok(Some(kept));
+            return Ok(Some(Attempt { kept, mark }));
         }
     }
     tracing::error!(kept_as = %kept.display(), "reading the damaged store out failed {ATTEMPTS} times and is not tried again");

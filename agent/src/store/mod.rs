@@ -18,6 +18,7 @@ mod moving;
 mod reach;
 mod reading;
 pub mod records;
+pub mod room;
 mod runs;
 mod seal;
 mod staging;
@@ -33,6 +34,7 @@ pub use losses::Loss;
 pub use master::{BadMaster, Masters};
 pub use runs::{RunQuery, RunsFound};
 
+use crate::sources::decode::Reason;
 use disk::{Disk, Writes};
 use entries::SnapshotHead;
 use keyring::Keyring;
@@ -211,6 +213,21 @@ impl Store {
         &self.commands
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        self.disk.folder()
+    }
+
+    /// Lets go of a store that failed, be it in reading.
+    pub fn let_go(self) {
+        self.disk.condemn();
+    }
+
+    /// What its keys are locked with.
+    pub fn masters(&self) -> Masters {
+        self.disk.keyring().masters()
+    }
+
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
         self.disk.size()
@@ -299,6 +316,9 @@ impl Store {
         staging::announcements(&mut writes, &mut marks, &draft.announcements)?;
         staging::prompts(&mut writes, &mut marks, &draft.prompts)?;
         staging::refusals(&mut writes, &mut marks, &draft.refusals)?;
+        if draft.thinned > 0 {
+            *marks.refused.entry(Reason::NoRoom).or_default() += draft.thinned;
+        }
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
         draft.prompted.iter().for_each(|n| writes.remove(keys::numbered(Kind::Prompt, *n)));

@@ -4,6 +4,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,7 +54,11 @@ pub struct Receiver {
 
 impl Receiver {
     pub async fn start(script: impl IntoIterator<Item = Play>, taste: Taste) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into(), script, taste).await
+    }
+
+    pub async fn start_at(addr: SocketAddr, script: impl IntoIterator<Item = Play>, taste: Taste) -> Self {
+        let listener = TcpListener::bind(addr).await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let script = Arc::new(Mutex::new(script.into_iter().collect()));
         let receiver = Self {

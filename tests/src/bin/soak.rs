@@ -5,10 +5,11 @@
 
 use clap::{Parser, Subcommand};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vigil_agent::store::Store;
-use vigil_tests::soak::{damage, look, power, work};
+use vigil_tests::soak::{damage, look, outage, power, work};
 
 /// The store under what a site does to a disk.
 #[derive(Debug, Parser)]
@@ -47,6 +48,18 @@ enum Task {
         #[arg(long)]
         only: Option<usize>,
     },
+    /// Leaves a site without its operations centre, and lets that come back.
+    Outage(Length),
+    /// The gateway of an outage: runs until its standard input ends.
+    Gateway {
+        /// Its data folder.
+        folder: PathBuf,
+        /// Where its operations centre would be.
+        #[arg(long)]
+        noc: SocketAddr,
+        #[command(flatten)]
+        length: Length,
+    },
     /// Commits, says `ack N` when commit N is on stable storage, and leaves without closing anything.
     Commit {
         /// The folder of the store.
@@ -66,6 +79,29 @@ enum Task {
         #[arg(long)]
         commits: u64,
     },
+}
+
+/// How large and how long an outage is.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Length {
+    /// How many guards are on duty.
+    #[arg(long, default_value_t = 200)]
+    guards: usize,
+    /// For how many hours.
+    #[arg(long, default_value_t = 72)]
+    hours: u32,
+    /// How fast time passes.
+    #[arg(long, default_value_t = 480)]
+    speed: u32,
+    /// Names the nights.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Length {
+    const fn plan(self) -> outage::Plan {
+        outage::Plan { guards: self.guards, hours: self.hours, speed: self.speed, seed: self.seed }
+    }
 }
 
 fn main() -> ExitCode {
@@ -94,6 +130,14 @@ fn done(task: &Task) -> Result<bool, String> {
             let outcome = damage::cases(&program()?, plan)?;
             println!("{outcome}");
             Ok(outcome.faults.is_empty())
+        }
+        Task::Outage(length) => {
+            let outcome = outage::outage(&program()?, length.plan()).map_err(|e| e.to_string())?;
+            println!("{outcome}");
+            Ok(outcome.faults.is_empty())
+        }
+        Task::Gateway { folder, noc, length } => {
+            outage::gateway(length.plan(), folder, *noc).map_err(|e| e.to_string()).map(|()| true)
         }
         Task::Commit { folder, from, to } => commit(folder, *from, *to).map(|()| true),
         Task::Look { folder, commits } => {

@@ -1,6 +1,8 @@
 //! The daemon, as systemd would run it.
 
-use super::{Mosquitto, PATIENCE, Plant, Process, binary, eventually, json, missing, now, password};
+use super::{
+    Mosquitto, PATIENCE, Plant, Process, SmallDisk, binary, eventually, json, missing, now, password,
+};
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -13,6 +15,8 @@ use vigil_core::time::Timestamp;
 
 /// What the wall clock shows when the agent starts, if it is to be wrong.
 const WALL_CLOCK: &str = "wall-clock";
+/// A script of the shell that runs the agent, which is its arguments.
+const LAUNCHER: &str = "launcher.sh";
 
 /// Where an agent gets its messages.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ pub struct Uplink {
 pub struct Agent {
     process: Process,
     said: Value,
+    /// Where its data are, if that is a disk of its own; unmounted before its folder goes.
+    disk: Option<SmallDisk>,
     folder: TempDir,
 }
 
@@ -54,9 +60,19 @@ pub(super) fn credential(folder: &Path, name: &str, secret: &str) {
 impl Agent {
     /// Writes the files of a gateway and starts it.
     pub fn start(gateway: &str, plant: &Plant, source: Source<'_>, uplink: Option<&Uplink>) -> Self {
-        let folder = Self::files(gateway, plant, source, uplink);
+        Self::of(Self::files(gateway, plant, source, uplink), None)
+    }
+
+    /// Starts the agent of a folder, perhaps with its data on a disk that is mounted there.
+    pub fn of(folder: TempDir, disk: Option<SmallDisk>) -> Self {
         let (process, said) = run(folder.path());
-        Self { process, said, folder }
+        Self { process, said, disk, folder }
+    }
+
+    /// Starts the agent of a folder through a script of the shell, in which it is `"$@"`.
+    pub fn through(script: &str, folder: TempDir) -> Self {
+        std::fs::write(folder.path().join(LAUNCHER), script).expect("a folder of the test");
+        Self::of(folder, None)
     }
 
     /// The same on a box whose wall clock shows `wall` when the agent starts, like `1970-01-01 00:01:00`, every time.
@@ -68,8 +84,7 @@ impl Agent {
     ) -> Self {
         let folder = Self::files(gateway, plant, Source::Embedded, uplink);
         std::fs::write(folder.path().join(WALL_CLOCK), wall).expect("a folder of the test");
-        let (process, said) = run(folder.path());
-        Self { process, said, folder }
+        Self::of(folder, None)
     }
 
     /// The files of a gateway, ready to be started.
@@ -127,6 +142,11 @@ impl Agent {
     /// The folder with its files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The disk of its data.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("an agent with a disk of its own")
     }
 
     /// The folder of its store.
@@ -196,6 +216,10 @@ impl Agent {
 fn launch(folder: &Path) -> Process {
     let mut command = binary::command();
     command.arg("run").arg("--config").arg(folder.join("agent.toml"));
+    let launcher = folder.join(LAUNCHER);
+    if launcher.exists() {
+        command = binary::through(&launcher, &command);
+    }
     if let Ok(wall) = std::fs::read_to_string(folder.join(WALL_CLOCK)) {
         let library = faketime();
         command.env("LD_PRELOAD", library).env("FAKETIME", format!("@{wall}"));

@@ -32,6 +32,13 @@ pub(super) fn command() -> Command {
     command
 }
 
+/// The same command, run by a script of the shell.
+pub(super) fn through(script: &Path, command: &Command) -> Command {
+    let mut shell = bare(Path::new("sh"));
+    shell.arg(script).arg(command.get_program()).args(command.get_args());
+    shell
+}
+
 fn bare(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().envs(std::env::vars_os().filter(|(key, _)| key == "PATH" || key == "TMPDIR"));

@@ -6,8 +6,11 @@ use std::net::{SocketAddr, TcpStream};
 
 const CONNECT: u8 = 0x10;
 const CONNACK: u8 = 0x20;
+const PUBLISH: u8 = 0x30;
 const PUBLISH_QOS_1: u8 = 0x32;
 const PUBACK: u8 = 0x40;
+const SUBSCRIBE: u8 = 0x82;
+const SUBACK: u8 = 0x90;
 /// A user name, a password, a clean session.
 const CONNECT_FLAGS: u8 = 0xC2;
 /// Longer than any test.
@@ -67,6 +70,28 @@ impl Handset {
         }
     }
 
+    /// Asks for a topic; what is published there comes with QoS 0.
+    pub fn subscribe(&mut self, topic: &str) -> Result<()> {
+        self.next = self.next.checked_add(1).unwrap_or(1);
+        let body = [self.next.to_be_bytes().as_slice(), &text(topic), &[0]].concat();
+        self.write(SUBSCRIBE, &body)?;
+        match self.read()? {
+            (SUBACK, body) if body.get(2) == Some(&0) => Ok(()),
+            other => Err(Error::other(format!("not subscribed: {other:?}"))),
+        }
+    }
+
+    /// Waits for the next message of a topic that was asked for.
+    pub fn hears(&mut self) -> Result<Vec<u8>> {
+        match self.read()? {
+            (kind, body) if kind & 0xF0 == PUBLISH => {
+                let topic = body.first_chunk().copied().map_or(0, u16::from_be_bytes);
+                Ok(body.get(2 + usize::from(topic)..).unwrap_or_default().to_vec())
+            }
+            other => Err(Error::other(format!("no message: {other:?}"))),
+        }
+    }
+
     fn write(&mut self, kind: u8, body: &[u8]) -> Result<()> {
         let mut packet = vec![kind];
         let mut rest = body.len();
@@ -83,15 +108,25 @@ impl Handset {
     }
 
     fn read(&mut self) -> Result<(u8, Vec<u8>)> {
-        let mut head = [0; 2];
-        self.stream.read_exact(&mut head)?;
-        let [kind, length] = head;
-        if length >= 0x80 {
-            return Err(Error::other("a longer packet than any that is expected here"));
+        let kind = self.byte()?;
+        let mut length = 0;
+        for place in 0..4 {
+            let digit = self.byte()?;
+            length |= usize::from(digit & 0x7F) << (7 * place);
+            if digit & 0x80 == 0 {
+                let mut body = vec![0; length];
+                self.stream.read_exact(&mut body)?;
+                return Ok((kind, body));
+            }
         }
-        let mut body = vec![0; usize::from(length)];
-        self.stream.read_exact(&mut body)?;
-        Ok((kind, body))
+        Err(Error::other("a longer packet than MQTT has"))
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte)?;
+        let [byte] = byte;
+        Ok(byte)
     }
 }
 

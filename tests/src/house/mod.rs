@@ -6,6 +6,7 @@
 mod agent;
 mod authority;
 mod binary;
+mod busy;
 mod faulty;
 mod handset;
 mod local;
@@ -14,10 +15,12 @@ mod noc;
 mod plant;
 mod process;
 mod publisher;
+mod small_disk;
 
 pub use agent::{Agent, Source, Uplink};
 pub use authority::Authority;
 pub use binary::{Ended, vigil, vigil_reading, vigil_unread};
+pub use busy::{Busy, Field, Promised, Said, Script};
 pub use faulty::{FaultyNoc, Turn};
 pub use handset::Handset;
 pub use local::{fetch, json, post};
@@ -26,6 +29,7 @@ pub use noc::Noc;
 pub use plant::{Plant, message, topic};
 pub use process::{Process, Trigger, missing};
 pub use publisher::{Held, Message, Publisher};
+pub use small_disk::{Filled, SmallDisk, with_small_disks};
 
 use std::time::{Duration, Instant};
 use vigil_core::time::Timestamp;

@@ -54,6 +54,13 @@ impl Process {
         })
     }
 
+    /// Its number; it is the same one as long as it runs.
+    pub fn id(&mut self) -> u32 {
+        let ended = self.child.try_wait().expect("a child can be asked");
+        assert!(ended.is_none(), "{} has ended with {ended:?}:\n{}", self.name, tail(&self.log()));
+        self.child.id()
+    }
+
     /// `kill -9`, as a power cut would look to the process.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");

@@ -3,11 +3,12 @@
 //! `work` says what is committed, so that what is found afterwards can be compared; `trace` reads what a run asked of
 //! the kernel, `disk` knows which of that a power cut may undo, and `power` looks at what is left. `damage` breaks
 //! files. `look` is the judgement of a process of its own, because a database that is broken may take its process
-//! with it.
+//! with it. `outage` leaves a whole site without its operations centre for days.
 
 pub mod damage;
 pub mod disk;
 pub mod look;
+pub mod outage;
 pub mod power;
 pub mod trace;
 pub mod work;

@@ -233,6 +233,22 @@ fn what_cannot_be_compared_is_said() {
 }
 
 #[test]
+fn a_lock_that_is_held_a_moment_longer_is_waited_for() {
+    let recording = vector("tours");
+    let folder = tempfile::tempdir().unwrap();
+    lived(folder.path(), &recording.site, entries(&recording.observations), recording.until);
+    // As a process that is just being made holds it, until it becomes another program.
+    let held = std::fs::File::open(folder.path().join("db")).unwrap();
+    held.lock().unwrap();
+    let freed = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(80));
+        drop(held);
+    });
+    assert!(Journal::of_closed(folder.path()).is_ok());
+    freed.join().unwrap();
+}
+
+#[test]
 fn a_damaged_store_is_said_to_be_and_stays_as_it_is() {
     let recording = vector("tours");
     let folder = tempfile::tempdir().unwrap();

@@ -246,6 +246,13 @@ function clockWords({ state, uncertainty_ms, wall_ahead_ms, noc_differs_ms }) {
   return [...CLOCK_WORDS[state], detail.join(" ")];
 }
 
+/** Whether what comes in can be stored, and if not, what is to be done. */
+function storeWords({ outage, stuck_secs: stuck, dropped_inputs: dropped }) {
+  if (stuck) return ["stuck", "bad", `the disk has not answered for ${stuck} s`];
+  if (outage) return ["out of order", "bad", `${outage.why}; ${outage.mend}; the agent tries again every ${outage.again_secs} s`];
+  return ["in order", "good", dropped > 0 ? `${dropped} inputs went before their time for want of room` : "nothing dropped"];
+}
+
 function showGateway(status) {
   const { source, outbox } = status;
   vital("source", source.connected ? "coming in" : "cut off", source.connected ? "good" : "bad",
@@ -261,6 +268,7 @@ function showGateway(status) {
   const sum = (counts) => Object.values(counts).reduce((all, n) => all + n, 0);
   vital("stored", String(sum(status.outcomes)), "",
     `${sum(status.refused)} inputs refused · store ${(status.store_bytes / 1048576).toFixed(1)} MiB`);
+  vital("store", ...storeWords(status));
   byId("version").textContent = `Vigil ${status.version}`;
 }
 
@@ -338,6 +346,10 @@ function show(status) {
   const shown = timeNode(status.now, zone);
   shown.textContent = secondsText(status.now, zone);
   byId("clock").replaceChildren(shown, " ", element("small", "", status.provisional ? `${zone}, a guess` : zone));
+  const { outage, stuck_secs: stuck } = status;
+  const banner = byId("outage");
+  banner.hidden = !outage && !stuck;
+  banner.textContent = banner.hidden ? "" : `Nothing is being stored: ${storeWords(status)[2]}.`;
   showAlerts(status);
   showGuards(status);
   showRuns(status);

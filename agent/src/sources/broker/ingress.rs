@@ -119,7 +119,8 @@ fn ack_reason(reason: Reason) -> PublishAckReason {
         | Reason::UnknownDevice
         | Reason::NotThisSite
         | Reason::Future
-        | Reason::Command => PublishAckReason::UnspecifiedError,
+        | Reason::Command
+        | Reason::NoRoom => PublishAckReason::UnspecifiedError,
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Reason {
     NotAllowed,
     /// A command that cannot be carried out.
     Command,
+    /// A position that came within a minute of another while the disk was short of room.
+    NoRoom,
 }
 
 impl Reason {
@@ -63,6 +65,7 @@ impl Reason {
             Self::TooLarge => "too_large",
             Self::NotAllowed => "not_allowed",
             Self::Command => "command",
+            Self::NoRoom => "no_room",
         }
     }
 }

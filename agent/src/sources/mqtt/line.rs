@@ -93,6 +93,16 @@ impl MqttHandle {
         self.desk.acknowledge(delivery);
     }
 
+    /// Ends the connection of a delivery that cannot be stored: the session stays, and on the next connection the broker
+    /// sends everything again that was not acknowledged.
+    pub(crate) fn give_back(&self, delivery: &Delivery) {
+        let mut papers = self.desk.papers();
+        if papers.up && papers.connection == delivery.connection && !papers.parting {
+            papers.parting = true;
+            hand_over(self.desk.client.try_disconnect());
+        }
+    }
+
     /// Ends the connection in good order: the broker does not publish the last will.
     pub(crate) fn say_goodbye(&self) {
         let mut papers = self.desk.papers();
@@ -180,7 +190,7 @@ impl Desk {
 
     fn acknowledge(&self, delivery: &Delivery) {
         let papers = self.papers();
-        if papers.up && papers.connection == delivery.connection {
+        if papers.up && papers.connection == delivery.connection && !papers.parting {
             hand_over(self.client.try_ack(&delivery.publish));
         }
     }

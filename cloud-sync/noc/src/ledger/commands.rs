@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vigil_cloud_sync::commands::{MAX_COMMANDS, MAX_COMMANDS_BYTES};
-use vigil_cloud_sync::wire::REFUSED;
+use vigil_cloud_sync::wire::{REFUSED, WELFARE};
 use vigil_core::id::CommandId;
 use vigil_core::time::{Span, Timestamp};
 
@@ -27,6 +27,12 @@ CREATE TABLE commands (
 ) STRICT;
 CREATE INDEX commands_by_age ON commands (source, acknowledged_ms);
 PRAGMA user_version = 2;
+";
+
+/// Since schema 3 a command has what came of it.
+pub(super) const ADD_RESULT: &str = "
+ALTER TABLE commands ADD COLUMN result TEXT;
+PRAGMA user_version = 3;
 ";
 
 /// What a gateway is to be told.
@@ -80,6 +86,8 @@ pub struct CommandRow {
     pub acknowledged_at: Option<Timestamp>,
     /// Why the gateway refused it.
     pub refused: Option<String>,
+    /// What came of it, where it asks something: the record of a welfare check.
+    pub result: Option<Box<RawValue>>,
 }
 
 /// What became of a new command.
@@ -160,8 +168,12 @@ pub(super) fn latest(
     rows(connection, "source = ?1 ORDER BY seq DESC", source, limit)
 }
 
-/// Keeps the reason with a command that its gateway refused.
-pub(super) fn note_refusal(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), LedgerError> {
+/// Keeps with a command what its gateway says of it: why it was refused, or what came of it.
+pub(super) fn note_outcome(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), LedgerError> {
+    if let Some(id) = entry.id.strip_prefix(WELFARE) {
+        tx.prepare_cached("UPDATE commands SET result = ?3 WHERE source = ?1 AND id = ?2")?
+            .execute(params![source, id, entry.data.get()])?;
+    }
     let Some(id) = entry.id.strip_prefix(REFUSED) else { return Ok(()) };
     // A gateway may word its record otherwise; it is among the events as it came.
     let Ok(said) = serde_json::from_str::<Said>(entry.data.get()) else { return Ok(()) };
@@ -203,7 +215,9 @@ fn rows(
 }
 
 fn rows_where(condition: &str) -> String {
-    format!("SELECT seq, id, type, data, queued_ms, acknowledged_ms, refused FROM commands WHERE {condition}")
+    format!(
+        "SELECT seq, id, type, data, queued_ms, acknowledged_ms, refused, result FROM commands WHERE {condition}"
+    )
 }
 
 /// The columns of a command, before its data are read.
@@ -215,6 +229,7 @@ struct Columns {
     queued_ms: i64,
     acknowledged_ms: Option<i64>,
     refused: Option<String>,
+    result: Option<String>,
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
@@ -226,13 +241,14 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
         queued_ms: row.get(4)?,
         acknowledged_ms: row.get(5)?,
         refused: row.get(6)?,
+        result: row.get(7)?,
     })
 }
 
 impl TryFrom<Columns> for CommandRow {
     type Error = LedgerError;
     fn try_from(columns: Columns) -> Result<Self, LedgerError> {
-        let Columns { seq, id, kind, data, queued_ms, acknowledged_ms, refused } = columns;
+        let Columns { seq, id, kind, data, queued_ms, acknowledged_ms, refused, result } = columns;
         let state = match (&refused, acknowledged_ms) {
             (Some(_), _) => CommandState::Refused,
             (None, Some(_)) => CommandState::Acknowledged,
@@ -246,6 +262,7 @@ impl TryFrom<Columns> for CommandRow {
             queued_at: Timestamp::from_millis(queued_ms),
             acknowledged_at: acknowledged_ms.map(Timestamp::from_millis),
             refused,
+            result: result.map(RawValue::from_string).transpose()?,
         })
     }
 }
@@ -333,16 +350,21 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_of_the_first_schema_is_taken_over() {
-        let (dir, mut before) = ledger();
-        before.enrol(&origin()).unwrap();
-        drop(before);
-        let connection = Connection::open(dir.path().join("noc.db")).unwrap();
-        connection.execute_batch("DROP TABLE commands; PRAGMA user_version = 1;").unwrap();
-        drop(connection);
-        let mut ledger = opened(dir.path());
-        assert_eq!(ledger.gateways().unwrap().len(), 1);
-        queued(&mut ledger, "c-1", NOW);
+    fn a_ledger_of_an_earlier_schema_is_taken_over() {
+        let first = "DROP TABLE commands; PRAGMA user_version = 1;";
+        let second = "ALTER TABLE commands DROP COLUMN result; PRAGMA user_version = 2;";
+        for (back, kept) in [(first, 1), (second, 2)] {
+            let (dir, mut before) = ledger();
+            queued(&mut before, "c-1", NOW);
+            drop(before);
+            let connection = Connection::open(dir.path().join("noc.db")).unwrap();
+            connection.execute_batch(back).unwrap();
+            drop(connection);
+            let mut ledger = opened(dir.path());
+            assert_eq!(ledger.gateways().unwrap().len(), 1);
+            queued(&mut ledger, "c-2", NOW);
+            assert_eq!(ledger.commands(&origin(), 10).unwrap().len(), kept);
+        }
     }
 
     /// What happens to a command queue.

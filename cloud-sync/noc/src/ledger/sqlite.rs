@@ -12,7 +12,7 @@ use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::{Span, Timestamp};
 
 /// The schema that this program writes.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// How long health records are kept: one every 30 s, so a thousand gateways make 2.9 million a day. The
 /// latest stays with its gateway; two days let a gateway resend after an outage and still be recognised.
@@ -65,8 +65,13 @@ fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
         0 => {
             tx.execute_batch(CREATE)?;
             tx.execute_batch(commands::CREATE)?;
+            tx.execute_batch(commands::ADD_RESULT)?;
         }
-        1 => tx.execute_batch(commands::CREATE)?,
+        1 => {
+            tx.execute_batch(commands::CREATE)?;
+            tx.execute_batch(commands::ADD_RESULT)?;
+        }
+        2 => tx.execute_batch(commands::ADD_RESULT)?,
         SCHEMA => {}
         found => return Err(LedgerError::Newer { found, known: SCHEMA }),
     }
@@ -92,7 +97,7 @@ impl Ledger for SqliteLedger {
                 alerts.push(alert_row(delivery, entry));
             }
             note_health(&tx, &source, entry)?;
-            commands::note_refusal(&tx, &source, entry)?;
+            commands::note_outcome(&tx, &source, entry)?;
         }
         note_sequences(&tx, &source, delivery)?;
         forget_old_health(&tx, &source, delivery.received_at)?;
@@ -453,6 +458,6 @@ mod tests {
         ledger.connection.pragma_update(None, "user_version", 9).unwrap();
         drop(ledger);
         let error = SqliteLedger::open(&dir.path().join("noc.db")).err().unwrap();
-        assert!(matches!(error, LedgerError::Newer { found: 9, known: 2 }), "{error}");
+        assert!(matches!(error, LedgerError::Newer { found: 9, known: 3 }), "{error}");
     }
 }
