@@ -91,7 +91,7 @@ pub fn cases(program: &Path, plan: Plan) -> Result<Outcome, String> {
     committed(program, &data, 1, half)?;
     copy(&data, &earlier).map_err(problem)?;
     committed(program, &data, half + 1, commits)?;
-    let all = Held::after(commits).map_err(|e| e.to_string())?.things.len();
+    let all = Held::after(commits).map_err(|e| e.to_string())?.kept().things.len();
     let mut outcome = Outcome::default();
     for case in (0..plan.cases).filter(|case| plan.only.is_none_or(|only| only == *case)) {
         let mut chance = Chance::of(plan.seed, case);

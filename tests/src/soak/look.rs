@@ -30,9 +30,9 @@ pub struct Sight {
 /// Looks at the store in `folder`, in which `commits` commits were made; then it must take another one and keep it.
 pub fn look(folder: &Path, commits: u64) -> Result<Sight, WorkError> {
     let mut store = Store::open(folder)?;
-    let held = Held::in_store(&mut store)?;
-    let missing = held.missing(&Held::after(commits)?);
-    let exact = held == Held::after(held.commits)?;
+    let held = Held::in_store(&mut store)?.kept();
+    let missing = held.missing(&Held::after(commits)?.kept());
+    let exact = held == Held::after(held.commits)?.kept();
     let set_aside = store.damaged().map(Path::to_owned);
     // An event of its own, so that it is looked for by its own name.
     let next = held.commits.max(commits) + 1;

@@ -85,11 +85,6 @@ pub fn housekeeping(store: &mut Store, n: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether the inputs of commit `n` must still be there after the first `commits`.
-const fn is_kept(n: u64, commits: u64) -> bool {
-    n + KEPT >= commits
-}
-
 /// Every fourth commit tells that an earlier event was delivered, and every tenth that one was rejected.
 fn delivered(n: u64) -> Option<u64> {
     n.checked_sub(8).filter(|s| *s > 0 && n.is_multiple_of(4))
@@ -218,9 +213,7 @@ impl Held {
     pub fn after(commits: u64) -> Result<Self, WorkError> {
         let mut things = BTreeSet::new();
         for n in 1..=commits {
-            if is_kept(n, commits) {
-                things.extend((0..=n % 3).map(|part| format!("input {n}.{part}")));
-            }
+            things.extend((0..=n % 3).map(|part| format!("input {n}.{part}")));
             things.insert(format!("event e.{n}"));
             things.insert(format!("announcement {n}"));
             if let Some(gone) = delivered(n) {
@@ -249,12 +242,9 @@ impl Held {
 
     /// What is there.
     pub fn in_store(store: &mut Store) -> Result<Self, StoreError> {
-        let (mut things, commits) = (BTreeSet::new(), number(store.marks().judged_until));
+        let mut things = BTreeSet::new();
         for input in store.inputs_from(0)? {
-            // What is older may be there or not: housekeeping comes after the commit.
-            if let Input::Observation(Observation { kind: Kind::Activity(name), received_at, .. }, _) = input
-                && is_kept(number(received_at), commits)
-            {
+            if let Input::Observation(Observation { kind: Kind::Activity(name), .. }, _) = input {
                 things.insert(format!("input {name}"));
             }
         }
@@ -278,7 +268,15 @@ impl Held {
             let reports = store.reports(from, to)?.into_iter();
             things.extend(reports.map(|r| format!("report {} {}", r.date, r.revision)));
         }
-        Ok(Self { commits, things })
+        Ok(Self { commits: number(store.marks().judged_until), things })
+    }
+
+    /// The same without the inputs that housekeeping may have taken: it comes after the commit.
+    #[must_use]
+    pub fn kept(mut self) -> Self {
+        let of = |thing: &str| thing.strip_prefix("input ")?.split_once('.')?.0.parse::<u64>().ok();
+        self.things.retain(|thing| of(thing).is_none_or(|n| n + KEPT >= self.commits));
+        self
     }
 
     /// What is in the other and not in this, counted by what it is.
