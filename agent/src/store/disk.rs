@@ -8,6 +8,7 @@
 
 use super::keyring::{Keyring, Keys};
 use super::room;
+use super::writes::Writes;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -97,25 +98,6 @@ impl Blobs {
     }
 }
 
-/// One atomic change: keys with the records that they get, or lose.
-#[derive(Debug, Default)]
-pub struct Writes(Vec<(Vec<u8>, Option<Vec<u8>>)>);
-
-impl Writes {
-    /// Sets a key.
-    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.0.push((key, Some(value)));
-    }
-    /// Removes a key.
-    pub fn remove(&mut self, key: Vec<u8>) {
-        self.0.push((key, None));
-    }
-    /// Whether there is nothing to write.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 impl Disk {
     /// Opens the database in `folder`, or makes one. Until it is given keys, those that it makes are in memory only.
     pub fn open(folder: &Path) -> Result<Self, DiskError> {
@@ -172,7 +154,7 @@ impl Disk {
     fn write(&self, writes: Writes) -> Result<(), DiskError> {
         let db = self.db()?;
         let mut batch = sled::Batch::default();
-        for (key, record) in writes.0 {
+        for (key, record) in writes.all() {
             match record {
                 Some(record) => {
                     let sealed = self.keyring.borrow_mut().seal(&key, record)?;

@@ -1,10 +1,10 @@
 //! What is past its time goes.
 
-use super::disk::Writes;
 use super::entries::{ChainedBlock, SnapshotHead};
 use super::keyring::LONG_RETENTION;
 use super::keys::{self, Kind};
 use super::records::{decode, encode};
+use super::writes::Writes;
 use super::{Digest, Head, Store, StoreError};
 use chrono_tz::Tz;
 use vigil_core::alert::Alert;

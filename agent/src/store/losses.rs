@@ -2,10 +2,11 @@
 //! is given twice whatever happened to it.
 
 use super::chain::Head;
-use super::disk::{self, Part, Writes, last_set_aside};
+use super::disk::{self, Part, last_set_aside};
 use super::entries::{Announcement, ChainedBlock, DeadLetter, Marks, StoredEvent};
 use super::keys::{self, Kind};
 use super::records::{decode, encode};
+use super::writes::Writes;
 use super::{Store, StoreError};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

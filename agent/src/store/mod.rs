@@ -24,6 +24,7 @@ mod seal;
 mod staging;
 mod survey;
 mod turnover;
+mod writes;
 
 pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
 pub use disk::DiskError;
@@ -35,7 +36,7 @@ pub use master::{BadMaster, Masters};
 pub use runs::{RunQuery, RunsFound};
 
 use crate::sources::decode::Reason;
-use disk::{Disk, Writes};
+use disk::Disk;
 use entries::SnapshotHead;
 use keyring::Keyring;
 use keys::Kind;
@@ -49,6 +50,7 @@ use vigil_cloud_sync::wire::Producer;
 use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
+use writes::Writes;
 
 /// The largest piece of what can be cut: sled keeps a page beyond 128 KiB in a file of its own, which costs a sync of
 /// its own. A page has up to 17 values before it is split.

@@ -3,10 +3,11 @@
 //! place; a crash at any point leaves one of the two.
 
 use super::StoreError;
-use super::disk::{Disk, DiskError, Writes, sync_parent};
+use super::disk::{Disk, DiskError, sync_parent};
 use super::entries::Marks;
 use super::keys;
 use super::records::decode;
+use super::writes::Writes;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

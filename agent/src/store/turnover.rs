@@ -5,9 +5,9 @@
 //! met under a key is not there, whatever the clock says. A wrong clock makes a key go early or late, and never a record
 //! without one.
 
-use super::disk::Writes;
 use super::keyring::Class;
 use super::keys::Kind;
+use super::writes::Writes;
 use super::{Store, StoreError, seal};
 use std::collections::{BTreeMap, BTreeSet};
 use vigil_core::time::{Span, Timestamp};
