@@ -14,6 +14,8 @@ use vigil_tests::bench::{Failure, setting};
 
 /// Before it counts: connections, first pages of the store, first snapshot.
 const WARM_UP: usize = 2_000;
+/// Devices that publish at one time.
+const PUBLISHERS: [usize; 4] = [1, 10, 100, 500];
 /// Figures are for so many messages.
 const PER: f64 = 100_000.0;
 
@@ -21,7 +23,7 @@ fn main() -> Result<(), Failure> {
     println!("{}\n", machine());
     let (rounds, messages) = (setting("VIGIL_BENCH_ROUNDS", 5)?, setting("VIGIL_BENCH_MESSAGES", 40_000)?);
     let bench = Bench { vigil: vigil()?, folder: folder(), messages };
-    let mut columns = [1, 10, 100].map(Column::of);
+    let mut columns = PUBLISHERS.map(Column::of);
     for round in 0..rounds {
         for column in &mut columns {
             bench.play(column, u32::try_from(round)?)?;
@@ -136,8 +138,11 @@ fn whole(batch: f64) -> usize {
     batch.round().max(1.0) as usize
 }
 
-fn print(columns: &[Column; 3]) {
-    let mut table = Table::new(&["publishers", "1", "10", "100"]);
+fn print(columns: &[Column]) {
+    let publishers: Vec<String> = PUBLISHERS.iter().map(ToString::to_string).collect();
+    let head: Vec<&str> =
+        std::iter::once("publishers").chain(publishers.iter().map(String::as_str)).collect();
+    let mut table = Table::new(&head);
     let mut row = |name: &str, figure: &dyn Fn(&Column) -> String| {
         let cells = columns.iter().map(figure);
         table.row(std::iter::once(name.to_owned()).chain(cells).collect());

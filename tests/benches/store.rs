@@ -3,23 +3,17 @@
 //! `cargo bench -p vigil-tests --bench store`; `VIGIL_BENCH_ROUNDS` says how often, `VIGIL_BENCH_DIR` on which file system.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
-use vigil_agent::simulate::{Scenario, site_toml};
-use vigil_agent::sources::decode;
 use vigil_agent::store::{Draft, Input, Store};
 use vigil_core::engine::{Engine, Outcome};
-use vigil_core::observation::Observation;
-use vigil_core::site::Site;
-use vigil_core::time::Timestamp;
-use vigil_tests::bench::devices::{DEVICES, payload};
+use vigil_core::time::{Span, Timestamp};
+use vigil_tests::bench::devices::payload;
 use vigil_tests::bench::figures::{Figure, Table};
 use vigil_tests::bench::proc::{Disk, Usage, load, machine};
 use vigil_tests::bench::raw::{append, count, overwrite};
+use vigil_tests::bench::work::{SNAPSHOT_INPUTS, full_engine, heartbeats, snapshot};
 use vigil_tests::bench::{Failure, setting};
 
-/// The pump's own pace.
-const SNAPSHOT_INPUTS: usize = 20_000;
 /// Commits of a round at most: a disk that turns in a millisecond takes seconds for them.
 const COMMITS: usize = 4_000;
 
@@ -40,20 +34,6 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// An engine whose windows are full, for snapshots of a real size.
-fn full_engine() -> Result<Engine, Failure> {
-    let scenario = Scenario::sized(DEVICES, 240, 1);
-    let text = site_toml(&scenario);
-    let site =
-        vigil_config::parse_site(Path::new("site.toml"), text.as_bytes()).map_err(|p| p.to_string())?;
-    let mut engine = Engine::new(Arc::new(site), scenario.starts_at);
-    for message in vigil_agent::simulate::Night::of(&scenario) {
-        let decoded = decode::message(engine.site(), message.at, &message.topic, message.payload.as_bytes());
-        decoded.observations.into_iter().for_each(|o| drop(engine.on_observation(o)));
-    }
-    Ok(engine)
-}
-
 /// What was measured with commits of this size.
 #[derive(Debug, Default)]
 struct Column {
@@ -72,7 +52,7 @@ impl Column {
     fn play(&mut self, folder: &Path, full: &Engine, events: usize) -> Result<(), Failure> {
         let dir = tempfile::tempdir_in(folder)?;
         let mut store = Store::open(&dir.path().join("db"))?;
-        let observations = heartbeats(full.site(), events)?;
+        let observations = heartbeats(full.site(), 0, events, Span::from_millis(1))?;
         store.commit(snapshot(full)?)?;
         let disk = Disk::under(folder)?;
         let written = disk.written()?;
@@ -98,20 +78,6 @@ impl Column {
         self.over.push(overwrite(dir.path(), &sample, observations.len(), self.batch)?.per_second);
         Ok(())
     }
-}
-
-fn snapshot(engine: &Engine) -> Result<Draft, Failure> {
-    Ok(Draft { snapshot: Some(((**engine.site()).clone(), engine.snapshot()?)), ..Draft::default() })
-}
-
-fn heartbeats(site: &Site, events: usize) -> Result<Vec<Observation>, Failure> {
-    let mut all = Vec::with_capacity(events);
-    for n in 0..events {
-        let topic = format!("vigil/v1/plant-7/hs-G-{}/heartbeat", n % DEVICES + 1);
-        let received_at = Timestamp::from_millis(1_800_000_000_000 + i64::try_from(n)?);
-        all.extend(decode::message(site, received_at, &topic, &payload(1, 0, n)?).observations);
-    }
-    if all.len() == events { Ok(all) } else { Err("a heartbeat was refused".into()) }
 }
 
 fn print(columns: &[Column]) {

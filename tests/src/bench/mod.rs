@@ -5,6 +5,7 @@ pub mod devices;
 pub mod figures;
 pub mod proc;
 pub mod raw;
+pub mod work;
 
 /// Whatever stops a bench.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
