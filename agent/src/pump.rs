@@ -143,7 +143,7 @@ impl Pump {
         inbound: mpsc::Receiver<Inbound>,
         wakes: Wakes,
     ) -> Result<(Self, PumpHandle, Revived), PumpError> {
-        let (ways, handle) = Ways::new(store.folder().to_owned(), inbound, wakes);
+        let (ways, handle) = Ways::new((store.folder().to_owned(), store.masters()), inbound, wakes);
         let risen = Risen::from(store, &site, clock)?;
         let revived = risen.revived();
         let mut pump = Self::of(risen, terms, ways);

@@ -94,7 +94,8 @@ impl Agent {
         };
         let (folder, here) = (setup.data_dir.join("db"), Arc::clone(&setup.site));
         let (pump, handle, revived) =
-            Started::at(folder, here, clock.clone(), terms, inbound, wakes.clone()).map_err(not_started)?;
+            Started::at((folder, setup.masters), here, clock.clone(), terms, inbound, wakes.clone())
+                .map_err(not_started)?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
         let mut tasks = JoinSet::new();
         let (voice, source, mqtt_addr) =

@@ -2,6 +2,7 @@
 //! is opened.
 
 use crate::sources::{broker, mqtt};
+use crate::store::{BadMaster, Masters};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Setup {
     pub retention: Span,
     /// How large the store may become.
     pub max_bytes: u64,
+    /// What the keys of the store are locked with.
+    pub masters: Masters,
 }
 
 /// How messages come in.
@@ -62,6 +65,9 @@ pub enum SetupError {
     /// A credential that is a password or a token has to be text.
     #[error("the credential {0} is not UTF-8 text")]
     NotText(String),
+    /// A credential is no master key.
+    #[error("the credential {0} is no master key of the store: {1}")]
+    Master(String, BadMaster),
     /// A certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] mqtt::tls::TlsError),
@@ -93,8 +99,16 @@ pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result
         http_listen: config.http_listen(),
         retention: config.store().retention(),
         max_bytes: config.store().max_bytes(),
+        masters: masters(config, env)?,
         site,
     })
+}
+
+/// What the keys of the store are locked with.
+pub fn masters(config: &AgentConfig, env: &Environment) -> Result<Masters, SetupError> {
+    let Some(name) = config.store().credential() else { return Ok(Masters::default()) };
+    let secret = vigil_config::credential(name, config.base(), env)?;
+    Masters::read(secret.expose()).map_err(|why| SetupError::Master(name.as_str().to_owned(), why))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SetupError> {

@@ -108,6 +108,7 @@ impl Surroundings<'_> {
             self.client_certificate("uplink", uplink.client_certificate());
         }
         self.port("http.listen", agent.http_listen());
+        self.credential("store.credential", agent.store().credential());
     }
 
     fn of_embedded(&self, broker: &Embedded) {

@@ -17,6 +17,10 @@ pub struct Args {
     noc: Option<PathBuf>,
 }
 
+/// Said of a store whose keys lie open beside it.
+const BARE: &str =
+    "note: [store] credential is not set: whoever takes the disk can read the positions that are kept on it";
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let env = Environment::of_process();
@@ -30,9 +34,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut told = Vec::new();
     if let Some(checked) = agent {
         let site = Arc::new(checked.site);
-        crate::setup::setup(&checked.agent, Arc::clone(&site), &env).map_err(again)?;
+        let setup = crate::setup::setup(&checked.agent, Arc::clone(&site), &env).map_err(again)?;
+        crate::store::fits(&setup.data_dir.join("db"), &setup.masters)
+            .map_err(|why| Failure::invalid(&why, super::mend_keys(&why)))?;
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
         told.push(format!("ok: {} with {guards} guards, {devices} devices, {tours} tours", site.name));
+        if setup.masters.is_none() {
+            writeln!(std::io::stderr(), "{BARE}")?;
+        }
     }
     if let Some(config) = noc {
         super::noc::receiver(&config, &env)?;

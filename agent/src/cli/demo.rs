@@ -6,6 +6,7 @@ use crate::run::Agent;
 use crate::setup::{Setup, SourceSetup};
 use crate::simulate::{Night, Pace, Scenario, Target, publish};
 use crate::sources::broker;
+use crate::store::Masters;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -206,6 +207,7 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
         http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, page)),
         retention: Span::from_hours(72),
         max_bytes: 256 * 1024 * 1024,
+        masters: Masters::default(),
     };
     let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, GATEWAY_PAGE)).is_ok();
     Agent::start(setup(if free { GATEWAY_PAGE } else { 0 }), clock).await.map_err(broken)

@@ -1,15 +1,27 @@
 //! The journal of an agent: from its store if no agent has it open, else from the running agent.
 
 use super::{Failure, ask::Whom};
-use crate::store::{Journal, NoJournal};
+use crate::setup::masters;
+use crate::store::{Journal, Masters, NoJournal, StoreError};
+use vigil_config::Environment;
 
 /// The journal up to now. The store stays as it is.
 pub fn journal(whom: &Whom) -> Result<Journal, Failure> {
     let Some(config) = whom.config() else { return whom.journal() };
-    let store = vigil_config::load_agent(config)?.data_dir().join("db");
-    match Journal::of_closed(&store) {
+    let config = vigil_config::load_agent(config)?;
+    let store = config.data_dir().join("db");
+    // Only a stopped agent's store needs its credential: whoever asks a running agent may have no right to it.
+    let (masters, refused) = match masters(&config, &Environment::of_process()) {
+        Ok(masters) => (masters, None),
+        Err(why) => (Masters::default(), Some(why)),
+    };
+    match Journal::of_closed_with(&store, &masters) {
         Ok(journal) => Ok(journal),
         Err(NoJournal::InUse(_)) => whom.journal(),
+        Err(NoJournal::Store(StoreError::Keys(why))) => {
+            let what = refused.map_or_else(|| why.to_string(), |refused| refused.to_string());
+            Err(Failure::failed(what, super::mend_keys(&why)))
+        }
         Err(why) => Err(no_journal(&why)),
     }
 }

@@ -21,6 +21,7 @@ mod table;
 mod tours;
 mod verify_journal;
 
+use crate::store::KeyringError;
 use clap::{Parser, Subcommand};
 use std::fmt;
 
@@ -165,6 +166,26 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 fn man() -> Result<(), Failure> {
     let page = clap_mangen::Man::new(<Cli as clap::CommandFactory>::command());
     Ok(page.render(&mut std::io::stdout())?)
+}
+
+/// What to do about the keys of a store.
+const fn mend_keys(why: &KeyringError) -> &'static str {
+    match why {
+        KeyringError::NoMaster(_) => {
+            "Name the credential in [store] of agent.toml and put it back in its place: nothing was touched, and without it \
+             nothing that is stored can be read."
+        }
+        KeyringError::OtherMaster(_) => {
+            "Put the earlier master key back, or below the new one in the same credential: a line for each, the new one \
+             first. Nothing was touched."
+        }
+        KeyringError::Newer(_) => {
+            "Install a newer agent, or give this one a data_dir of its own; nothing was touched."
+        }
+        KeyringError::Folder { .. } => {
+            "The keys of the store must belong to the user of the agent; nothing was touched."
+        }
+    }
 }
 
 /// A runtime for a command; two workers are what a gateway's cores carry beside the pump's own thread.

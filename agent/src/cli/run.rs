@@ -84,6 +84,7 @@ fn not_started(why: &RunError) -> Failure {
         RunError::Store(StoreError::Disk(DiskError::InUse(_))) => {
             "Is another agent running on this data_dir? It must be a folder that only this agent writes."
         }
+        RunError::Store(StoreError::Keys(why)) => super::mend_keys(why),
         RunError::Store(_) => {
             "data_dir must be a folder that this user may write to, on a disk with room; see [store] in agent.toml."
         }

@@ -12,7 +12,7 @@ use super::{ALIVE_EVERY, BATCH, Pump, PumpError, PumpHandle, REQUESTS, Revived, 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::room::{self, Room};
-use crate::store::{DiskError, Store, StoreError};
+use crate::store::{DiskError, KeyringError, Masters, Store, StoreError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ impl std::fmt::Display for Outage {
 #[derive(Debug)]
 pub(super) struct Ways {
     pub(super) folder: PathBuf,
+    /// What the keys of the store are locked with.
+    pub(super) masters: Masters,
     pub(super) inbound: mpsc::Receiver<Inbound>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) wakes: Wakes,
@@ -65,13 +67,17 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    pub(super) fn new(folder: PathBuf, inbound: mpsc::Receiver<Inbound>, wakes: Wakes) -> (Self, PumpHandle) {
+    pub(super) fn new(
+        (folder, masters): (PathBuf, Masters),
+        inbound: mpsc::Receiver<Inbound>,
+        wakes: Wakes,
+    ) -> (Self, PumpHandle) {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let (changes, seen) = watch::channel(0);
         let (outage, told) = watch::channel(None);
         let pulse = Pulse::default();
         let handle = PumpHandle::new(sender, seen, told, pulse.clone());
-        (Self { folder, inbound, requests, wakes, changes, outage, pulse }, handle)
+        (Self { folder, masters, inbound, requests, wakes, changes, outage, pulse }, handle)
     }
 }
 
@@ -119,16 +125,16 @@ pub enum Started {
 }
 
 impl Started {
-    /// Opens the store in `folder`, or waits for the room to do so.
+    /// Opens the store in a folder with its master keys, or waits for the room to do so.
     pub fn at(
-        folder: PathBuf,
+        store: (PathBuf, Masters),
         site: Arc<Site>,
         clock: Clock,
         terms: Terms,
         inbound: mpsc::Receiver<Inbound>,
         wakes: Wakes,
     ) -> Result<(Self, PumpHandle, Revived), PumpError> {
-        let (ways, handle) = Ways::new(folder, inbound, wakes);
+        let (ways, handle) = Ways::new(store, inbound, wakes);
         let engine = Engine::new(Arc::clone(&site), clock.now());
         let down = Down { engine, site, clock, terms, ways, stock: Stock::default(), commits: 0, locked: 0 };
         let started = down.rise();
@@ -162,8 +168,8 @@ impl PumpError {
     /// Whether it may be over when the disk is.
     pub(super) const fn is_of_the_disk(&self) -> bool {
         match self {
-            Self::Store(StoreError::Disk(_)) => true,
-            Self::Store(StoreError::Record(_) | StoreError::Newer { .. })
+            Self::Store(StoreError::Disk(_) | StoreError::Keys(KeyringError::Folder { .. })) => true,
+            Self::Store(StoreError::Keys(_) | StoreError::Record(_) | StoreError::Newer { .. })
             | Self::Snapshot(_)
             | Self::OtherSite { .. } => false,
         }
@@ -374,7 +380,7 @@ impl Down {
     fn rise(self) -> Result<(Pump, Revived), Failed> {
         let opened = match room::is_wanting(&self.ways.folder) {
             true => Err(StoreError::Disk(DiskError::NoRoom("it is not tried".into())).into()),
-            false => Store::open(&self.ways.folder).map_err(PumpError::from),
+            false => Store::open_with(&self.ways.folder, &self.ways.masters).map_err(PumpError::from),
         };
         if let Some(loss) = opened.as_ref().ok().and_then(Store::loss) {
             tracing::error!("{loss}");

@@ -2,7 +2,7 @@
 //! finds, and leaves files of whoever opened it: so it is a copy that is opened, and the store stays as it is.
 
 use super::journal::{Journal, NoJournal};
-use super::{DiskError, Store, StoreError};
+use super::{DiskError, Masters, Store, StoreError};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -14,22 +14,30 @@ const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl Journal {
-    /// The journal of the store in `folder`, which is not changed.
+    /// The journal of the store in `folder`, which is not changed. Its keys are not locked.
     pub fn of_closed(folder: &Path) -> Result<Self, NoJournal> {
+        Self::of_closed_with(folder, &Masters::default())
+    }
+
+    /// The same of a store whose keys may be locked by a master key.
+    pub fn of_closed_with(folder: &Path, masters: &Masters) -> Result<Self, NoJournal> {
         let before = closed(folder)?;
         let aside = tempfile::tempdir().map_err(|e| not_copied(folder, &std::env::temp_dir(), e))?;
         // One level below, so that whatever the database sets aside goes with the rest.
         let copied = aside.path().join("db");
         let made = fs::create_dir(&copied).and_then(|()| copy(folder, &copied));
         made.map_err(|e| not_copied(folder, &copied, e))?;
+        // The keys stay where they are: no copy of one is to lie in a folder for temporary files.
+        let store = Store::open_copy(&copied, folder, masters);
         if closed(folder)? != before {
             return Err(NoJournal::InUse(folder.to_owned()));
         }
-        let store = Store::open(&copied).map_err(|why| match why {
+        let store = store.map_err(|why| match why {
             StoreError::Disk(DiskError::Engine(_)) => NoJournal::Damaged(folder.to_owned()),
-            other @ (StoreError::Disk(_) | StoreError::Record(_) | StoreError::Newer { .. }) => {
-                NoJournal::Store(other)
-            }
+            other @ (StoreError::Disk(_)
+            | StoreError::Keys(_)
+            | StoreError::Record(_)
+            | StoreError::Newer { .. }) => NoJournal::Store(other),
         })?;
         if store.damaged().is_some() {
             return Err(NoJournal::Damaged(folder.to_owned()));

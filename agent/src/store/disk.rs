@@ -6,14 +6,17 @@
 //! sled's `open` leaves a half-written snapshot, which is removed; a damaged one is set aside whole, a fresh one takes
 //! its place, and what can still be read is handed over.
 
+use super::keyring::{Keyring, Keys};
 use super::room;
-use std::cell::{Cell, RefCell};
+use super::writes::Writes;
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -62,6 +65,7 @@ pub struct Disk {
     failed: Cell<bool>,
     file: File,
     blobs: Blobs,
+    keyring: RefCell<Keyring>,
     /// Where a damaged predecessor was set aside.
     set_aside: Option<PathBuf>,
 }
@@ -94,29 +98,8 @@ impl Blobs {
     }
 }
 
-/// One atomic change.
-#[derive(Debug, Default)]
-pub struct Writes(sled::Batch, usize);
-
-impl Writes {
-    /// Sets a key.
-    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.0.insert(key, value);
-        self.1 += 1;
-    }
-    /// Removes a key.
-    pub fn remove(&mut self, key: Vec<u8>) {
-        self.0.remove(key);
-        self.1 += 1;
-    }
-    /// Whether there is nothing to write.
-    pub const fn is_empty(&self) -> bool {
-        self.1 == 0
-    }
-}
-
 impl Disk {
-    /// Opens the database in `folder`, or makes one.
+    /// Opens the database in `folder`, or makes one. Until it is given keys, those that it makes are in memory only.
     pub fn open(folder: &Path) -> Result<Self, DiskError> {
         let problem = |source| DiskError::Folder { path: folder.to_owned(), source };
         if is_absent(folder).map_err(problem)? {
@@ -132,7 +115,15 @@ impl Disk {
         sync_whole(folder).map_err(problem)?;
         let file = File::open(folder.join("db")).map_err(problem)?;
         let blobs = Blobs { folder: folder.join("blobs"), synced: RefCell::default() };
-        Ok(Self { db: Some(db), folder: folder.to_owned(), failed: Cell::new(false), file, blobs, set_aside })
+        Ok(Self {
+            db: Some(db),
+            folder: folder.to_owned(),
+            failed: Cell::new(false),
+            file,
+            blobs,
+            keyring: RefCell::default(),
+            set_aside,
+        })
     }
 
     /// Where it is.
@@ -144,6 +135,15 @@ impl Disk {
         self.db.as_ref().ok_or_else(|| DiskError::Engine("it was let go".into()))
     }
 
+    /// Writes records as they were written before they were sealed.
+    #[cfg(test)]
+    pub(super) fn write_bare(&self, records: Vec<(Vec<u8>, Vec<u8>)>) {
+        for (key, record) in records {
+            self.db().unwrap().insert(key, record).unwrap();
+        }
+        self.db().unwrap().flush().unwrap();
+    }
+
     /// Applies `writes` as one; on return it is on stable storage.
     pub fn commit(&self, writes: Writes) -> Result<(), DiskError> {
         let written = self.write(writes);
@@ -153,14 +153,25 @@ impl Disk {
 
     fn write(&self, writes: Writes) -> Result<(), DiskError> {
         let db = self.db()?;
-        db.apply_batch(writes.0).map_err(engine)?;
+        let mut batch = sled::Batch::default();
+        for (key, record) in writes.all() {
+            match record {
+                Some(record) => {
+                    let sealed = self.keyring.borrow_mut().seal(&key, record)?;
+                    batch.insert(key, sealed);
+                }
+                None => batch.remove(key),
+            }
+        }
+        db.apply_batch(batch).map_err(engine)?;
         db.flush().map_err(engine)?;
         self.blobs.sync().and_then(|()| self.file.sync_data()).map_err(|e| DiskError::Engine(e.to_string()))
     }
 
     /// One value.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DiskError> {
-        self.db()?.get(key).map(|v| v.map(|v| v.to_vec())).map_err(engine)
+        let keys = self.keys();
+        self.db()?.get(key).map(|v| v.map(|v| keys.open(key, &v))).map_err(engine)
     }
 
     /// Every record whose key starts with `prefix`, in order, owned: a page must not be kept alive by a reader.
@@ -169,7 +180,13 @@ impl Disk {
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, Vec<u8>), DiskError>> + use<> {
         let records = self.db.as_ref().map(|db| db.scan_prefix(prefix));
-        records.into_iter().flatten().map(owned)
+        records.into_iter().flatten().map(opened_by(self.keys()))
+    }
+
+    /// The same from the key `from` on and as they lie on disk.
+    pub fn scan_sealed(&self, from: &[u8]) -> impl Iterator<Item = Result<Record, DiskError>> + use<> {
+        let records = self.db.as_ref().map(|db| db.range(from..));
+        records.into_iter().flatten().map(opened_by(Arc::default()))
     }
 
     /// Every record from the key `from` on and below `below`, in order.
@@ -181,7 +198,7 @@ impl Disk {
         // An empty range is none at all for the database, and a defect for its iterator.
         let below = if from < below { below } else { from };
         let records = self.db.as_ref().map(|db| db.range(from..below));
-        records.into_iter().flatten().map(owned)
+        records.into_iter().flatten().map(opened_by(self.keys()))
     }
 
     /// Bytes on disk.
@@ -192,6 +209,16 @@ impl Disk {
     /// It failed, whoever noticed: it is let go as one that did.
     pub fn condemn(&self) {
         self.failed.set(true);
+    }
+
+    /// The keys that its records are sealed with.
+    pub fn keyring(&self) -> RefMut<'_, Keyring> {
+        self.keyring.borrow_mut()
+    }
+
+    /// The keys as they are now.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.keyring.borrow().keys()
     }
 
     /// Where a damaged predecessor was set aside, if this start found one.
@@ -211,8 +238,14 @@ impl Drop for Disk {
     }
 }
 
-fn owned(record: sled::Result<(sled::IVec, sled::IVec)>) -> Result<(Vec<u8>, Vec<u8>), DiskError> {
-    record.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(engine)
+/// A record with its key.
+type Record = (Vec<u8>, Vec<u8>);
+
+/// A record out of the database, opened if its key is there.
+fn opened_by(
+    keys: Arc<Keys>,
+) -> impl Fn(sled::Result<(sled::IVec, sled::IVec)>) -> Result<Record, DiskError> {
+    move |record| record.map(|(key, value)| (key.to_vec(), keys.open(&key, &value))).map_err(engine)
 }
 
 fn engine(e: sled::Error) -> DiskError {
@@ -362,7 +395,7 @@ pub(super) struct ReadOut {
 
 /// Reads what can be read of a damaged database. sled may panic or never come back on it, so that it is opened on a
 /// thread that is left to itself when its time is over.
-pub(super) fn read_out(folder: &Path, parts: &[Part]) -> ReadOut {
+pub(super) fn read_out(folder: &Path, parts: &[Part], keys: &Keys) -> ReadOut {
     let (found, records) = std::sync::mpsc::sync_channel(RECORDS_WAITING);
     let (folder, parts) = (folder.to_owned(), parts.to_vec());
     let reader = std::thread::Builder::new().name("read-out".into()).spawn(move || {
@@ -384,7 +417,10 @@ pub(super) fn read_out(folder: &Path, parts: &[Part]) -> ReadOut {
     let mut read = ReadOut { records: BTreeMap::new(), to_the_end: false };
     while let Ok(found) = records.recv_timeout(until.saturating_duration_since(Instant::now())) {
         match found {
-            Some((key, value)) => drop(read.records.insert(key, value)),
+            Some((key, value)) => {
+                let record = keys.open(&key, &value);
+                read.records.insert(key, record);
+            }
             None => read.to_the_end = true,
         }
     }
@@ -465,9 +501,9 @@ mod tests {
     fn what_was_committed_is_there_after_a_reopen() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("db");
-        put(&Disk::open(&folder).unwrap(), b"k");
+        put(&Disk::open(&folder).unwrap(), b"Mk");
         let disk = Disk::open(&folder).unwrap();
-        assert_eq!(disk.get(b"k").unwrap().as_deref(), Some(&b"value"[..]));
+        assert_eq!(disk.get(b"Mk").unwrap().as_deref(), Some(&b"value"[..]));
         assert!(disk.set_aside().is_none());
     }
 

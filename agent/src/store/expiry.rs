@@ -1,9 +1,10 @@
 //! What is past its time goes.
 
-use super::disk::Writes;
 use super::entries::{ChainedBlock, SnapshotHead};
+use super::keyring::LONG_RETENTION;
 use super::keys::{self, Kind};
 use super::records::{decode, encode};
+use super::writes::Writes;
 use super::{Digest, Head, Store, StoreError};
 use chrono_tz::Tz;
 use vigil_core::alert::Alert;
@@ -11,8 +12,6 @@ use vigil_core::time::{Span, Timestamp};
 
 /// How many dead letters are kept: each is an event that the NOC rejected, so a thousand are a defect to be mended.
 const DEAD_KEPT: usize = 1_000;
-/// Alerts, runs and reports (contract 2).
-const LONG_RETENTION: Span = Span::from_hours(400 * 24);
 /// Journal blocks dropped in one go, so that housekeeping never holds up an acknowledgement for long.
 const EXPIRE_AT_ONCE: usize = 500;
 
@@ -43,6 +42,8 @@ impl Gone {
 impl Store {
     /// Drops what is past its time; true if there may be more.
     pub fn expire(&mut self, now: Timestamp, retention: Span) -> Result<bool, StoreError> {
+        self.disk.keyring().keep_for(retention);
+        self.set_aside_first_if_unreadable()?;
         let mut writes = Writes::default();
         let (more, freed) = self.stage_old_blocks(&mut writes, now - retention)?;
         self.stage_old_facts(&mut writes, now - LONG_RETENTION)?;
@@ -54,7 +55,19 @@ impl Store {
             self.disk.commit(writes)?;
         }
         self.journal_bytes -= freed;
-        Ok(more)
+        Ok(self.turn_over(now, retention)? || more)
+    }
+
+    /// A first block that nobody can read says nothing of its age: it stands in the way of those behind it, whose time comes.
+    fn set_aside_first_if_unreadable(&mut self) -> Result<(), StoreError> {
+        let first = self.disk.scan(&Kind::Journal.prefix()).next().transpose()?;
+        let Some((key, block)) = first.filter(|(_, block)| ChainedBlock::read(block).is_err()) else {
+            return Ok(());
+        };
+        let bytes = block.len() as u64;
+        self.set_aside(vec![(key, block)])?;
+        self.journal_bytes = self.journal_bytes.saturating_sub(bytes);
+        Ok(())
     }
 
     /// Drops the oldest blocks of the journal, whatever their age, until no more than `keep` bytes are left or the rest

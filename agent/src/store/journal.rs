@@ -185,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path()).unwrap();
         store.commit(Draft { inputs: vec![down(0)], ..Draft::default() }).unwrap();
-        let mut writes = crate::store::disk::Writes::default();
+        let mut writes = crate::store::writes::Writes::default();
         writes.put(keys::numbered(Kind::Journal, 1), b"not a record".to_vec());
         store.disk.commit(writes).unwrap();
         let mut journal = Journal::new(opening(2));

@@ -34,6 +34,27 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 12] = [
+        Self::Alert,
+        Self::Dead,
+        Self::Refusal,
+        Self::Journal,
+        Self::Local,
+        Self::Meta,
+        Self::Outbox,
+        Self::Prompt,
+        Self::SetAside,
+        Self::Report,
+        Self::Snapshot,
+        Self::Run,
+    ];
+
+    /// What the record with this key is.
+    pub fn of(key: &[u8]) -> Option<Self> {
+        let first = key.first()?;
+        Self::ALL.into_iter().find(|kind| *kind as u8 == *first)
+    }
+
     /// The prefix of every key of this kind.
     pub const fn prefix(self) -> [u8; 1] {
         [self as u8]
@@ -101,5 +122,8 @@ mod tests {
         assert!(outbox(1, 255) < outbox(1, 256));
         assert!(numbered(Kind::Journal, 255) < numbered(Kind::Journal, 256));
         assert_eq!(number_of(&outbox(3, 77)), Some(77));
+        assert!(
+            Kind::ALL.is_sorted_by_key(|kind| *kind as u8) && Kind::of(&meta("marks")) == Some(Kind::Meta)
+        );
     }
 }

@@ -2,10 +2,11 @@
 //! is given twice whatever happened to it.
 
 use super::chain::Head;
-use super::disk::{self, Part, Writes, last_set_aside};
+use super::disk::{self, Part, last_set_aside};
 use super::entries::{Announcement, ChainedBlock, DeadLetter, Marks, StoredEvent};
 use super::keys::{self, Kind};
 use super::records::{decode, encode};
+use super::writes::Writes;
 use super::{Store, StoreError};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ const ATTEMPTS: u32 = 2;
 const JOURNAL_BYTES: usize = 16 * 1024 * 1024;
 /// What is read out of everything else: a year of alerts and runs of a large site.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Records without a key that are set aside in one commit: a few hundred kilobytes.
+const LOCKED_AT_ONCE: usize = 500;
 
 /// In this order it is read out: what people need first, what is largest last.
 const PARTS: [Part; 8] = [
@@ -59,6 +63,11 @@ pub enum Loss {
         /// Inputs that were stored and that it does not know, as far as that was noted.
         inputs: u64,
     },
+    /// Keys are gone: what they sealed is set aside and will never be read.
+    Locked {
+        /// How many records.
+        records: usize,
+    },
 }
 
 impl fmt::Display for Loss {
@@ -75,6 +84,12 @@ impl fmt::Display for Loss {
                 f,
                 "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it"
             ),
+            Self::Locked { records } => {
+                write!(
+                    f,
+                    "keys of the store are gone, or not those that they were: {records} records that they sealed are lost"
+                )
+            }
         }
     }
 }
@@ -117,6 +132,27 @@ impl Store {
         self.note_reach()
     }
 
+    /// Sets those aside whose keys are gone, so that they are told of once and stand in nobody's way.
+    pub(super) fn lose(&mut self, locked: &[Vec<u8>]) -> Result<(), StoreError> {
+        for places in locked.chunks(LOCKED_AT_ONCE) {
+            let mut records = Vec::new();
+            for place in places {
+                let record = self.disk.get(place)?;
+                records.extend(record.map(|record| (place.clone(), record)));
+            }
+            self.set_aside(records)?;
+        }
+        if !locked.is_empty() {
+            let loss = Loss::Locked { records: locked.len() };
+            if self.loss.is_some() {
+                // Only one is asked for.
+                tracing::error!("{loss}");
+            }
+            self.loss = self.loss.take().or(Some(loss));
+        }
+        Ok(())
+    }
+
     /// Writes down beside the database how far it has reached.
     pub(super) fn note_reach(&mut self) -> Result<(), StoreError> {
         let Marks { next_sequence, next_input, .. } = self.marks;
@@ -125,7 +161,7 @@ impl Store {
 
     /// What can still be read of a damaged database becomes part of this one, in one commit.
     fn bring_over(&mut self, kept: PathBuf, writes: &mut Writes) -> Result<Loss, StoreError> {
-        let found = disk::read_out(&kept, &PARTS);
+        let found = disk::read_out(&kept, &PARTS, &self.disk.keys());
         let mut saved = Saved {
             marks: Marks::default(),
             last: Timestamp::default(),

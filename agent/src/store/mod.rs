@@ -10,34 +10,47 @@ mod disk;
 mod entries;
 mod expiry;
 mod journal;
+mod keyring;
 pub mod keys;
 mod losses;
+mod master;
+mod moving;
 mod reach;
 mod reading;
 pub mod records;
 pub mod room;
 mod runs;
+mod seal;
 mod staging;
+mod survey;
+mod turnover;
+mod writes;
 
 pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
 pub use disk::DiskError;
 pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};
+pub use keyring::KeyringError;
 pub use losses::Loss;
+pub use master::{BadMaster, Masters};
 pub use runs::{RunQuery, RunsFound};
 
 use crate::sources::decode::Reason;
-use disk::{Disk, Writes};
+use disk::Disk;
 use entries::SnapshotHead;
+use keyring::Keyring;
 use keys::Kind;
 use reach::Reach;
 use records::{Unwritable, decode, encode};
 use std::collections::BTreeMap;
 use std::path::Path;
+use survey::Survey;
+use turnover::Turnover;
 use vigil_cloud_sync::wire::Producer;
 use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
+use writes::Writes;
 
 /// The largest piece of what can be cut: sled keeps a page beyond 128 KiB in a file of its own, which costs a sync of
 /// its own. A page has up to 17 values before it is split.
@@ -53,6 +66,9 @@ pub enum StoreError {
     /// The disk or the database.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The keys that its records are sealed with.
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
     /// A defect.
     #[error(transparent)]
     Record(#[from] Unwritable),
@@ -86,13 +102,44 @@ pub struct Store {
     reach: Reach,
     /// What this start found to be gone.
     loss: Option<Loss>,
+    turnover: Turnover,
 }
 
 impl Store {
-    /// Opens the store in `folder`, or makes one.
+    /// Opens the store in `folder`, or makes one. Its keys are not locked.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, &Masters::default())
+    }
+
+    /// Opens the store in `folder`, or makes one. Its keys are locked by a master key, if there is one.
+    pub fn open_with(folder: &Path, masters: &Masters) -> Result<Self, StoreError> {
+        // Nothing is touched under a wrong master key: it is looked at before the database is.
+        drop(Keyring::read(folder, masters)?);
+        moving::finish(folder)?;
+        let mut disk = Disk::open(folder)?;
+        // And read now that nobody else has the database: the agent before may have made a key until then.
+        *disk.keyring() = Keyring::read(folder, masters)?;
+        disk.keyring().take_up(folder)?;
+        let mut survey = Survey::of(&disk)?;
+        if survey.is_of_before() {
+            disk = moving::sealed_anew(folder, disk)?;
+            survey = Survey::of(&disk)?;
+        }
+        Self::begin(folder, disk, survey)
+    }
+
+    /// Opens a copy in `folder` of the store in `original`, which is not changed, nor are its keys.
+    fn open_copy(folder: &Path, original: &Path, masters: &Masters) -> Result<Self, StoreError> {
+        let keyring = Keyring::read(original, masters)?;
         let disk = Disk::open(folder)?;
-        refuse_newer(&disk)?;
+        *disk.keyring() = keyring;
+        let survey = Survey::of(&disk)?;
+        Self::begin(folder, disk, survey)
+    }
+
+    fn begin(folder: &Path, disk: Disk, survey: Survey) -> Result<Self, StoreError> {
+        survey.used.last().into_iter().for_each(|number| disk.keyring().note(*number));
+        disk.keyring().settle_unreadable(&survey.used);
         let commands = commands(disk.get(&keys::meta("commands"))?);
         let mut store = Self {
             disk,
@@ -105,6 +152,7 @@ impl Store {
             producer: Producer::default(),
             reach: Reach::beside(folder)?,
             loss: None,
+            turnover: Turnover::default(),
         };
         let marks = store.disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
         match marks {
@@ -112,7 +160,9 @@ impl Store {
             Some(Err(_)) => store.marks = store.marks_from_records()?,
             None => {}
         }
+        store.disk.keyring().tell(store.marks.judged_until);
         store.take_up(folder)?;
+        store.lose(&survey.locked)?;
         store.index_outbox()?;
         store.take_up_the_chain()?;
         for record in store.disk.scan(&Kind::Journal.prefix()) {
@@ -175,6 +225,11 @@ impl Store {
         self.disk.condemn();
     }
 
+    /// What its keys are locked with.
+    pub fn masters(&self) -> Masters {
+        self.disk.keyring().masters()
+    }
+
     /// Bytes on disk.
     pub fn size(&self) -> u64 {
         self.disk.size()
@@ -218,7 +273,7 @@ impl Store {
     pub fn damaged(&self) -> Option<&Path> {
         match &self.loss {
             Some(Loss::SetAside { kept, .. }) => Some(kept),
-            Some(Loss::WentBack { .. }) | None => self.disk.set_aside(),
+            Some(Loss::WentBack { .. } | Loss::Locked { .. }) | None => self.disk.set_aside(),
         }
     }
 
@@ -273,6 +328,7 @@ impl Store {
         if let Some((site, bytes)) = draft.snapshot {
             self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
         }
+        self.disk.keyring().tell(marks.judged_until);
         writes.put(keys::meta("marks"), encode(&marks)?);
         if let Some(commands) = &draft.commands {
             writes.put(keys::meta("commands"), encode(commands)?);
@@ -356,6 +412,11 @@ impl Store {
     }
 }
 
+/// Whether the keys of the store in `folder`, if there is one, are locked by one of these master keys or by none.
+pub fn fits(folder: &Path, masters: &Masters) -> Result<(), KeyringError> {
+    Keyring::read(folder, masters).map(drop)
+}
+
 /// The marks of commands. Without them everything is asked for anew, and what was decided before has no effect.
 fn commands(record: Option<Vec<u8>>) -> CommandMarks {
     let Some(bytes) = record else { return CommandMarks::default() };
@@ -363,18 +424,6 @@ fn commands(record: Option<Vec<u8>>) -> CommandMarks {
         tracing::error!(%why, "the marks of commands are unreadable: what waits is asked for anew");
         CommandMarks::default()
     })
-}
-
-/// A record of tomorrow is not one that cannot be read: to set it aside would be to lose it.
-fn refuse_newer(disk: &Disk) -> Result<(), StoreError> {
-    for record in disk.scan(&[]) {
-        let (key, bytes) = record?;
-        let whole = !matches!(key.first(), Some(b'Q' | b'S'));
-        if let Some(found) = records::newer_version(&bytes).filter(|_| whole) {
-            return Err(StoreError::Newer { found });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

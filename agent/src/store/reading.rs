@@ -1,9 +1,9 @@
 //! Reading: an unreadable record is set aside, and blocks nothing.
 
-use super::disk::Writes;
 use super::entries::{Announcement, ChainedBlock, DeadLetter, Input, Past, SnapshotHead, StoredEvent};
 use super::keys::{self, Kind};
 use super::records::{Unreadable, decode, encode};
+use super::writes::Writes;
 use super::{Lane, Store, StoreError};
 use crate::sources::decode::Refusal;
 use serde::de::DeserializeOwned;

@@ -6,8 +6,10 @@ use serde::{Serialize, de::DeserializeOwned};
 pub const VERSION: u8 = 1;
 /// The version of a journal block that names the one before it.
 pub const CHAINED: u8 = 2;
+/// The version of a record that is sealed: another one is in it.
+pub const SEALED: u8 = 3;
 /// The newest version that this agent knows, of any kind of record.
-pub const NEWEST: u8 = CHAINED;
+pub const NEWEST: u8 = SEALED;
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum Unreadable {
     /// It was written by a newer agent.
     #[error("its version {0} is unknown")]
     Version(u8),
+    /// It is sealed, and does not open: its key is not there.
+    #[error("its key is gone")]
+    Locked,
     /// The body does not decode, or has more bytes than it needs.
     #[error("its body does not decode")]
     Body,
@@ -64,8 +69,10 @@ pub fn decode_as<T: DeserializeOwned>(expected: u8, bytes: &[u8]) -> Result<T, U
         return Err(Unreadable::Checksum);
     }
     let (version, body) = content.split_first().ok_or(Unreadable::Short)?;
-    if *version != expected {
-        return Err(Unreadable::Version(*version));
+    match *version {
+        SEALED => return Err(Unreadable::Locked),
+        version if version != expected => return Err(Unreadable::Version(version)),
+        _ => {}
     }
     match postcard::take_from_bytes(body) {
         Ok((value, [])) => Ok(value),

@@ -154,7 +154,7 @@ mod tests {
     fn an_unreadable_entry_is_set_aside_and_hides_no_other() {
         let runs = (0..3).map(|n| run("a", n, Compliance::Compliant)).collect();
         let (_folder, mut store) = log(runs);
-        let mut writes = crate::store::disk::Writes::default();
+        let mut writes = crate::store::writes::Writes::default();
         writes.put(keys::run(due(1), "a"), b"not a record".to_vec());
         store.disk.commit(writes).unwrap();
         assert_eq!(found(&mut store, &RunQuery::default()), ["a2", "a0"]);

@@ -1,10 +1,10 @@
 //! Each part of a draft as writes of one batch.
 
 use super::chain::{Digest, Head};
-use super::disk::Writes;
 use super::entries::{Announcement, ChainedBlock, Input, Lane, Marks, StoredEvent};
 use super::keys::{self, Kind};
 use super::records::encode;
+use super::writes::Writes;
 use super::{PIECE, StoreError};
 use crate::sources::decode::Refusal;
 use vigil_core::alert::Alert;

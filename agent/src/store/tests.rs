@@ -9,6 +9,8 @@ use vigil_core::observation::Kind as Said;
 use vigil_core::observation::Observation;
 use vigil_core::time::Span;
 
+mod sealing;
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -510,11 +512,11 @@ fn a_store_of_a_newer_agent_is_refused_and_left_untouched() {
     let mut writes = Writes::default();
     writes.put(keys::alert(vigil_core::alert::AlertId::parse(&"0".repeat(32)).unwrap()), newer);
     store.disk.commit(writes).unwrap();
-    let all = |disk: &Disk| disk.scan(&[]).map(Result::unwrap).collect::<Vec<_>>();
+    let all = |disk: &Disk| disk.scan_sealed(&[]).map(Result::unwrap).collect::<Vec<_>>();
     let before = all(&store.disk);
     drop(store);
     let refused = Store::open(&db(&dir)).unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { found: 3 }), "{refused}");
+    assert!(matches!(refused, StoreError::Newer { found: 4 }), "{refused}");
     assert!(refused.to_string().contains("install a newer agent"), "{refused}");
     assert_eq!(all(&Disk::open(&db(&dir)).unwrap()), before);
 }

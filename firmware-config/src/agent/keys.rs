@@ -169,6 +169,12 @@ pub(crate) const KEYS: &[Key] = &[
         "a size in KiB, MiB or GiB from \"16MiB\" to \"1024GiB\"",
         "How large the store may become before the oldest observations go before their time.",
     ),
+    key(
+        "store.credential",
+        None,
+        CREDENTIAL,
+        "The credential that holds the master key of the store; without it, whoever has the disk can read what is kept.",
+    ),
 ];
 
 #[cfg(test)]
@@ -184,7 +190,7 @@ mod tests {
                             mqtt.tls_key = \"k\"\n";
     const EXTERNAL: &str = "mqtt.mode = \"external\"\nmqtt.url = \"mqtts://b:8883\"\n";
     const REST: &str = "agent.gateway = \"g\"\nuplink.url = \"https://n/v1\"\nuplink.credential = \"c\"\n\
-                        [[serial]]\ndevice = \"d\"\nport = \"p\"\nprotocol = \"lines\"\n";
+                        store.credential = \"k\"\n[[serial]]\ndevice = \"d\"\nport = \"p\"\nprotocol = \"lines\"\n";
 
     /// A file in which the key stands with what nobody can want.
     fn spoilt(base: &str, path: &str) -> String {

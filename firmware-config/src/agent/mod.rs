@@ -5,10 +5,11 @@ pub(crate) mod mqtt;
 pub(crate) mod serial;
 pub(crate) mod uplink;
 
+use crate::credential::Credential;
 use crate::problem::Problems;
 use crate::sheet::{Sheet, read_file};
 use crate::table::Table;
-use crate::value::{address, path_in, size_within, span_within};
+use crate::value::{address, credential, path_in, size_within, span_within};
 use mqtt::Mode;
 use serial::SerialLine;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -74,16 +75,17 @@ impl AgentConfig {
         self.http_listen
     }
     /// What is kept.
-    pub fn store(&self) -> Store {
-        self.store
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 }
 
 /// `[store]`: what is kept, and how much of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     retention: Span,
     max_bytes: u64,
+    credential: Option<Credential>,
 }
 
 impl Store {
@@ -94,6 +96,10 @@ impl Store {
     /// How large the store may become, in bytes.
     pub const fn max_bytes(&self) -> u64 {
         self.max_bytes
+    }
+    /// The credential that holds the master key, under which the keys of the store are locked.
+    pub const fn credential(&self) -> Option<&Credential> {
+        self.credential.as_ref()
     }
 }
 
@@ -149,6 +155,7 @@ fn store(mut table: Table<'_>) -> Store {
         max_bytes: table
             .optional("max_size", size_within(MIN_STORE_BYTES..=MAX_STORE_BYTES))
             .unwrap_or(256 << 20),
+        credential: table.optional("credential", credential),
     };
     table.finish();
     store
@@ -175,7 +182,8 @@ pub(crate) mod tests {
         assert_eq!(agent.data_dir(), Path::new("/etc/vigil/data"));
         assert_eq!(agent.site_file(), Path::new("/etc/vigil/site.toml"));
         assert_eq!(agent.http_listen().to_string(), "127.0.0.1:8080");
-        assert_eq!(agent.store(), Store { retention: Span::from_hours(72), max_bytes: 256 << 20 });
+        let store = Store { retention: Span::from_hours(72), max_bytes: 256 << 20, credential: None };
+        assert_eq!(*agent.store(), store);
         assert!(agent.uplink().is_none() && agent.serial().is_empty());
     }
 

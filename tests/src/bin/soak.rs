@@ -154,6 +154,7 @@ fn commit(folder: &Path, from: u64, to: u64) -> Result<(), String> {
     for n in from..=to {
         let draft = work::draft(n).map_err(|e| e.to_string())?;
         store.commit(draft).map_err(|e| e.to_string())?;
+        work::housekeeping(&mut store, n).map_err(|e| e.to_string())?;
         writeln!(out, "ack {n}").and_then(|()| out.flush()).map_err(|e| e.to_string())?;
     }
     // The next life finds what a crash would leave: nothing was closed.

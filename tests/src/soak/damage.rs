@@ -31,7 +31,7 @@ pub struct Outcome {
     pub set_aside: usize,
     /// Those of them of which nothing could be saved.
     pub nothing_saved: usize,
-    /// Stores that had gone back, and said so.
+    /// Stores that had gone back or had lost a key, and said so.
     pub went_back: usize,
     /// The share of the records that were there in stores that had lost some, summed.
     saved: f64,
@@ -47,7 +47,7 @@ impl fmt::Display for Outcome {
         let share = saved / damaged.max(1) as f64 * 100.0;
         write!(
             f,
-            "{whole} whole, {set_aside} set aside ({nothing_saved} with nothing saved), {went_back} that went back; {share:.0} % of the records are there where some are not: {} at fault",
+            "{whole} whole, {set_aside} set aside ({nothing_saved} with nothing saved), {went_back} that went back or lost a key; {share:.0} % of the records are there where some are not: {} at fault",
             faults.len()
         )?;
         faults.iter().take(40).try_for_each(|fault| write!(f, "\n  {fault}"))
@@ -91,7 +91,7 @@ pub fn cases(program: &Path, plan: Plan) -> Result<Outcome, String> {
     committed(program, &data, 1, half)?;
     copy(&data, &earlier).map_err(problem)?;
     committed(program, &data, half + 1, commits)?;
-    let all = Held::after(commits).map_err(|e| e.to_string())?.things.len();
+    let all = Held::after(commits).map_err(|e| e.to_string())?.kept().things.len();
     let mut outcome = Outcome::default();
     for case in (0..plan.cases).filter(|case| plan.only.is_none_or(|only| only == *case)) {
         let mut chance = Chance::of(plan.seed, case);
@@ -129,7 +129,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 /// Damages one file, and says which and how.
 fn harmed(data: &Path, earlier: &Path, chance: &mut Chance) -> std::io::Result<String> {
     let mut files = vec![];
-    for folder in [data.to_owned(), data.join("db")] {
+    for folder in [data.to_owned(), data.join("db"), data.join("db.keys")] {
         for entry in fs::read_dir(folder)? {
             files.push(entry?.path());
         }

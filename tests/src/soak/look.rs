@@ -1,6 +1,6 @@
 //! A process of its own that looks at a store: what is in it, whether it says what is not, and whether it goes on.
 
-use super::work::{Held, WorkError, draft};
+use super::work::{Held, WorkError, draft, housekeeping};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -30,13 +30,14 @@ pub struct Sight {
 /// Looks at the store in `folder`, in which `commits` commits were made; then it must take another one and keep it.
 pub fn look(folder: &Path, commits: u64) -> Result<Sight, WorkError> {
     let mut store = Store::open(folder)?;
-    let held = Held::in_store(&mut store)?;
-    let missing = held.missing(&Held::after(commits)?);
-    let exact = held == Held::after(held.commits)?;
+    let held = Held::in_store(&mut store)?.kept();
+    let missing = held.missing(&Held::after(commits)?.kept());
+    let exact = held == Held::after(held.commits)?.kept();
     let set_aside = store.damaged().map(Path::to_owned);
     // An event of its own, so that it is looked for by its own name.
     let next = held.commits.max(commits) + 1;
     store.commit(draft(next)?)?;
+    housekeeping(&mut store, next)?;
     drop(store);
     let mut store = Store::open(folder)?;
     let kept = Held::in_store(&mut store)?;

@@ -20,6 +20,7 @@ use vigil_agent::run::Agent;
 use vigil_agent::setup::{Setup, SourceSetup};
 use vigil_agent::simulate::{Behaviour, Counts, Message, Night, Pace, Scenario, Target, publish};
 use vigil_agent::sources::broker;
+use vigil_agent::store::Masters;
 use vigil_cloud_sync::{Origin, Token, UplinkConfig};
 use vigil_core::id::GatewayId;
 use vigil_core::time::{Span, Timestamp};
@@ -170,6 +171,7 @@ pub fn gateway(plan: Plan, folder: &Path, noc: SocketAddr) -> Result<(), Failure
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             retention: Span::from_hours(72),
             max_bytes: MAX_BYTES,
+            masters: Masters::default(),
         };
         let clock = Clock::scaled(scenario.starts_at - Span::from_mins(1), plan.speed);
         let agent = Agent::start(setup, clock.clone()).await?;

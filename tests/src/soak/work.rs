@@ -20,6 +20,10 @@ const BEGAN: Timestamp = Timestamp::from_millis(1_773_100_800_000);
 pub const SNAPSHOT_EVERY: u64 = 20;
 /// So that an alert is revised again and again.
 const ALERTS: u64 = 40;
+/// How often what is past its time goes, and keys of the store with it.
+const HOUSEKEEPING_EVERY: u64 = 10;
+/// How many commits the inputs are kept for: so few that the keys of every life go as well.
+const KEPT: u64 = 30;
 /// An engine of a small site, as large as it needs to be to take several pages.
 const ENGINE_BYTES: usize = 40_000;
 
@@ -72,6 +76,13 @@ pub fn draft(n: u64) -> Result<Draft, WorkError> {
         draft.snapshot = Some((site()?, vec![byte; ENGINE_BYTES]));
     }
     Ok(draft)
+}
+
+/// What the agent does once an hour, if it is due after commit number `n`.
+pub fn housekeeping(store: &mut Store, n: u64) -> Result<(), StoreError> {
+    let retention = Span::from_secs(i64::try_from(KEPT).unwrap_or(0));
+    while n.is_multiple_of(HOUSEKEEPING_EVERY) && store.expire(at(n), retention)? {}
+    Ok(())
 }
 
 /// Every fourth commit tells that an earlier event was delivered, and every tenth that one was rejected.
@@ -258,6 +269,14 @@ impl Held {
             things.extend(reports.map(|r| format!("report {} {}", r.date, r.revision)));
         }
         Ok(Self { commits: number(store.marks().judged_until), things })
+    }
+
+    /// The same without the inputs that housekeeping may have taken: it comes after the commit.
+    #[must_use]
+    pub fn kept(mut self) -> Self {
+        let of = |thing: &str| thing.strip_prefix("input ")?.split_once('.')?.0.parse::<u64>().ok();
+        self.things.retain(|thing| of(thing).is_none_or(|n| n + KEPT >= self.commits));
+        self
     }
 
     /// What is in the other and not in this, counted by what it is.
