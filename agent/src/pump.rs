@@ -11,7 +11,7 @@ mod past;
 
 pub use commands::{Asked, Unread};
 pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Wakes};
-pub use past::{Retold, give, retold};
+pub use past::{Retold, give, rebuild, retold};
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
@@ -170,9 +170,14 @@ impl Pump {
     }
 
     /// Runs until `stop`, on a thread of its own; drains what is queued, writes a last snapshot.
-    pub fn run(mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
+    pub fn run(self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
+        runtime.block_on(self.serve(stop))
+    }
+
+    /// The same on the thread of whoever waits for it, which stands still while something is written.
+    pub async fn serve(mut self, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
         loop {
-            let work = runtime.block_on(self.wait(stop));
+            let work = self.wait(stop).await;
             self.look()?;
             match work {
                 Work::Inbound(deliveries) => self.take_in(deliveries)?,

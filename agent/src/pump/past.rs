@@ -12,7 +12,7 @@ use vigil_core::time::{Span, Timestamp};
 
 /// The engine as it stood: the snapshot under its own site, and the inputs behind it. What followed from them was
 /// stored with them, so their effects are not stored again.
-pub(super) fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
+pub fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
     let restored = past.snapshot.and_then(restore);
     let first = past.inputs.first().map(Input::received_at);
     let whole = restored.is_none();

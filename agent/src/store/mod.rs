@@ -19,7 +19,7 @@ mod runs;
 mod staging;
 
 pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
-pub use disk::DiskError;
+pub use disk::{DiskError, Medium};
 pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};
 pub use losses::Loss;
@@ -151,6 +151,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// From now on it lies on a disk that is simulated.
+    pub fn lies_on(&mut self, medium: Box<dyn Medium + Send>) {
+        self.disk.lies_on(medium);
     }
 
     /// The marks as of the last commit.

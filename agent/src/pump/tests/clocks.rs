@@ -1,7 +1,7 @@
 //! The pump on a box whose clock is wrong: whatever it shows, the night that comes out of it is the true one.
 
 use super::*;
-use crate::clock::Reading;
+use crate::clock::{Reading, Staged};
 use crate::sources::Intake;
 use vigil_core::alert::{Rule, Status, Subject};
 
@@ -12,6 +12,7 @@ struct Gateway {
     folder: tempfile::TempDir,
     site: Arc<Site>,
     clock: Clock,
+    clockwork: Staged,
     pump: Option<Pump>,
     boots: u32,
     booted_at: Timestamp,
@@ -26,7 +27,8 @@ impl Gateway {
         Self {
             folder: tempfile::tempdir().unwrap(),
             site: Arc::clone(site),
-            clock: Clock::staged("none", reading),
+            clock: Clock::of(Arc::new(Staged::new("none", reading))),
+            clockwork: Staged::new("none", reading),
             pump: None,
             boots: 0,
             booted_at: Timestamp::default(),
@@ -53,8 +55,9 @@ impl Gateway {
     /// The agent alone is started.
     fn starts(&mut self, now: Timestamp) {
         self.pump = None;
-        self.clock = Clock::staged(&format!("boot-{}", self.boots), self.reading(now));
-        self.clock.stage(self.reading(now), [self.synchronised, None]);
+        self.clockwork = Staged::new(&format!("boot-{}", self.boots), self.reading(now));
+        self.clock = Clock::of(Arc::new(self.clockwork.clone()));
+        self.clockwork.stage(self.reading(now), [self.synchronised, None]);
         self.pump = Some(revive_with(
             Store::open(&self.folder.path().join("db")).unwrap(),
             &self.site,
@@ -68,7 +71,7 @@ impl Gateway {
 
     /// The true time is `now`, and the pump looks at the clocks.
     fn at(&mut self, now: Timestamp) {
-        self.clock.stage(self.reading(now), [self.synchronised, None]);
+        self.clockwork.stage(self.reading(now), [self.synchronised, None]);
         self.pump().look().unwrap();
     }
 
@@ -265,7 +268,7 @@ fn a_box_that_slept_was_blind() {
     gateway.takes(&recording.observations[0]);
     let reading = gateway.reading(began + HOUR);
     gateway
-        .clock
+        .clockwork
         .stage(Reading { awake_ms: reading.awake_ms - HOUR.millis() + 5_000, ..reading }, [Some(1), None]);
     gateway.pump().look().unwrap();
     let journal = gateway.pump().store.inputs_from(0).unwrap();
