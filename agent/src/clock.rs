@@ -180,7 +180,8 @@ impl Clock {
     pub fn keep(&self, before: Option<&Keeping>, last_known: Option<Timestamp>) -> Option<Keeper> {
         let Face::Box(dial) = &self.face else { return None };
         let reading = dial.clockwork.reading();
-        let keeping = Keeping::begin(&dial.clockwork.machine(), reading, dial.clockwork.signs(), before, last_known);
+        let keeping =
+            Keeping::begin(&dial.clockwork.machine(), reading, dial.clockwork.signs(), before, last_known);
         let resumes = before == Some(&keeping);
         let keeper = Keeper { dial: Arc::clone(dial), keeping, resumes, looked: reading };
         keeper.show(reading);

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vigil_agent::store::Store;
+use vigil_tests::oracle;
 use vigil_tests::soak::{damage, look, power, work};
 
 /// The store under what a site does to a disk.
@@ -46,6 +47,24 @@ enum Task {
         /// Only this case.
         #[arg(long)]
         only: Option<usize>,
+    },
+    /// Lives through days of random faults, seed after seed, and sees whether every obligation is met.
+    Oracle {
+        /// How many seeds.
+        #[arg(long, default_value_t = 100)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// How long each has faults.
+        #[arg(long, default_value_t = 72)]
+        hours: i64,
+        /// Only this seed.
+        #[arg(long)]
+        only: Option<u64>,
+        /// How many at a time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
     },
     /// Commits, says `ack N` when commit N is on stable storage, and leaves without closing anything.
     Commit {
@@ -94,6 +113,12 @@ fn done(task: &Task) -> Result<bool, String> {
             let outcome = damage::cases(&program()?, plan)?;
             println!("{outcome}");
             Ok(outcome.faults.is_empty())
+        }
+        Task::Oracle { seeds, from, hours, only, threads } => {
+            let seeds = only.map_or(*from..from.saturating_add(*seeds), |only| only..only.saturating_add(1));
+            let outcome = oracle::seeds(seeds, *hours, *threads, &mut |verdict| println!("{verdict}"));
+            println!("{outcome}");
+            Ok(outcome.faulty.is_empty())
         }
         Task::Commit { folder, from, to } => commit(folder, *from, *to).map(|()| true),
         Task::Look { folder, commits } => {
