@@ -16,7 +16,7 @@ pub use past::{Retold, give, rebuild, retold};
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
-use absorb::{absorb, reported};
+use absorb::{absorb, logged, reported};
 use commands::about;
 use handle::Request;
 use std::sync::Arc;
@@ -287,9 +287,13 @@ impl Pump {
     }
 
     fn commit(&mut self, mut draft: Draft) -> Result<(), PumpError> {
+        self.follow_what_was_told(&mut draft)?;
         if !self.terms.has_uplink {
             draft.events.clear();
         } else {
+            for run in &draft.runs {
+                draft.events.push(logged(run)?);
+            }
             let head = self.store.head();
             for report in &draft.reports {
                 draft.events.push(reported(report, head, self.store.dropped())?);

@@ -66,6 +66,8 @@ pub struct Books {
     pub stored: BTreeSet<String>,
     /// Events that were refused because the seed wanted it so.
     pub planted: BTreeSet<String>,
+    /// Their numbers: a sign of life takes the place of an older one.
+    pub planted_numbers: BTreeSet<u64>,
     /// What is not as it has to be.
     pub faults: Vec<String>,
     /// What happened of late.
@@ -151,6 +153,12 @@ impl Books {
             word.acknowledged = Some(now);
             self.counts.acknowledged += 1;
         }
+    }
+
+    /// The seed wants this event to be buried.
+    pub fn plants(&mut self, entry: &Entry) {
+        self.planted.insert(entry.id.clone());
+        self.planted_numbers.insert(entry.sequence);
     }
 
     /// The site hears of an alert.

@@ -59,7 +59,12 @@ pub async fn lives(world: Arc<World>, folder: &Path) -> Result<(), Broken> {
             End::Died(death) => death,
         };
         let went_down = world.now();
-        tokio::time::sleep(death.down.to_std()).await;
+        let mut calm = world.calm.subscribe();
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(death.down.to_std()) => {}
+            _ = calm.wait_for(|calm| *calm) => {}
+        }
         if death.reboots {
             world.boots(went_down);
         }
@@ -243,7 +248,7 @@ async fn what_waits(world: &World, handle: &pump::PumpHandle) -> Option<Option<S
     {
         let mut books = world.books();
         for (sequence, letter) in &letters {
-            if !books.planted.contains(&letter.event.id) {
+            if !books.planted_numbers.contains(sequence) {
                 let id = &letter.event.id;
                 books.fault(format!("{id}, number {sequence}, is buried without a cause: {}", letter.reason));
             }

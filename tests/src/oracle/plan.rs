@@ -302,7 +302,8 @@ impl Faults {
     fn clock(&mut self) -> BoxClock {
         let kept = self.chance.happens(0.5);
         let has_rtc = self.chance.happens(0.5);
-        let steps = (0..self.times(0, 5)).map(|_| (self.some_time(), self.step())).collect();
+        let mut steps: Vec<_> = (0..self.times(0, 5)).map(|_| (self.some_time(), self.step())).collect();
+        steps.sort_by_key(|(at, _)| *at);
         let synchronised = (0..16).map(|_| self.synchronised()).collect();
         let drift = (0..16).map(|_| span(&mut self.chance, -120, 120)).collect();
         BoxClock { kept, has_rtc, steps, synchronised, drift }

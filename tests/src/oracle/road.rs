@@ -130,9 +130,9 @@ impl Road {
             return Ok(self.refused(422, poisoned.first().filter(|_| alone)));
         }
         let mut answer = self.store(sound)?;
-        for Entry { id, .. } in poisoned {
-            answer.rejected.push(Rejection { id: id.clone(), reason: "nobody wants it".to_owned() });
-            self.world.books().planted.insert(id);
+        for entry in poisoned {
+            self.world.books().plants(&entry);
+            answer.rejected.push(Rejection { id: entry.id, reason: "nobody wants it".to_owned() });
         }
         Ok(said(200, serde_json::to_vec(&answer).unwrap_or_default()))
     }
@@ -140,7 +140,7 @@ impl Road {
     /// A refusal of all; an event that is alone in it is buried.
     fn refused(&self, status: u16, alone: Option<&Entry>) -> Outcome {
         if let Some(entry) = alone.filter(|_| matches!(status, 400 | 409 | 413 | 422)) {
-            self.world.books().planted.insert(entry.id.clone());
+            self.world.books().plants(entry);
         }
         said(status, b"{\"error\":\"no\"}".to_vec())
     }

@@ -204,7 +204,10 @@ impl World {
         let mut fate = locked(&self.fate);
         fate.ending = Some(death);
         fate.stood = stood;
-        self.dies.notify_one();
+        if !matches!(death.point, Point::Unwritten | Point::Written) {
+            // A disk that fails is noticed by whoever writes.
+            self.dies.notify_one();
+        }
     }
 
     /// How the life ended that is over.
