@@ -229,3 +229,70 @@ impl Books {
         self.numbered.insert(entry.id.clone(), number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::value::RawValue;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_millis(1_773_160_000_000 + secs * 1_000)
+    }
+
+    fn alert(id: &str, severity: &str) -> String {
+        format!(
+            r#"{{"id":"{id}","revision":1,"rule":"sos","severity":"{severity}","status":"DETECTED",
+               "subject":"guard:G-1","detected_at":"2026-03-10T22:00:00Z"}}"#
+        )
+    }
+
+    fn entry(sequence: u64, id: &str, severity: &str) -> Entry {
+        let data = RawValue::from_string(alert(id, severity)).unwrap();
+        let alert = serde_json::from_str(data.get()).ok();
+        let (id, subject) = (format!("{id}.1"), "guard:G-1".to_owned());
+        Entry { producer: None, sequence, id, kind: EventKind::Alert, subject, time: at(0), data, alert }
+    }
+
+    fn faults(books: &Books) -> String {
+        books.faults.join("; ")
+    }
+
+    #[test]
+    fn a_number_for_two_and_two_numbers_for_one_are_seen() {
+        let mut books = Books::default();
+        books.sees(&[entry(1, "a", "LOW"), entry(2, "b", "LOW"), entry(1, "a", "LOW")], at(1));
+        assert_eq!(faults(&books), "");
+        books.sees(&[entry(2, "c", "LOW")], at(2));
+        assert!(faults(&books).contains("number 2 was given to c.1"), "{}", faults(&books));
+        books.sees(&[entry(7, "a", "LOW")], at(3));
+        assert!(faults(&books).contains("a.1 has two numbers, 1 and 7"), "{}", faults(&books));
+    }
+
+    #[test]
+    fn a_critical_event_that_waits_or_stands_behind_is_seen() {
+        let mut books = Books::default();
+        books.hears(alert("c", "CRITICAL").as_bytes(), at(1));
+        books.sees(&[entry(2, "c", "CRITICAL"), entry(1, "a", "LOW")], at(2));
+        books.sees(&[entry(1, "a", "LOW")], at(1));
+        assert_eq!(faults(&books), "", "heard in the same instant");
+        books.sees(&[entry(1, "a", "LOW")], at(2));
+        assert!(faults(&books).contains("CRITICAL c waits while others go"), "{}", faults(&books));
+        books.sees(&[entry(1, "a", "LOW"), entry(2, "c", "CRITICAL")], at(3));
+        assert!(faults(&books).contains("stands behind others"), "{}", faults(&books));
+    }
+
+    #[test]
+    fn what_is_told_again_needs_a_reason_and_the_same_words() {
+        let mut books = Books::default();
+        let low = alert("a", "LOW");
+        books.hears(low.as_bytes(), at(1));
+        books.interruptions.push(at(2));
+        books.hears(low.as_bytes(), at(3));
+        assert_eq!((faults(&books).as_str(), books.counts.told_again), ("", 1));
+        books.hears(low.as_bytes(), at(4));
+        assert!(faults(&books).contains("told on site again without a reason"));
+        books.interruptions.push(at(5));
+        books.hears(alert("a", "HIGH").as_bytes(), at(6));
+        assert!(faults(&books).contains("told on site in two ways"));
+    }
+}

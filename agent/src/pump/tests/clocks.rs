@@ -231,6 +231,35 @@ fn a_wrong_clock_that_was_believed_is_followed_by_the_right_one() {
 }
 
 #[test]
+fn what_a_wrong_clock_told_of_runs_and_days_is_followed_by_their_next_revision() {
+    let recording = recording("tours");
+    let mut gateway = Gateway::new(&recording.site);
+    let began = recording.observations[0].received_at;
+    // Midnight comes too early, and so does the end of every run.
+    gateway.boots(began, began + Span::from_hours(5), false);
+    let (evening, night) = recording.observations.split_at(recording.observations.len() * 2 / 3);
+    evening.iter().for_each(|observation| gateway.takes(observation));
+    gateway.is_synchronised(night[0].received_at);
+    night.iter().for_each(|observation| gateway.takes(observation));
+    gateway.at(recording.until + Span::from_hours(24));
+    gateway.pump().judge(true).unwrap();
+    let sent = gateway.pump().store.next_events(10_000).unwrap();
+    let mut last = std::collections::BTreeMap::new();
+    for event in sent.iter().filter(|e| !matches!(e.kind, vigil_cloud_sync::EventKind::Health)) {
+        let (name, revision) = event.id.rsplit_once('.').unwrap();
+        let revision: u32 = revision.parse().unwrap();
+        let before = last.insert(name, revision).unwrap_or(0);
+        assert_eq!(revision, before + 1, "{name}");
+    }
+    assert!(last.iter().any(|(name, revision)| name.contains('@') && *revision > 1), "{last:?}");
+    assert!(last.iter().any(|(name, revision)| name.starts_with("report.") && *revision > 1), "{last:?}");
+    for run in gateway.pump().store.runs(&Default::default(), None).unwrap().runs {
+        let name = format!("{}@{}", run.tour, run.scheduled_at);
+        assert_eq!(last.get(name.as_str()), Some(&run.revision), "the store has what was told last");
+    }
+}
+
+#[test]
 fn a_store_from_the_future_is_set_back() {
     let recording = recording("sleeper");
     let mut gateway = Gateway::new(&recording.site);
