@@ -5,17 +5,14 @@
 #![cfg(test)]
 
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use vigil_agent::store::{Input, Store};
 use vigil_core::observation::{Kind, Observation};
 use vigil_core::time::{Span, Timestamp};
 use vigil_tests::house::{
-    Agent, Handset, Mosquitto, Noc, PATIENCE, Plant, Source, eventually, message, now, topic, until,
+    Agent, Busy, Field, Mosquitto, Noc, PATIENCE, Plant, Source, eventually, lost, message, now, until,
 };
 
 /// So many in the test command.
@@ -26,10 +23,6 @@ const SEED: u64 = 0x5EED_0F20_411E_D001;
 const LONGEST_LIFE_MS: u64 = 300;
 /// Devices that publish all the time.
 const DEVICES: usize = 3;
-/// Messages of one device that wait for their acknowledgement.
-const IN_FLIGHT: usize = 20;
-/// After so many failed connections in a row the agent is not coming back.
-const TRIES: usize = 600;
 
 /// SplitMix64: the instants of the kills are the same in every run.
 struct Draw(u64);
@@ -41,98 +34,6 @@ impl Draw {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
-/// Where the agent listens at the moment, and whether the night is over.
-#[derive(Clone)]
-struct Field {
-    address: Arc<Mutex<SocketAddr>>,
-    over: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
-    /// Behind every acknowledgement.
-    pause: Duration,
-}
-
-impl Field {
-    fn around(address: SocketAddr, pause: Duration) -> Self {
-        let address = Arc::new(Mutex::new(address));
-        Self { address, over: Arc::default(), acknowledged: Arc::default(), pause }
-    }
-
-    fn address(&self) -> MutexGuard<'_, SocketAddr> {
-        self.address.lock().unwrap()
-    }
-
-    /// Connects, however often the agent dies meanwhile.
-    fn connect(&self, device: &str) -> Handset {
-        for _ in 0..TRIES {
-            let at = *self.address();
-            match Handset::connect(at, device) {
-                Ok(handset) => return handset,
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
-        panic!("{device} finds no agent any more");
-    }
-
-    /// Publishes one event until it is acknowledged.
-    fn insist(&self, device: &str, kind: &str, event: &Value) {
-        while self.connect(device).publish(&topic(device, kind), event.to_string().as_bytes()).is_err() {}
-    }
-}
-
-/// A device under load: it sends what is not acknowledged again after every loss of its connection, as devices do.
-struct Busy {
-    name: String,
-    field: Field,
-    waiting: BTreeMap<String, Value>,
-    acknowledged: BTreeSet<String>,
-    serial: u32,
-}
-
-impl Busy {
-    fn start(name: String, field: Field) -> JoinHandle<(String, BTreeSet<String>)> {
-        let mut device =
-            Self { name, field, waiting: BTreeMap::new(), acknowledged: BTreeSet::new(), serial: 0 };
-        std::thread::spawn(move || {
-            while !device.field.over.load(Ordering::Acquire) {
-                // A lost connection is what this test is about; the next one goes on where it broke.
-                let _lost = device.live();
-            }
-            (device.name, device.acknowledged)
-        })
-    }
-
-    fn live(&mut self) -> std::io::Result<()> {
-        let mut handset = self.field.connect(&self.name);
-        let mut sent: BTreeMap<u16, String> = BTreeMap::new();
-        let place = topic(&self.name, "activity");
-        for (id, event) in &self.waiting {
-            sent.insert(handset.send(&place, event.to_string().as_bytes())?, id.clone());
-        }
-        while !self.field.over.load(Ordering::Acquire) {
-            while sent.len() < IN_FLIGHT {
-                let (id, event) = self.next_event();
-                let packet = handset.send(&place, event.to_string().as_bytes())?;
-                sent.insert(packet, id);
-            }
-            let packet = handset.acknowledged()?;
-            let id = sent.remove(&packet).expect("an acknowledgement of what was sent");
-            self.waiting.remove(&id);
-            self.acknowledged.insert(id);
-            self.field.acknowledged.fetch_add(1, Ordering::AcqRel);
-            std::thread::sleep(self.field.pause);
-        }
-        Ok(())
-    }
-
-    fn next_event(&mut self) -> (String, Value) {
-        let id = format!("{}-{:06}", self.name, self.serial);
-        self.serial += 1;
-        let event = message(now(), json!({"id": id, "event": id}));
-        self.waiting.insert(id.clone(), event.clone());
-        (id, event)
     }
 }
 
@@ -266,17 +167,6 @@ impl Ordeal {
         let gateway = self.noc.gateway("gw-killed");
         assert_eq!(gateway["missing"], 0, "no number of the sequence is missing: {gateway}");
     }
-}
-
-/// Whatever was acknowledged and is not stored, device by device.
-fn lost(acknowledged: &[(String, BTreeSet<String>)], stored: &BTreeSet<String>) -> Vec<String> {
-    let of_device = |(device, ids): &(String, BTreeSet<String>)| {
-        let lost: Vec<_> = ids.difference(stored).collect();
-        let some: Vec<_> = lost.iter().take(5).collect();
-        let all = ids.len();
-        (!lost.is_empty()).then(|| format!("{device}: {} of {all}, like {some:?}", lost.len()))
-    };
-    acknowledged.iter().filter_map(of_device).collect()
 }
 
 #[test]

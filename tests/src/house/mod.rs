@@ -5,7 +5,9 @@
 
 mod agent;
 mod authority;
+mod bad_line;
 mod binary;
+mod busy;
 mod faulty;
 mod handset;
 mod local;
@@ -17,7 +19,9 @@ mod publisher;
 
 pub use agent::{Agent, Source, Uplink};
 pub use authority::Authority;
+pub use bad_line::{BadLine, Fate};
 pub use binary::{Ended, vigil, vigil_reading, vigil_unread};
+pub use busy::{Busy, Field, lost};
 pub use faulty::{FaultyNoc, Turn};
 pub use handset::Handset;
 pub use local::{fetch, json, post};
