@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::pump::{PumpHandle, Spoken, Stopping, Unstored};
 use crate::run::told_to_stop;
 use crate::sources::decode::Reason;
-use crate::sources::voice::Voice;
+use crate::sources::voice::{Speak, Voice};
 use crate::store::Announcement;
 use serde_json::json;
 use std::sync::Arc;
@@ -29,11 +29,11 @@ const LOOK_AT_LINK: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(10);
 
 /// What the announcer needs.
-pub struct Announcer {
+pub struct Announcer<V = Voice> {
     /// The store.
     pub pump: PumpHandle,
     /// The broker.
-    pub voice: Voice,
+    pub voice: V,
     /// Rung when there is something to announce.
     pub wake: Arc<Notify>,
     /// What is to be announced although it could not be stored.
@@ -52,10 +52,11 @@ pub struct Announcer {
     pub stopping: watch::Receiver<bool>,
 }
 
-impl Announcer {
+impl<V: Speak> Announcer<V> {
     /// Runs until the agent stops.
     pub async fn run(self) -> Result<(), Stopping> {
         tokio::select! {
+            biased;
             () = told_to_stop(self.stopping.clone()) => Ok(()),
             ended = self.announce() => ended,
             ended = self.report_health() => ended,

@@ -6,11 +6,12 @@
 pub mod keeping;
 mod machine;
 
-pub use keeping::{Keeping, Reading, Trust};
+pub use keeping::{Keeping, Machine, Reading, Signs, Trust};
 
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use serde::Serialize;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,15 +34,24 @@ enum Face {
     Scaled { began: Instant, night: Timestamp, speed: u32 },
 }
 
+/// What a box says of its clocks: the one that this runs on, or one that is simulated.
+pub trait Clockwork: fmt::Debug + Send + Sync {
+    /// What the box is, from its boot to the next.
+    fn machine(&self) -> Machine;
+    /// One look at its clocks.
+    fn reading(&self) -> Reading;
+    /// Whether its wall clock is synchronised.
+    fn signs(&self) -> Signs;
+}
+
 /// What all clones share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Dial {
+    clockwork: Arc<dyn Clockwork>,
     offset_ms: AtomicI64,
     unset: AtomicBool,
     told: Mutex<Told>,
     heard: Notify,
-    #[cfg(test)]
-    staged: Option<Mutex<(keeping::Machine, Reading, keeping::Signs)>>,
 }
 
 /// What is told of the clock, and to it.
@@ -70,30 +80,6 @@ pub struct ClockView {
 }
 
 impl Dial {
-    fn reading(&self) -> Reading {
-        #[cfg(test)]
-        if let Some(staged) = &self.staged {
-            return staged.lock().unwrap().1;
-        }
-        machine::reading()
-    }
-
-    fn signs(&self) -> keeping::Signs {
-        #[cfg(test)]
-        if let Some(staged) = &self.staged {
-            return staged.lock().unwrap().2;
-        }
-        machine::signs()
-    }
-
-    fn machine(&self) -> keeping::Machine {
-        #[cfg(test)]
-        if let Some(staged) = &self.staged {
-            return staged.lock().unwrap().0.clone();
-        }
-        machine::machine()
-    }
-
     fn told(&self) -> std::sync::MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,13 +88,15 @@ impl Dial {
 impl Clock {
     /// That of the box, as its wall clock stands now; [`Clock::keep`] decides what that is worth.
     pub fn wall() -> Self {
-        Self::of(Dial::default())
+        Self::of(Arc::new(machine::Real))
     }
 
-    fn of(dial: Dial) -> Self {
-        let reading = dial.reading();
-        dial.offset_ms.store(reading.wall_ms - reading.boot_ms, Ordering::Release);
-        Self { face: Face::Box(Arc::new(dial)) }
+    /// That of a box with this clockwork.
+    pub fn of(clockwork: Arc<dyn Clockwork>) -> Self {
+        let reading = clockwork.reading();
+        let offset_ms = AtomicI64::new(reading.wall_ms - reading.boot_ms);
+        let (unset, told, heard) = Default::default();
+        Self { face: Face::Box(Arc::new(Dial { clockwork, offset_ms, unset, told, heard })) }
     }
 
     /// A clock that shows `night` now and runs `speed` times as fast as real time.
@@ -121,7 +109,7 @@ impl Clock {
         match &self.face {
             Face::Box(dial) => {
                 let offset_ms = dial.offset_ms.load(Ordering::Acquire);
-                Timestamp::from_millis(dial.reading().boot_ms.saturating_add(offset_ms))
+                Timestamp::from_millis(dial.clockwork.reading().boot_ms.saturating_add(offset_ms))
             }
             Face::Scaled { began, night, speed } => scaled(*night, began.elapsed(), *speed),
         }
@@ -175,7 +163,7 @@ impl Clock {
     /// Somebody who can be trusted says that it was `at` when the answer came.
     pub fn on_noc(&self, at: Timestamp, uncertainty: Span) {
         let Face::Box(dial) = &self.face else { return };
-        let offset_ms = at.millis() - dial.reading().boot_ms;
+        let offset_ms = at.millis() - dial.clockwork.reading().boot_ms;
         dial.told().noc = Some((offset_ms, uncertainty.millis()));
         dial.heard.notify_one();
     }
@@ -199,8 +187,9 @@ impl Clock {
     /// Begins to keep the time. `before` and `last_known` are what the store knows; a simulated clock needs no keeper.
     pub fn keep(&self, before: Option<&Keeping>, last_known: Option<Timestamp>) -> Option<Keeper> {
         let Face::Box(dial) = &self.face else { return None };
-        let reading = dial.reading();
-        let keeping = Keeping::begin(&dial.machine(), reading, dial.signs(), before, last_known);
+        let reading = dial.clockwork.reading();
+        let keeping =
+            Keeping::begin(&dial.clockwork.machine(), reading, dial.clockwork.signs(), before, last_known);
         let resumes = before == Some(&keeping);
         let keeper = Keeper { dial: Arc::clone(dial), keeping, resumes, looked: reading };
         keeper.show(reading);
@@ -271,12 +260,12 @@ impl Keeper {
 
     /// Looks at the clocks, and takes up what was heard.
     pub fn look(&mut self) -> Look {
-        let reading = self.dial.reading();
+        let reading = self.dial.clockwork.reading();
         let was = self.keeping.trust();
         let slept = keeping::slept(self.looked, reading);
         self.looked = reading;
         let noc = self.dial.told().noc.take();
-        let seen = self.keeping.on_look(reading, self.dial.signs());
+        let seen = self.keeping.on_look(reading, self.dial.clockwork.signs());
         let heard = noc.and_then(|(offset_ms, off_by)| self.keeping.on_noc(reading, offset_ms, off_by));
         // Two in one look are as good as one: the first was wrong by what the second says.
         let correction = match (seen, heard) {
@@ -321,21 +310,37 @@ impl Clock {
     pub(crate) fn stopped(at: Timestamp) -> Self {
         Self { face: Face::Scaled { began: Instant::now(), night: at, speed: 0 } }
     }
+}
 
-    /// A box whose clocks stand where the test puts them.
-    pub(crate) fn staged(boot: &str, reading: Reading) -> Self {
-        let machine = keeping::Machine { boot: Some(boot.to_owned()), has_rtc: false };
-        Self::of(Dial { staged: Some(Mutex::new((machine, reading, [None; 2]))), ..Dial::default() })
+/// Clocks that stand where a test puts them.
+#[cfg(test)]
+#[derive(Debug, Clone)]
+pub(crate) struct Staged(Arc<Mutex<(Machine, Reading, Signs)>>);
+
+#[cfg(test)]
+impl Clockwork for Staged {
+    fn machine(&self) -> Machine {
+        self.0.lock().unwrap().0.clone()
+    }
+    fn reading(&self) -> Reading {
+        self.0.lock().unwrap().1
+    }
+    fn signs(&self) -> Signs {
+        self.0.lock().unwrap().2
+    }
+}
+
+#[cfg(test)]
+impl Staged {
+    pub(crate) fn new(boot: &str, reading: Reading) -> Self {
+        let machine = Machine { boot: Some(boot.to_owned()), has_rtc: false };
+        Self(Arc::new(Mutex::new((machine, reading, [None; 2]))))
     }
 
     /// Moves them.
-    pub(crate) fn stage(&self, reading: Reading, signs: keeping::Signs) {
-        if let Face::Box(dial) = &self.face
-            && let Some(staged) = &dial.staged
-        {
-            let mut staged = staged.lock().unwrap();
-            (staged.1, staged.2) = (reading, signs);
-        }
+    pub(crate) fn stage(&self, reading: Reading, signs: Signs) {
+        let mut staged = self.0.lock().unwrap();
+        (staged.1, staged.2) = (reading, signs);
     }
 }
 
@@ -363,7 +368,7 @@ mod tests {
     #[test]
     fn what_is_heard_moves_every_clone() {
         let reading = Reading { boot_ms: 10_000, awake_ms: 10_000, wall_ms: 5 };
-        let clock = Clock::staged("b", reading);
+        let clock = Clock::of(Arc::new(Staged::new("b", reading)));
         let clone = clock.clone();
         let mut keeper = clock.keep(None, None).unwrap();
         assert!(!clone.is_set());

@@ -15,13 +15,13 @@ mod shortage;
 pub use commands::{Asked, Unread};
 pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
 pub use outage::{Outage, Started};
-pub use past::{Retold, give, retold};
+pub use past::{Retold, give, rebuild, retold};
 pub use pulse::{HOPELESS_AFTER, Pulse};
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::{Announcement, Draft, Lane, Opening, Store, StoreError, StoredEvent};
-use absorb::{absorb, reported};
+use absorb::{absorb, logged, reported};
 use commands::about;
 use handle::Request;
 use outage::{Risen, Ways};
@@ -151,18 +151,26 @@ impl Pump {
         Ok((pump, handle, revived))
     }
 
-    /// Runs until `stop`, on a thread of its own; drains what is queued, writes a last snapshot.
+    /// Runs until `stop`, on a thread of its own; drains what is queued, writes a last snapshot. A store that fails is sat
+    /// out.
     pub fn run(mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
         loop {
-            let Err(why) = self.serve(runtime, stop) else { return self.drain() };
+            let Err(why) = runtime.block_on(self.work(stop)) else { return self.drain() };
             let Some(pump) = self.sit_out(why, runtime, stop)? else { return Ok(()) };
             self = pump;
         }
     }
 
-    fn serve(&mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
+    /// The same on the thread of whoever waits for it, which stands still while something is written; a store that fails
+    /// ends it.
+    pub async fn serve(mut self, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
+        self.work(stop).await?;
+        self.drain()
+    }
+
+    async fn work(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), PumpError> {
         loop {
-            let work = runtime.block_on(self.wait(stop));
+            let work = self.wait(stop).await;
             let pulse = self.ways.pulse.clone();
             let _beat = pulse.begin();
             self.look()?;
@@ -281,9 +289,13 @@ impl Pump {
     }
 
     fn commit(&mut self, mut draft: Draft) -> Result<(), PumpError> {
+        self.follow_what_was_told(&mut draft)?;
         if !self.terms.has_uplink {
             draft.events.clear();
         } else {
+            for run in &draft.runs {
+                draft.events.push(logged(run)?);
+            }
             let head = self.store.head();
             for report in &draft.reports {
                 draft.events.push(reported(report, head, self.store.dropped())?);

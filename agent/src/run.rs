@@ -346,7 +346,8 @@ fn follow(
 }
 
 /// The store's outbox, as the courier sees it.
-struct StoredOutbox(PumpHandle);
+#[derive(Debug, Clone)]
+pub struct StoredOutbox(pub PumpHandle);
 
 impl Outbox for StoredOutbox {
     async fn next_batch(&self, limit: usize) -> Result<Vec<vigil_cloud_sync::Event>, Closed> {

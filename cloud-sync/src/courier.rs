@@ -4,7 +4,7 @@
 //! leaves the outbox before the receiver answered for it, so stopping at any point loses nothing.
 
 use crate::cadence::Cadence;
-use crate::uplink::Uplink;
+use crate::uplink::{Uplink, Way};
 use crate::verdict::Verdict;
 use crate::wire::{self, Answer, Event, MAX_BATCH_EVENTS, Rejection};
 use serde::Serialize;
@@ -71,9 +71,9 @@ pub struct UplinkState {
 }
 
 /// Everything that the courier needs.
-pub struct Courier<O> {
+pub struct Courier<O, W = Uplink> {
     /// The way to the receiver.
-    pub uplink: Uplink,
+    pub uplink: W,
     /// What is to be carried.
     pub outbox: Arc<O>,
     /// Rung with `notify_one` after something was put in the outbox.
@@ -87,9 +87,13 @@ pub struct Courier<O> {
 }
 
 /// Carries until `shutdown` completes (`Ok`) or the outbox closes (`Err`).
-pub async fn run<O: Outbox>(courier: Courier<O>, shutdown: impl Future<Output = ()>) -> Result<(), Closed> {
+pub async fn run<O: Outbox, W: Way>(
+    courier: Courier<O, W>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Closed> {
     let mut round = Round { courier, width: MAX_BATCH_EVENTS };
     tokio::select! {
+        biased;
         () = shutdown => Ok(()),
         Err(closed) = round.carry() => Err(closed),
     }
@@ -105,13 +109,13 @@ enum Next {
 
 pub(crate) enum Never {}
 
-struct Round<O> {
-    courier: Courier<O>,
+struct Round<O, W> {
+    courier: Courier<O, W>,
     /// How many events the next batch may have: halved by a refusal, doubled by a success.
     width: usize,
 }
 
-impl<O: Outbox> Round<O> {
+impl<O: Outbox, W: Way> Round<O, W> {
     async fn carry(&mut self) -> Result<Never, Closed> {
         loop {
             let mut events = self.courier.outbox.next_batch(self.width).await?;
@@ -236,6 +240,7 @@ impl<O: Outbox> Round<O> {
                 until = until.min(began + hurried);
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(until) => return Ok(()),
                 () = &mut returns, if critical => return Ok(()),
                 () = self.courier.wake.notified() => {}

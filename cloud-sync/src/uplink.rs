@@ -102,6 +102,39 @@ pub enum UplinkError {
     Client(#[from] reqwest::Error),
 }
 
+/// The way to a receiver: HTTPS, or one that is simulated.
+pub trait Way: Send + Sync {
+    /// Who sends.
+    fn origin(&self) -> &Origin;
+
+    /// Completes when a receiver that cannot be reached can be reached again; where nobody can tell, never.
+    fn returns(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Sends the gzipped body of a batch, and gives what came back.
+    fn post(&self, body: Vec<u8>) -> impl Future<Output = Outcome> + Send;
+
+    /// Sends `events` as one batch and judges what comes back. Sending one twice is harmless.
+    fn deliver(&self, events: &[Event]) -> impl Future<Output = Verdict> + Send {
+        async move {
+            let batch = match Batch::write(self.origin(), events) {
+                Ok(batch) => batch,
+                Err(e) => return Verdict::Retry { after: None, why: e.to_string() },
+            };
+            let Batch { body, ids, unsendable } = batch;
+            if ids.is_empty() {
+                return Verdict::Stored(Answer { rejected: unsendable, ..Answer::default() });
+            }
+            let mut verdict = verdict::judge(&self.post(body).await, &ids);
+            if let Verdict::Stored(answer) = &mut verdict {
+                answer.rejected.extend(unsendable);
+            }
+            verdict
+        }
+    }
+}
+
 /// The way to one receiver. Cheap to clone; the clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Uplink {
@@ -148,39 +181,6 @@ impl Uplink {
         Ok(Self { client, events, commands, door, bearer, origin: config.origin, timepiece, poll_grace })
     }
 
-    /// Sends `events` as one batch and judges what comes back. Sending one twice is harmless.
-    pub async fn deliver(&self, events: &[Event]) -> Verdict {
-        let batch = match Batch::write(&self.origin, events) {
-            Ok(batch) => batch,
-            Err(e) => return Verdict::Retry { after: None, why: e.to_string() },
-        };
-        let Batch { body, ids, unsendable } = batch;
-        if ids.is_empty() {
-            return Verdict::Stored(Answer { rejected: unsendable, ..Answer::default() });
-        }
-        let mut verdict = verdict::judge(&self.post(body).await, &ids);
-        if let Verdict::Stored(answer) = &mut verdict {
-            answer.rejected.extend(unsendable);
-        }
-        verdict
-    }
-
-    /// Completes when a receiver that cannot be reached can be reached again.
-    pub(crate) async fn returns(&self) {
-        self.door.opens().await;
-    }
-
-    async fn post(&self, body: Vec<u8>) -> Outcome {
-        let request = self
-            .client
-            .post(self.events.clone())
-            .header(AUTHORIZATION, self.bearer.clone())
-            .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
-            .header(CONTENT_ENCODING, "gzip")
-            .body(body);
-        self.exchange(request, MAX_ANSWER_BYTES).await
-    }
-
     /// Asks for the commands behind `after`, and lets the receiver hold its answer for up to `wait`.
     pub(crate) async fn poll(&self, after: u64, wait: Duration) -> Outcome {
         let mut url = self.commands.clone();
@@ -199,6 +199,27 @@ impl Uplink {
             answer(response, most).await
         };
         answered.await.unwrap_or_else(|e| Outcome::Broken { why: whole_story(&e.without_url()) })
+    }
+}
+
+impl Way for Uplink {
+    fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    async fn returns(&self) {
+        self.door.opens().await;
+    }
+
+    async fn post(&self, body: Vec<u8>) -> Outcome {
+        let request = self
+            .client
+            .post(self.events.clone())
+            .header(AUTHORIZATION, self.bearer.clone())
+            .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
+            .header(CONTENT_ENCODING, "gzip")
+            .body(body);
+        self.exchange(request, MAX_ANSWER_BYTES).await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use vigil_cloud_sync::wire::Producer;
 use vigil_cloud_sync::{
     Cadence, Closed, Courier, Event, EventKind, Origin, Outbox, Pace, Token, Uplink, UplinkConfig,
-    UplinkState,
+    UplinkState, Way,
 };
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 use vigil_core::time::Timestamp;

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod house;
 pub mod night;
 pub mod openmetrics;
+pub mod oracle;
 pub mod recording;
 pub mod soak;
 pub mod study;

@@ -1,5 +1,6 @@
 //! What the box itself says of its clocks. Whatever cannot be read is not known, and nothing depends on it.
 
+use super::Clockwork;
 use super::keeping::{Machine, Reading, Signs};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,13 +14,29 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Every clock that goes on without power.
 const RTCS: &str = "/sys/class/rtc";
 
-pub(super) fn machine() -> Machine {
+/// The box that this runs on.
+#[derive(Debug)]
+pub(super) struct Real;
+
+impl Clockwork for Real {
+    fn machine(&self) -> Machine {
+        machine()
+    }
+    fn reading(&self) -> Reading {
+        reading()
+    }
+    fn signs(&self) -> Signs {
+        signs()
+    }
+}
+
+fn machine() -> Machine {
     let boot = std::fs::read_to_string(BOOT_ID).ok().map(|id| id.trim().to_owned());
     let has_rtc = std::fs::read_dir(RTCS).is_ok_and(|mut clocks| clocks.next().is_some());
     Machine { boot: boot.filter(|id| !id.is_empty()), has_rtc }
 }
 
-pub(super) fn reading() -> Reading {
+fn reading() -> Reading {
     let (boot, awake) = (clock_gettime(ClockId::Boottime), clock_gettime(ClockId::Monotonic));
     let boot_ms = millis(boot);
     let wall_ms = boot_ms.saturating_add(offset_up_ms(nanos(boot), wall_ns(SystemTime::now())));
@@ -41,7 +58,7 @@ fn wall_ns(time: SystemTime) -> i128 {
     time.duration_since(UNIX_EPOCH).map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX / 2))
 }
 
-pub(super) fn signs() -> Signs {
+fn signs() -> Signs {
     let touched = |path: &str| std::fs::metadata(path).and_then(|file| file.modified()).ok().map(wall_ms);
     SIGNS.map(touched)
 }

@@ -33,7 +33,7 @@ pub(super) fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError
     }
     for record in records {
         match record {
-            Record::Run(run) => absorb_run(draft, *run)?,
+            Record::Run(run) => draft.runs.push(*run),
             Record::Report(report) => draft.reports.push(*report),
             Record::Refused(refused) => absorb_refused(draft, &refused)?,
             Record::Welfare(result) => absorb_welfare(draft, &result)?,
@@ -42,17 +42,15 @@ pub(super) fn absorb(draft: &mut Draft, commit: Commit) -> Result<(), StoreError
     Ok(())
 }
 
-fn absorb_run(draft: &mut Draft, run: RunRecord) -> Result<(), StoreError> {
-    let subject = format!("run:{}@{}", run.tour, run.scheduled_at);
-    draft.events.push(StoredEvent {
+/// A closed run on its way to the NOC.
+pub(super) fn logged(run: &RunRecord) -> Result<StoredEvent, StoreError> {
+    Ok(StoredEvent {
         id: format!("{}@{}.{}", run.tour, run.scheduled_at, run.revision),
         kind: Lane::Tour,
-        subject,
+        subject: format!("run:{}@{}", run.tour, run.scheduled_at),
         time: run.last_scan_at.unwrap_or(run.scheduled_at),
-        data: json(&run)?,
-    });
-    draft.runs.push(run);
-    Ok(())
+        data: json(run)?,
+    })
 }
 
 /// A command that was refused, on record here and for the operations centre.

@@ -2,17 +2,19 @@
 
 use super::{Draft, Pump, PumpError, absorb};
 use crate::clock::{Keeper, Look};
-use crate::store::{Input, Past};
+use crate::store::{Input, Past, StoreError};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use vigil_core::engine::{Commit, Engine};
 use vigil_core::retelling::{Correction, Retelling};
+use vigil_core::rules::compliance::RunRecord;
 use vigil_core::site::Site;
 use vigil_core::time::{Span, Timestamp};
 
 /// The engine as it stood: the snapshot under its own site, and the inputs behind it. What followed from them was
 /// stored with them, so their effects are not stored again.
-pub(super) fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
+pub fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
     let restored = past.snapshot.and_then(restore);
     let first = past.inputs.first().map(Input::received_at);
     let whole = restored.is_none();
@@ -163,6 +165,39 @@ impl Pump {
         }
         self.add_snapshot(&mut draft)?;
         self.commit(draft)
+    }
+
+    /// What a wrong clock made the agent say of a run or of a day is out, and has its number. What is really so is its
+    /// next revision, or nothing if it says the same.
+    pub(super) fn follow_what_was_told(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        for mut run in std::mem::take(&mut draft.runs) {
+            let same =
+                |known: &&RunRecord| (known.scheduled_at, &known.tour) == (run.scheduled_at, &run.tour);
+            let told = match draft.runs.iter().rfind(same) {
+                Some(known) => Some(known.clone()),
+                None => self.store.run(run.scheduled_at, &run.tour)?,
+            };
+            if let Some(told) = told.filter(|told| told.revision >= run.revision) {
+                run.revision = told.revision;
+                if run == told {
+                    continue;
+                }
+                run.revision += 1;
+            }
+            draft.runs.push(run);
+        }
+        let mut told = BTreeMap::new();
+        for report in &mut draft.reports {
+            let last = match told.get(&report.date) {
+                Some(last) => *last,
+                None => {
+                    self.store.reports(report.date, report.date)?.last().map_or(0, |known| known.revision)
+                }
+            };
+            report.revision = report.revision.max(last + 1);
+            told.insert(report.date, report.revision);
+        }
+        Ok(())
     }
 
     /// Looks at the clocks: the box may have slept, and the time may have been wrong.

@@ -194,6 +194,37 @@ fn a_long_absence_is_a_blind_interval_and_raises_nothing_by_itself() {
     assert!(journal.contains(&Input::Down { from: last, until: back }));
 }
 
+#[test]
+fn the_journal_tells_the_night_again_with_every_death_in_it() {
+    for name in ["sleeper", "dead_phone", "tours", "tasks"] {
+        let recording = recording(name);
+        let began = recording.observations[0].received_at;
+        for part in 2..12 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut pump = revive(dir.path(), &recording.site, began);
+            let evening = recording.observations.len() * part / 12;
+            let (inbound, _stored) = delivery(&recording.observations[..evening]);
+            pump.take_in(vec![inbound]).unwrap();
+            // What falls due meanwhile is judged before it dies, and no input says so.
+            let dies = pump.engine.now() + Span::from_mins(7);
+            pump.clock = Clock::scaled(dies, 1);
+            pump.judge(true).unwrap();
+            drop(pump);
+            let mut pump = revive(dir.path(), &recording.site, dies + Span::from_mins(5));
+            let rest = recording.observations[evening..].iter().filter(|o| o.received_at > pump.engine.now());
+            let (inbound, _stored) = delivery(&rest.cloned().collect::<Vec<_>>());
+            pump.take_in(vec![inbound]).unwrap();
+            let mut again = Engine::new(Arc::clone(&recording.site), began);
+            for input in pump.store.inputs_from(0).unwrap() {
+                drop(give(&mut again, input));
+            }
+            drop(again.on_deadline(pump.engine.now()));
+            assert!(again.book().iter().eq(pump.engine.book().iter()), "{name}, part {part}");
+            assert_eq!(again.snapshot().unwrap(), pump.engine.snapshot().unwrap(), "{name}, part {part}");
+        }
+    }
+}
+
 /// What an operator says of an alert.
 fn says(alert: vigil_core::alert::AlertId, status: Status) -> Order {
     let (method, by) = (vigil_core::alert::Method::None, "Asha".into());

@@ -14,7 +14,18 @@ pub enum Voice {
 
 /// The broker did not take it; it is to be tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotTaken(String);
+pub struct NotTaken(pub String);
+
+/// Who takes what the agent has to say: a broker, or one that is simulated.
+pub trait Speak: Send + Sync {
+    /// Publishes with QoS 1; resolves when the broker has it.
+    fn publish(
+        &self,
+        topic: &str,
+        payload: Vec<u8>,
+        retain: bool,
+    ) -> impl Future<Output = Result<(), NotTaken>> + Send;
+}
 
 impl fmt::Display for NotTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,9 +41,10 @@ impl Voice {
             Self::External(_) => None,
         }
     }
+}
 
-    /// Publishes with QoS 1; resolves when the broker has it.
-    pub async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> Result<(), NotTaken> {
+impl Speak for Voice {
+    async fn publish(&self, topic: &str, payload: Vec<u8>, retain: bool) -> Result<(), NotTaken> {
         match self {
             Self::Embedded(handle) => {
                 handle.publish(topic, payload, retain).map_err(|e| NotTaken(e.to_string()))

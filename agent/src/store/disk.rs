@@ -55,6 +55,14 @@ pub enum DiskError {
     Engine(String),
 }
 
+/// What a disk that is simulated does to a commit. A real one does it by itself.
+pub trait Medium: std::fmt::Debug {
+    /// Asked before anything is written: nothing is if it refuses.
+    fn before(&self) -> std::io::Result<()>;
+    /// Asked when all is written: it is not known to be if it refuses.
+    fn after(&self) -> std::io::Result<()>;
+}
+
 /// The database on disk.
 #[derive(Debug)]
 pub struct Disk {
@@ -68,6 +76,8 @@ pub struct Disk {
     keyring: RefCell<Keyring>,
     /// Where a damaged predecessor was set aside.
     set_aside: Option<PathBuf>,
+    /// Only where the disk is simulated.
+    medium: Option<Box<dyn Medium + Send>>,
 }
 
 /// The pages that are too large for sled's log lie in files of their own, which sled never syncs.
@@ -123,6 +133,7 @@ impl Disk {
             blobs,
             keyring: RefCell::default(),
             set_aside,
+            medium: None,
         })
     }
 
@@ -146,9 +157,20 @@ impl Disk {
 
     /// Applies `writes` as one; on return it is on stable storage.
     pub fn commit(&self, writes: Writes) -> Result<(), DiskError> {
+        self.ask(|medium| medium.before())?;
         let written = self.write(writes);
         self.failed.set(self.failed.get() || written.is_err());
-        written
+        written.and_then(|()| self.ask(|medium| medium.after()))
+    }
+
+    /// From now on this medium decides.
+    pub fn lies_on(&mut self, medium: Box<dyn Medium + Send>) {
+        self.medium = Some(medium);
+    }
+
+    fn ask(&self, of: impl Fn(&dyn Medium) -> std::io::Result<()>) -> Result<(), DiskError> {
+        let Some(medium) = &self.medium else { return Ok(()) };
+        of(medium.as_ref()).map_err(|e| DiskError::Engine(e.to_string()))
     }
 
     fn write(&self, writes: Writes) -> Result<(), DiskError> {

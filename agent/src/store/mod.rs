@@ -27,7 +27,7 @@ mod turnover;
 mod writes;
 
 pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
-pub use disk::DiskError;
+pub use disk::{DiskError, Medium};
 pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};
 pub use keyring::KeyringError;
@@ -203,6 +203,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// From now on it lies on a disk that is simulated.
+    pub fn lies_on(&mut self, medium: Box<dyn Medium + Send>) {
+        self.disk.lies_on(medium);
     }
 
     /// The marks as of the last commit.

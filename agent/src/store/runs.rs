@@ -38,6 +38,12 @@ impl RunQuery {
 }
 
 impl Store {
+    /// The latest log entry of one run, if it can be read.
+    pub fn run(&self, scheduled_at: Timestamp, tour: &TourId) -> Result<Option<RunRecord>, StoreError> {
+        let record = self.disk.get(&keys::run(scheduled_at, tour.as_str()))?;
+        Ok(record.and_then(|bytes| decode(&bytes).ok()))
+    }
+
     /// Closed runs, newest first, from the end of the log or from where the last piece ended.
     pub fn runs(&mut self, wanted: &RunQuery, next: Option<Vec<u8>>) -> Result<RunsFound, StoreError> {
         let from = keys::run(wanted.since, "");

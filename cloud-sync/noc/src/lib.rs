@@ -16,7 +16,7 @@ mod clock;
 mod commands;
 pub mod dress;
 mod feed;
-mod incoming;
+pub mod incoming;
 pub mod ledger;
 mod operator;
 mod orders;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use vigil_cloud_sync::{Event, EventKind, Origin, Token, Uplink, UplinkConfig, Verdict};
+use vigil_cloud_sync::{Event, EventKind, Origin, Token, Uplink, UplinkConfig, Verdict, Way};
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 use vigil_core::time::Timestamp;
 use vigil_noc::{GatewayAccess, Noc, NocConfig, TlsFiles, token_sha256};

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vigil_agent::store::Store;
+use vigil_tests::oracle;
 use vigil_tests::soak::{damage, look, outage, power, work};
 
 /// The store under what a site does to a disk.
@@ -59,6 +60,24 @@ enum Task {
         noc: SocketAddr,
         #[command(flatten)]
         length: Length,
+    },
+    /// Lives through days of random faults, seed after seed, and sees whether every obligation is met.
+    Oracle {
+        /// How many seeds.
+        #[arg(long, default_value_t = 100)]
+        seeds: u64,
+        /// The first of them.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// How long each has faults.
+        #[arg(long, default_value_t = 72)]
+        hours: i64,
+        /// Only this seed.
+        #[arg(long)]
+        only: Option<u64>,
+        /// How many at a time.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
     },
     /// Commits, says `ack N` when commit N is on stable storage, and leaves without closing anything.
     Commit {
@@ -138,6 +157,12 @@ fn done(task: &Task) -> Result<bool, String> {
         }
         Task::Gateway { folder, noc, length } => {
             outage::gateway(length.plan(), folder, *noc).map_err(|e| e.to_string()).map(|()| true)
+        }
+        Task::Oracle { seeds, from, hours, only, threads } => {
+            let seeds = only.map_or(*from..from.saturating_add(*seeds), |only| only..only.saturating_add(1));
+            let outcome = oracle::seeds(seeds, *hours, *threads, &mut |verdict| println!("{verdict}"));
+            println!("{outcome}");
+            Ok(outcome.faulty.is_empty())
         }
         Task::Commit { folder, from, to } => commit(folder, *from, *to).map(|()| true),
         Task::Look { folder, commits } => {

@@ -5,6 +5,7 @@
 
 mod agent;
 mod authority;
+mod bad_line;
 mod binary;
 mod busy;
 mod faulty;
@@ -19,6 +20,7 @@ mod small_disk;
 
 pub use agent::{Agent, Source, Uplink};
 pub use authority::Authority;
+pub use bad_line::{BadLine, Fate};
 pub use binary::{Ended, vigil, vigil_reading, vigil_unread};
 pub use busy::{Busy, Field, Promised, Said, Script};
 pub use faulty::{FaultyNoc, Turn};

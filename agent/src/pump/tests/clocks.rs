@@ -1,7 +1,7 @@
 //! The pump on a box whose clock is wrong: whatever it shows, the night that comes out of it is the true one.
 
 use super::*;
-use crate::clock::Reading;
+use crate::clock::{Reading, Staged};
 use crate::sources::Intake;
 use vigil_core::alert::{Rule, Status, Subject};
 
@@ -12,6 +12,7 @@ struct Gateway {
     folder: tempfile::TempDir,
     site: Arc<Site>,
     clock: Clock,
+    clockwork: Staged,
     pump: Option<Pump>,
     boots: u32,
     booted_at: Timestamp,
@@ -26,7 +27,8 @@ impl Gateway {
         Self {
             folder: tempfile::tempdir().unwrap(),
             site: Arc::clone(site),
-            clock: Clock::staged("none", reading),
+            clock: Clock::of(Arc::new(Staged::new("none", reading))),
+            clockwork: Staged::new("none", reading),
             pump: None,
             boots: 0,
             booted_at: Timestamp::default(),
@@ -53,8 +55,9 @@ impl Gateway {
     /// The agent alone is started.
     fn starts(&mut self, now: Timestamp) {
         self.pump = None;
-        self.clock = Clock::staged(&format!("boot-{}", self.boots), self.reading(now));
-        self.clock.stage(self.reading(now), [self.synchronised, None]);
+        self.clockwork = Staged::new(&format!("boot-{}", self.boots), self.reading(now));
+        self.clock = Clock::of(Arc::new(self.clockwork.clone()));
+        self.clockwork.stage(self.reading(now), [self.synchronised, None]);
         self.pump = Some(revive_with(
             Store::open(&self.folder.path().join("db")).unwrap(),
             &self.site,
@@ -68,7 +71,7 @@ impl Gateway {
 
     /// The true time is `now`, and the pump looks at the clocks.
     fn at(&mut self, now: Timestamp) {
-        self.clock.stage(self.reading(now), [self.synchronised, None]);
+        self.clockwork.stage(self.reading(now), [self.synchronised, None]);
         self.pump().look().unwrap();
     }
 
@@ -228,6 +231,35 @@ fn a_wrong_clock_that_was_believed_is_followed_by_the_right_one() {
 }
 
 #[test]
+fn what_a_wrong_clock_told_of_runs_and_days_is_followed_by_their_next_revision() {
+    let recording = recording("tours");
+    let mut gateway = Gateway::new(&recording.site);
+    let began = recording.observations[0].received_at;
+    // Midnight comes too early, and so does the end of every run.
+    gateway.boots(began, began + Span::from_hours(5), false);
+    let (evening, night) = recording.observations.split_at(recording.observations.len() * 2 / 3);
+    evening.iter().for_each(|observation| gateway.takes(observation));
+    gateway.is_synchronised(night[0].received_at);
+    night.iter().for_each(|observation| gateway.takes(observation));
+    gateway.at(recording.until + Span::from_hours(24));
+    gateway.pump().judge(true).unwrap();
+    let sent = gateway.pump().store.next_events(10_000).unwrap();
+    let mut last = std::collections::BTreeMap::new();
+    for event in sent.iter().filter(|e| !matches!(e.kind, vigil_cloud_sync::EventKind::Health)) {
+        let (name, revision) = event.id.rsplit_once('.').unwrap();
+        let revision: u32 = revision.parse().unwrap();
+        let before = last.insert(name, revision).unwrap_or(0);
+        assert_eq!(revision, before + 1, "{name}");
+    }
+    assert!(last.iter().any(|(name, revision)| name.contains('@') && *revision > 1), "{last:?}");
+    assert!(last.iter().any(|(name, revision)| name.starts_with("report.") && *revision > 1), "{last:?}");
+    for run in gateway.pump().store.runs(&Default::default(), None).unwrap().runs {
+        let name = format!("{}@{}", run.tour, run.scheduled_at);
+        assert_eq!(last.get(name.as_str()), Some(&run.revision), "the store has what was told last");
+    }
+}
+
+#[test]
 fn a_store_from_the_future_is_set_back() {
     let recording = recording("sleeper");
     let mut gateway = Gateway::new(&recording.site);
@@ -265,7 +297,7 @@ fn a_box_that_slept_was_blind() {
     gateway.takes(&recording.observations[0]);
     let reading = gateway.reading(began + HOUR);
     gateway
-        .clock
+        .clockwork
         .stage(Reading { awake_ms: reading.awake_ms - HOUR.millis() + 5_000, ..reading }, [Some(1), None]);
     gateway.pump().look().unwrap();
     let journal = gateway.pump().store.inputs_from(0).unwrap();

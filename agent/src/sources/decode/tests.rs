@@ -344,6 +344,18 @@ fn the_senders_id_is_the_identity() {
     assert_eq!(beat(TS).identity, beat("2026-03-10T19:00:00Z").identity);
 }
 
+#[test]
+fn a_position_is_read_to_its_last_digit() {
+    for lat in [12.971538108274833_f64, 12.970838300045589, 12.972281118097401] {
+        let read = decode("location", &format!(r#"{{"ts":"{TS}","lat":{lat:?},"lon":77.59332162291366}}"#));
+        let Kind::Location(fix) = &read.observations[0].kind else { panic!("a location") };
+        assert_eq!(
+            (fix.lat.to_bits(), fix.lon.to_bits()),
+            (lat.to_bits(), 77.593_321_622_913_66_f64.to_bits())
+        );
+    }
+}
+
 fn any_kind() -> impl Strategy<Value = String> {
     prop_oneof![proptest::sample::select(KindName::ALL.map(|(name, _)| name.to_owned()).to_vec()), ".{0,12}"]
 }
