@@ -39,6 +39,9 @@ fn no_journal(why: &NoJournal) -> Failure {
         NoJournal::Damaged(_) | NoJournal::NoSite(_) => {
             "Start the agent: it mends its store, or sets it aside and says so."
         }
+        NoJournal::Locked(_) => {
+            "Its keys belong beside it, in the folder db.keys: put that back, before the agent is started without it."
+        }
         NoJournal::Store(_) => "Start the agent and ask it: it says what is wrong with its store.",
     };
     Failure::failed(why, mend)

@@ -136,7 +136,17 @@ impl Started {
     ) -> Result<(Self, PumpHandle, Revived), PumpError> {
         let (ways, handle) = Ways::new(store, inbound, wakes);
         let engine = Engine::new(Arc::clone(&site), clock.now());
-        let down = Down { engine, site, clock, terms, ways, stock: Stock::default(), commits: 0, locked: 0 };
+        let down = Down {
+            engine,
+            site,
+            clock,
+            terms,
+            ways,
+            stock: Stock::default(),
+            commits: 0,
+            locked: 0,
+            shortage: Shortage::default(),
+        };
         let started = down.rise();
         let (started, revived) = match started {
             Ok((pump, revived)) => (Self::Up(Box::new(pump)), revived),
@@ -190,6 +200,8 @@ pub struct Down {
     commits: u64,
     /// How often the store's lock was found to be held.
     locked: u32,
+    /// How the disk stood: what was given up for room is not given up again because the store was opened again.
+    shortage: Shortage,
 }
 
 type Failed = Box<(Down, PumpError)>;
@@ -245,11 +257,11 @@ impl Pump {
     /// Lets go of the store.
     fn put_down(self) -> Down {
         let stock = self.stock();
-        let Self { engine, store, clock, terms, ways, commits, unsaid, .. } = self;
+        let Self { engine, store, clock, terms, ways, commits, unsaid, shortage, .. } = self;
         store.let_go();
         unsaid.iter().for_each(|announcement| ways.wakes.unstored.say(&announcement.payload));
         let site = Arc::clone(engine.site());
-        Down { engine, site, clock, terms, ways, stock, commits, locked: 0 }
+        Down { engine, site, clock, terms, ways, stock, commits, locked: 0, shortage }
     }
 }
 
@@ -280,10 +292,11 @@ impl Down {
 
     /// Answers what can be answered, and tries again and again.
     fn wait(mut self, runtime: &Handle, stop: &mut watch::Receiver<bool>) -> Result<Option<Pump>, PumpError> {
-        if room::is_wanting(&self.ways.folder) && room::give_up(&self.ways.folder) {
-            tracing::warn!("the ballast is given up, so that the store can be opened again");
-        }
         loop {
+            // The disk may fill up only while the store is out of order.
+            if room::is_wanting(&self.ways.folder) && room::give_up(&self.ways.folder) {
+                tracing::warn!("the ballast is given up, so that the store can be opened again");
+            }
             if runtime.block_on(self.until_the_next_attempt(stop)) {
                 tracing::warn!(
                     "told to stop while the store is out of order: nothing that waits was acknowledged"
@@ -391,17 +404,21 @@ impl Down {
             Err(why) => return Err(Box::new((self, why))),
         };
         let revived = risen.revived();
-        let Self { engine, site, clock, terms, ways, stock, commits, locked } = self;
+        let Self { engine, site, clock, terms, ways, stock, commits, locked, shortage } = self;
         let mut pump = Pump::of(risen, terms, ways);
         pump.commits = commits;
+        pump.shortage = shortage;
         match pump.set_out(Arc::clone(&site), revived) {
             Ok(()) => {
                 pump.ways.outage.send_replace(None);
                 Ok((pump, revived))
             }
             Err(why) => {
-                let Pump { ways, .. } = pump;
-                Err(Box::new((Self { engine, site, clock, terms, ways, stock, commits, locked }, why)))
+                let Pump { ways, shortage, .. } = pump;
+                Err(Box::new((
+                    Self { engine, site, clock, terms, ways, stock, commits, locked, shortage },
+                    why,
+                )))
             }
         }
     }

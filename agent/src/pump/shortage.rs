@@ -24,7 +24,8 @@ pub(super) struct Shortage {
     dropped_at: Option<Instant>,
     /// How large the store was when the oldest last went: unless it grew, others fill the disk, and nothing is gained.
     size: u64,
-    fixes: BTreeMap<DeviceId, Timestamp>,
+    /// The last position of each device that was taken: when it was there, and when that came.
+    fixes: BTreeMap<DeviceId, (Timestamp, Timestamp)>,
 }
 
 fn is_over(since: Option<Instant>, span: Duration) -> bool {
@@ -64,11 +65,13 @@ impl Shortage {
         if !self.short || !matches!(observation.kind, Kind::Location(_)) {
             return true;
         }
-        let at = observation.at;
+        let (at, came) = (observation.at, observation.received_at);
+        let close = |a: Timestamp, b: Timestamp| a.since(b).max(b.since(a)) < FIX_EVERY;
         match self.fixes.get(&observation.device) {
-            Some(last) if at.since(*last) < FIX_EVERY && last.since(at) < FIX_EVERY => false,
+            // A clock that stands still on the device must not silence it.
+            Some((last, came_last)) if close(at, *last) && close(came, *came_last) => false,
             Some(_) | None => {
-                self.fixes.insert(observation.device.clone(), at);
+                self.fixes.insert(observation.device.clone(), (at, came));
                 true
             }
         }
@@ -106,6 +109,10 @@ mod tests {
         shortage.stand(true);
         let taken: Vec<i64> = (0..180).step_by(10).filter(|at| shortage.takes(&fix(*at))).collect();
         assert_eq!(taken, [0, 60, 120]);
+        let stands_still = |came: i64| Observation { at: Timestamp::from_millis(0), ..fix(came) };
+        let taken: Vec<i64> =
+            (200..380).step_by(10).filter(|at| shortage.takes(&stands_still(*at))).collect();
+        assert_eq!(taken, [200, 260, 320], "a device whose clock stands still");
         assert!((0..60).all(|at| shortage.takes(&observation(at, Kind::Sos(None)))));
         assert!((0..60).all(|at| shortage.takes(&observation(at, Kind::Heartbeat(Heartbeat::default())))));
     }

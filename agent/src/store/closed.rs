@@ -2,7 +2,7 @@
 //! finds, and leaves files of whoever opened it: so it is a copy that is opened, and the store stays as it is.
 
 use super::journal::{Journal, NoJournal};
-use super::{DiskError, Masters, Store, StoreError};
+use super::{DiskError, Loss, Masters, Store, StoreError};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -42,7 +42,9 @@ impl Journal {
         if store.damaged().is_some() {
             return Err(NoJournal::Damaged(folder.to_owned()));
         }
-        whole(&store)?.ok_or_else(|| NoJournal::NoSite(folder.to_owned()))
+        let locked = matches!(store.loss(), Some(Loss::Locked { .. }));
+        let none = if locked { NoJournal::Locked } else { NoJournal::NoSite };
+        whole(&store)?.ok_or_else(|| none(folder.to_owned()))
     }
 }
 

@@ -12,7 +12,7 @@ use super::writes::Writes;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -361,14 +361,43 @@ fn mend(folder: &Path, why: &str) -> Result<(sled::Db, Option<PathBuf>), DiskErr
         Ok(Opened::Damaged(_)) | Err(DiskError::InUse(_)) => {}
         Err(other) => return Err(other),
     }
-    let aside = free_name(folder);
+    // Room that was there a moment ago may be gone: sled calls what it could not write damage.
+    if room::is_wanting(folder) {
+        return Err(DiskError::NoRoom(why.to_owned()));
+    }
+    let aside = put_aside(folder)?;
     tracing::error!(kept_as = %aside.display(), "the database is damaged: it is set aside and a fresh one is made");
-    fs::rename(folder, &aside).map_err(problem)?;
     make(folder)?;
     match try_open(folder)? {
         Opened::Whole(db) => Ok((db, Some(aside))),
         Opened::Damaged(why) => Err(DiskError::Engine(why)),
     }
+}
+
+/// Moves the folder out of the way, under a name that nothing has.
+pub(super) fn put_aside(folder: &Path) -> Result<PathBuf, DiskError> {
+    let aside = free_name(folder);
+    let moved = fs::rename(folder, &aside).and_then(|()| sync_parent(folder));
+    moved.map_err(|source| DiskError::Folder { path: folder.to_owned(), source })?;
+    Ok(aside)
+}
+
+/// Takes the lock beside the database: sled's own lies in the folder, which may be moved away under it.
+pub(super) fn lock(folder: &Path) -> Result<File, DiskError> {
+    let path = folder.with_extension("lock");
+    let problem = |source| DiskError::Folder { path: path.clone(), source };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(problem)?;
+    }
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(problem)?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(why)) => return Err(problem(why)),
+        }
+    }
+    Err(DiskError::InUse(folder.to_owned()))
 }
 
 /// The damaged database that was set aside last, if there is one.
@@ -383,6 +412,10 @@ fn damaged_name(folder: &Path, n: u32) -> PathBuf {
 /// Makes an empty file, on stable storage.
 pub(super) fn touch(path: &Path) -> Result<(), DiskError> {
     let made = File::create(path).and_then(|file| file.sync_all()).and_then(|()| sync_parent(path));
+    if made.is_err() {
+        // What is not certain is not to count.
+        let _not_there = fs::remove_file(path);
+    }
     made.map_err(|source| DiskError::Folder { path: path.to_owned(), source })
 }
 

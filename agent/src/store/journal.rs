@@ -66,6 +66,9 @@ pub enum NoJournal {
     /// The database in it does not open.
     #[error("the store at {0} is damaged")]
     Damaged(PathBuf),
+    /// Keys that its records need are not beside it.
+    #[error("keys of the store at {0} are not there, or cannot be read")]
+    Locked(PathBuf),
     /// Under which site it was written is not known.
     #[error("the store at {0} does not say which policy was in force")]
     NoSite(PathBuf),

@@ -166,6 +166,11 @@ impl Default for Keyring {
 }
 
 impl Keyring {
+    /// Whether there is no file of a key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.0.is_empty() && self.unreadable.is_empty()
+    }
+
     /// The keys beside the database in `folder`. Nothing is changed, and new ones are kept in memory.
     pub(super) fn read(folder: &Path, masters: &Masters) -> Result<Self, KeyringError> {
         let place = place_of(folder);
@@ -189,18 +194,12 @@ impl Keyring {
     }
 
     fn add(&mut self, named: u32, path: PathBuf) -> Result<(), KeyringError> {
-        let written = match File::open(&path) {
-            Ok(file) => written_in(&file),
-            // That is a mistake of somebody, and nothing is lost by it.
-            Err(source) if source.kind() == ErrorKind::PermissionDenied => {
-                return Err(KeyringError::Folder { path, source });
-            }
-            Err(_) => Err(Unreadable::Short),
-        };
-        let written = match written {
-            Ok(written) => written,
-            Err(Unreadable::Version(_)) => return Err(KeyringError::Newer(path)),
-            Err(Unreadable::Short | Unreadable::Checksum | Unreadable::Locked | Unreadable::Body) => {
+        // Whatever keeps a file from being read says nothing of what is in it: what it sealed is not lost by that.
+        let written = match File::open(&path).and_then(|file| written_in(&file)) {
+            Ok(Ok(written)) => written,
+            Err(source) => return Err(KeyringError::Folder { path, source }),
+            Ok(Err(Unreadable::Version(_))) => return Err(KeyringError::Newer(path)),
+            Ok(Err(Unreadable::Short | Unreadable::Checksum | Unreadable::Locked | Unreadable::Body)) => {
                 self.unreadable.insert(named, path);
                 return Ok(());
             }
@@ -242,7 +241,10 @@ impl Keyring {
             for entry in fs::read_dir(&place).map_err(problem)? {
                 let path = entry.map_err(problem)?.path();
                 if path.extension() == Some(OsStr::new("new")) {
-                    erase(&path).map_err(problem)?;
+                    // A scrap of what was never a key is in nobody's way.
+                    if let Err(why) = erase(&path) {
+                        tracing::warn!(path = %path.display(), %why, "what was to be a key cannot be removed");
+                    }
                 }
             }
         }
@@ -256,7 +258,7 @@ impl Keyring {
         for (number, held) in &self.keys.0 {
             let Some(path) = &held.file else { continue };
             let mut old = OpenOptions::new().read(true).write(true).open(path)?;
-            let Ok(written) = written_in(&old) else { continue };
+            let Ok(written) = written_in(&old)? else { continue };
             if matches!(written.secret, Secret::Locked(by, _) if by == fingerprint) {
                 continue;
             }
@@ -400,14 +402,17 @@ impl Keyring {
         aged.map(|(number, held)| (*number, held.class)).collect()
     }
 
-    /// Destroys a key under which no record is left; on return nothing of it is in its file.
-    pub(super) fn destroy(&mut self, number: u32) -> Result<(), DiskError> {
-        if let Some(path) = self.keys.0.get(&number).and_then(|held| held.file.as_ref()) {
-            erase(path).map_err(|source| DiskError::Folder { path: path.clone(), source })?;
+    /// Destroys a key under which no record is left; on return nothing of it is in its file. One that cannot be destroyed
+    /// is kept, and holds up nothing: the next pass tries again.
+    pub(super) fn destroy(&mut self, number: u32) {
+        if let Some(path) = self.keys.0.get(&number).and_then(|held| held.file.as_ref())
+            && let Err(why) = erase(path)
+        {
+            tracing::error!(path = %path.display(), %why, "a key whose time is over cannot be destroyed; it is tried again");
+            return;
         }
         Arc::make_mut(&mut self.keys).0.remove(&number);
         tracing::info!(key = number, "a key of the store is destroyed: what it sealed is past its time");
-        Ok(())
     }
 
     /// Files that cannot be read: those that no record needs go, the others are lost and said to be.
@@ -435,14 +440,24 @@ fn number_in(path: &Path) -> Option<u32> {
     path.file_stem().filter(|_| named)?.to_str()?.parse().ok()
 }
 
-/// What is written in the first slot, or else in the second.
-fn written_in(file: &File) -> Result<Written, Unreadable> {
-    read_slot(file, 0).or_else(|_| read_slot(file, SLOT as u64))
+/// What is written in the first slot, or else in the second. A file that cannot be read at the moment is no damaged one.
+fn written_in(file: &File) -> io::Result<Result<Written, Unreadable>> {
+    match read_slot(file, 0)? {
+        Ok(written) => Ok(Ok(written)),
+        Err(_) => read_slot(file, SLOT as u64),
+    }
 }
 
-fn read_slot(file: &File, at: u64) -> Result<Written, Unreadable> {
+fn read_slot(file: &File, at: u64) -> io::Result<Result<Written, Unreadable>> {
     let mut bytes = [0; RECORD];
-    file.read_exact_at(&mut bytes, at).map_err(|_| Unreadable::Short)?;
+    match file.read_exact_at(&mut bytes, at) {
+        Ok(()) => Ok(written(&bytes)),
+        Err(short) if short.kind() == ErrorKind::UnexpectedEof => Ok(Err(Unreadable::Short)),
+        Err(other) => Err(other),
+    }
+}
+
+fn written(bytes: &[u8]) -> Result<Written, Unreadable> {
     let (length, rest) = bytes.split_first_chunk().ok_or(Unreadable::Short)?;
     decode(rest.get(..usize::from(u16::from_be_bytes(*length))).ok_or(Unreadable::Short)?)
 }
@@ -481,7 +496,12 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Takes a file off the disk, and what is in it before. One that somebody took away is gone as well.
 fn erase(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).open(path) {
-        Ok(mut file) => overwrite(&mut file)?,
+        Ok(mut file) => {
+            // Blocks that cannot be written any more cannot be overwritten; the name goes all the same.
+            if let Err(why) = overwrite(&mut file) {
+                tracing::warn!(path = %path.display(), %why, "a key is removed and not overwritten");
+            }
+        }
         Err(gone) if gone.kind() == ErrorKind::NotFound => return Ok(()),
         Err(other) => return Err(other),
     }

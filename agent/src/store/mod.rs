@@ -42,7 +42,8 @@ use keyring::Keyring;
 use keys::Kind;
 use reach::Reach;
 use records::{Unwritable, decode, encode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::Path;
 use survey::Survey;
 use turnover::Turnover;
@@ -103,6 +104,8 @@ pub struct Store {
     /// What this start found to be gone.
     loss: Option<Loss>,
     turnover: Turnover,
+    /// Held for as long as the store is open, so that nobody else moves its folders; a copy has none.
+    lock: Option<File>,
 }
 
 impl Store {
@@ -115,17 +118,39 @@ impl Store {
     pub fn open_with(folder: &Path, masters: &Masters) -> Result<Self, StoreError> {
         // Nothing is touched under a wrong master key: it is looked at before the database is.
         drop(Keyring::read(folder, masters)?);
+        let lock = disk::lock(folder)?;
         moving::finish(folder)?;
         let mut disk = Disk::open(folder)?;
         // And read now that nobody else has the database: the agent before may have made a key until then.
         *disk.keyring() = Keyring::read(folder, masters)?;
         disk.keyring().take_up(folder)?;
         let mut survey = Survey::of(&disk)?;
-        if survey.is_of_before() {
+        if !survey.locked.is_empty() && disk.keyring().is_empty() {
+            disk = Self::without_keys(folder, disk, &survey.used)?;
+            survey = Survey::of(&disk)?;
+        }
+        if survey.is_of_before() && moving::has_room(folder, &disk) {
             disk = moving::sealed_anew(folder, disk)?;
             survey = Survey::of(&disk)?;
         }
-        Self::begin(folder, disk, survey)
+        let mut store = Self::begin(folder, disk, survey)?;
+        store.lock = Some(lock);
+        Ok(store)
+    }
+
+    /// Somebody took all keys away, and may bring them back: the database is kept as it is, and a fresh one is begun.
+    fn without_keys(folder: &Path, disk: Disk, used: &BTreeSet<u32>) -> Result<Disk, StoreError> {
+        used.last().into_iter().for_each(|number| disk.keyring().note(*number));
+        let keyring = std::mem::take(&mut *disk.keyring());
+        drop(disk);
+        let kept = disk::put_aside(folder)?;
+        tracing::error!(
+            kept_as = %kept.display(),
+            "the keys of the store are gone: it is kept, to be put back with them, and a fresh one is begun"
+        );
+        let disk = Disk::open(folder)?;
+        *disk.keyring() = keyring;
+        Ok(disk)
     }
 
     /// Opens a copy in `folder` of the store in `original`, which is not changed, nor are its keys.
@@ -153,6 +178,7 @@ impl Store {
             reach: Reach::beside(folder)?,
             loss: None,
             turnover: Turnover::default(),
+            lock: None,
         };
         let marks = store.disk.get(&keys::meta("marks"))?.map(|bytes| decode::<Marks>(&bytes));
         match marks {

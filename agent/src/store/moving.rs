@@ -7,6 +7,7 @@ use super::disk::{Disk, DiskError, sync_parent};
 use super::entries::Marks;
 use super::keys;
 use super::records::decode;
+use super::room::Room;
 use super::writes::Writes;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -29,8 +30,34 @@ impl Places {
     }
 }
 
+/// Whether there is room for both for a while. Without it the old one goes on: what is in it already stays readable until
+/// it is past its time and its place is used again.
+pub(super) fn has_room(folder: &Path, bare: &Disk) -> bool {
+    let needed = |room: Room| bare.size().saturating_add(room.floor());
+    let wanting = Room::under(folder).filter(|room| room.free < needed(*room));
+    if let Some(room) = wanting {
+        tracing::warn!(
+            free = room.free,
+            needed = needed(room),
+            "the store was written before records were sealed, and there is no room to write it anew: what is in it stays \
+             readable until it is past its time"
+        );
+    }
+    wanting.is_none()
+}
+
 /// The same records, sealed with the same keys, in the place of the database that has them.
 pub(super) fn sealed_anew(folder: &Path, bare: Disk) -> Result<Disk, StoreError> {
+    let done = written_anew(folder, bare);
+    if done.is_err()
+        && let Err(why) = gone(&Places::beside(folder).making)
+    {
+        tracing::warn!(%why, "half a store that was to be written anew is in the way");
+    }
+    done
+}
+
+fn written_anew(folder: &Path, bare: Disk) -> Result<Disk, StoreError> {
     tracing::info!("the store was written before records were sealed: it is written anew");
     let Places { making, made, old } = Places::beside(folder);
     let problem = |source| DiskError::Folder { path: folder.to_owned(), source };
@@ -66,8 +93,9 @@ pub(super) fn sealed_anew(folder: &Path, bare: Disk) -> Result<Disk, StoreError>
 
 /// Ends what a crash broke off.
 pub(super) fn finish(folder: &Path) -> Result<(), StoreError> {
-    let Places { made, old, .. } = Places::beside(folder);
+    let Places { making, made, old } = Places::beside(folder);
     let problem = |source| DiskError::Folder { path: folder.to_owned(), source };
+    gone(&making).map_err(problem)?;
     let finished = match (made.exists(), folder.exists()) {
         (true, false) => fs::rename(&made, folder).and_then(|()| sync_parent(folder)),
         // The old one is still in its place, and goes on until it is written anew.

@@ -78,7 +78,7 @@ impl Store {
         }
         let Pass { aged, used, keeping, .. } = pass;
         for number in aged.keys().filter(|number| !used.contains(number)) {
-            self.disk.keyring().destroy(*number)?;
+            self.disk.keyring().destroy(*number);
         }
         let idle: BTreeSet<u32> = used.difference(&keeping).copied().collect();
         // What has not moved in this pass moves in the next one; it comes at once.

@@ -344,16 +344,68 @@ fn a_key_that_is_gone_is_said_once_and_the_rest_goes_on() {
 }
 
 #[test]
-fn no_number_of_a_key_that_is_gone_is_given_again() {
+fn a_store_without_any_key_is_kept_until_they_are_put_back() {
     let (dir, _) = two_days();
-    fs::remove_dir_all(dir.path().join("db.keys")).unwrap();
+    let (keys, elsewhere) = (dir.path().join("db.keys"), dir.path().join("elsewhere"));
+    fs::rename(&keys, &elsewhere).unwrap();
+    let why = Journal::of_closed(&db(&dir)).unwrap_err().to_string();
+    assert!(why.contains("keys of the store"), "{why}");
+    let kept = dir.path().join("db.damaged-1");
     let mut store = Store::open(&db(&dir)).unwrap();
-    assert!(matches!(store.loss(), Some(Loss::Locked { records }) if *records > 2));
+    assert!(matches!(store.loss(), Some(Loss::SetAside { kept: aside, .. }) if *aside == kept));
     store.commit(told(2 * DAY)).unwrap();
     assert_eq!(store.inputs_from(0).unwrap().len(), 1);
+    // No number is given again.
     assert!(
         keys_of(&dir).iter().all(|path| path.file_name().unwrap() > std::ffi::OsStr::new("00000003.key"))
     );
+    drop(store);
+    for begun in [db(&dir), keys.clone()] {
+        fs::remove_dir_all(begun).unwrap();
+    }
+    fs::rename(kept, db(&dir)).unwrap();
+    fs::rename(elsewhere, keys).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!(store.inputs_from(0).unwrap().len(), 2);
+    assert!(matches!(store.loss(), Some(Loss::WentBack { .. })), "what the fresh one took meanwhile");
+}
+
+#[test]
+fn a_key_that_cannot_be_read_at_the_moment_costs_nothing() {
+    let (dir, first) = two_days();
+    let elsewhere = dir.path().join("elsewhere");
+    fs::rename(&first, &elsewhere).unwrap();
+    // Opening works and reading fails, as on a disk with a bad sector.
+    fs::create_dir(&first).unwrap();
+    let why = Store::open(&db(&dir)).unwrap_err();
+    assert!(matches!(why, StoreError::Keys(KeyringError::Folder { .. })), "{why}");
+    fs::remove_dir(&first).unwrap();
+    fs::rename(&elsewhere, &first).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.marks().set_aside), (None, 0));
+    assert_eq!(store.inputs_from(0).unwrap().len(), 2);
+}
+
+#[test]
+fn two_never_move_the_folders_of_one_store() {
+    let dir = folder();
+    let store = Store::open(&db(&dir)).unwrap();
+    fs::rename(db(&dir), dir.path().join("db.bare")).unwrap();
+    // The folder is not where it was: without a lock of its own a second one would make a fresh store in its place.
+    let why = Store::open(&db(&dir)).unwrap_err();
+    assert!(matches!(why, StoreError::Disk(DiskError::InUse(_))), "{why}");
+    assert!(!db(&dir).exists());
+    drop(store);
+}
+
+#[test]
+fn half_a_store_that_was_to_be_written_anew_is_taken_off_the_disk() {
+    let dir = folder();
+    let half = dir.path().join("db.sealing");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("db"), vec![7; 4_096]).unwrap();
+    drop(Store::open(&db(&dir)).unwrap());
+    assert!(!half.exists());
 }
 
 #[test]
@@ -443,7 +495,9 @@ fn a_store_of_before_is_written_anew_wherever_a_crash_breaks_that_off() {
         for made in ["made", "made.keys"] {
             fs::remove_dir_all(dir.path().join(made)).unwrap();
         }
-        fs::remove_file(dir.path().join("made.reach")).unwrap();
+        for made in ["made.reach", "made.lock"] {
+            fs::remove_file(dir.path().join(made)).unwrap();
+        }
     };
     let whole = |dir: &tempfile::TempDir| {
         let mut store = Store::open(&db(dir)).unwrap();
@@ -453,7 +507,7 @@ fn a_store_of_before_is_written_anew_wherever_a_crash_breaks_that_off() {
         drop(store);
         assert_eq!(seen(dir.path()), []);
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names.len(), 3, "{names:?}");
+        assert_eq!(names.len(), 4, "{names:?}");
     };
     // Not broken off.
     let dir = folder();
