@@ -215,8 +215,8 @@ impl Engine {
     /// The agent was down from `down_from` until `up_at`. What fell due before was judged before: whoever replays a
     /// journal learns of it here.
     pub fn on_restart(&mut self, down_from: Timestamp, up_at: Timestamp) -> Commit {
-        self.fire_due(down_from);
         if up_at > down_from {
+            self.fire_due(down_from);
             self.state.blind.add(down_from, up_at);
             // Strictly after: at `up_at` itself nothing is judged yet, whatever `settle` is.
             self.state.not_before = (up_at + self.settle()).just_after();
