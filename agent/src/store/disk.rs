@@ -7,12 +7,13 @@
 //! its place, and what can still be read is handed over.
 
 use super::keyring::{Keyring, Keys};
+use super::places::{put_aside, sync_parent};
 use super::room;
 use super::writes::Writes;
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -26,8 +27,8 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// sled frees old segments only while its flusher runs.
 const FLUSH_EVERY_MS: u64 = 500;
 /// The lock of a database that was closed a moment ago may still be held: 2 of 30 immediate reopens saw it.
-const LOCK_TRIES: u32 = 20;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const LOCK_TRIES: u32 = 20;
+pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// A damaged database holds up a start no longer than this; a whole one of a million records is read in a second.
 const READ_OUT_PATIENCE: Duration = Duration::from_secs(20);
 /// Records on their way from the thread that reads them.
@@ -342,14 +343,6 @@ fn sync_whole(folder: &Path) -> std::io::Result<()> {
     sync_parent(folder)
 }
 
-/// Syncs the names in the folder that this one lies in.
-pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
-}
-
 /// The ladder for a database that does not open: without its snapshot, then set aside.
 fn mend(folder: &Path, why: &str) -> Result<(sled::Db, Option<PathBuf>), DiskError> {
     let problem = |source| DiskError::Folder { path: folder.to_owned(), source };
@@ -372,51 +365,6 @@ fn mend(folder: &Path, why: &str) -> Result<(sled::Db, Option<PathBuf>), DiskErr
         Opened::Whole(db) => Ok((db, Some(aside))),
         Opened::Damaged(why) => Err(DiskError::Engine(why)),
     }
-}
-
-/// Moves the folder out of the way, under a name that nothing has.
-pub(super) fn put_aside(folder: &Path) -> Result<PathBuf, DiskError> {
-    let aside = free_name(folder);
-    let moved = fs::rename(folder, &aside).and_then(|()| sync_parent(folder));
-    moved.map_err(|source| DiskError::Folder { path: folder.to_owned(), source })?;
-    Ok(aside)
-}
-
-/// Takes the lock beside the database: sled's own lies in the folder, which may be moved away under it.
-pub(super) fn lock(folder: &Path) -> Result<File, DiskError> {
-    let path = folder.with_extension("lock");
-    let problem = |source| DiskError::Folder { path: path.clone(), source };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(problem)?;
-    }
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(problem)?;
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(why)) => return Err(problem(why)),
-        }
-    }
-    Err(DiskError::InUse(folder.to_owned()))
-}
-
-/// The damaged database that was set aside last, if there is one.
-pub(super) fn last_set_aside(folder: &Path) -> Option<PathBuf> {
-    (1..).map(|n| damaged_name(folder, n)).take_while(|path| path.exists()).last()
-}
-
-fn damaged_name(folder: &Path, n: u32) -> PathBuf {
-    folder.with_extension(format!("damaged-{n}"))
-}
-
-/// Makes an empty file, on stable storage.
-pub(super) fn touch(path: &Path) -> Result<(), DiskError> {
-    let made = File::create(path).and_then(|file| file.sync_all()).and_then(|()| sync_parent(path));
-    if made.is_err() {
-        // What is not certain is not to count.
-        let _not_there = fs::remove_file(path);
-    }
-    made.map_err(|source| DiskError::Folder { path: path.to_owned(), source })
 }
 
 /// Records of one kind that are read out of a damaged database.
@@ -522,14 +470,6 @@ fn read_part(db: &sled::Db, part: Part, found: &Found) -> bool {
 
 fn config(folder: &Path) -> sled::Config {
     sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS))
-}
-
-fn free_name(folder: &Path) -> PathBuf {
-    let mut n = 1;
-    while damaged_name(folder, n).exists() {
-        n += 1;
-    }
-    damaged_name(folder, n)
 }
 
 fn remove_matching(folder: &Path, unwanted: impl Fn(&str) -> bool) -> std::io::Result<()> {

@@ -5,7 +5,8 @@
 //!
 //! With a master key, a credential that does not lie on the same disk, the files are locked themselves.
 
-use super::disk::{DiskError, sync_parent};
+use super::disk::DiskError;
+use super::keyfile::{erase, make_folder, overwrite, write_file};
 use super::keys::Kind;
 use super::master::{Fingerprint, LOCKED, Masters};
 use super::records::{Unreadable, decode, encode};
@@ -16,9 +17,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vigil_core::time::{Span, Timestamp};
@@ -37,7 +38,7 @@ pub(super) const LONG_RETENTION: Span = Span::from_hours(400 * 24);
 /// With so many keys no new one is made for the sake of time: 400 days of the longest retention are fewer.
 const MOST_KEYS: usize = 1_000;
 /// The secret is written twice, and no page of the disk holds both: one bad sector is not the loss of a day.
-const SLOT: usize = 4_096;
+pub(super) const SLOT: usize = 4_096;
 /// What is written takes less: some 100 bytes.
 const RECORD: usize = 256;
 
@@ -473,43 +474,4 @@ fn place_of_secret(written: &Written) -> Vec<u8> {
 
 fn no_random(_: Unspecified) -> io::Error {
     io::Error::other("the system gives no random numbers")
-}
-
-fn make_folder(place: &Path) -> io::Result<()> {
-    if !place.is_dir() {
-        DirBuilder::new().mode(0o700).create(place)?;
-        sync_parent(place)?;
-    }
-    Ok(())
-}
-
-/// Writes a file that is there whole or not at all, readable for its owner only; on return it is on stable storage.
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_parent(path)
-}
-
-/// Takes a file off the disk, and what is in it before. One that somebody took away is gone as well.
-fn erase(path: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).open(path) {
-        Ok(mut file) => {
-            // Blocks that cannot be written any more cannot be overwritten; the name goes all the same.
-            if let Err(why) = overwrite(&mut file) {
-                tracing::warn!(path = %path.display(), %why, "a key is removed and not overwritten");
-            }
-        }
-        Err(gone) if gone.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(other) => return Err(other),
-    }
-    fs::remove_file(path)?;
-    sync_parent(path)
-}
-
-fn overwrite(file: &mut File) -> io::Result<()> {
-    file.write_all(&[0; 2 * SLOT])?;
-    file.sync_all()
 }

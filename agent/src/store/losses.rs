@@ -2,9 +2,10 @@
 //! is given twice whatever happened to it.
 
 use super::chain::Head;
-use super::disk::{self, Part, last_set_aside};
+use super::disk::{self, Part};
 use super::entries::{Announcement, ChainedBlock, DeadLetter, Marks, StoredEvent};
 use super::keys::{self, Kind};
+use super::places::{self, last_set_aside};
 use super::records::{decode, encode};
 use super::writes::Writes;
 use super::{Store, StoreError};
@@ -222,7 +223,7 @@ fn unread(folder: &Path) -> Result<Option<Attempt>, StoreError> {
     for attempt in 1..=ATTEMPTS {
         let mark = kept.join(format!("read-out-{attempt}"));
         if !mark.exists() {
-            disk::touch(&mark)?;
+            places::touch(&mark)?;
             return Ok(Some(Attempt { kept, mark }));
         }
     }

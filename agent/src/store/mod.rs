@@ -10,11 +10,13 @@ mod disk;
 mod entries;
 mod expiry;
 mod journal;
+mod keyfile;
 mod keyring;
 pub mod keys;
 mod losses;
 mod master;
 mod moving;
+mod places;
 mod reach;
 mod reading;
 pub mod records;
@@ -118,7 +120,7 @@ impl Store {
     pub fn open_with(folder: &Path, masters: &Masters) -> Result<Self, StoreError> {
         // Nothing is touched under a wrong master key: it is looked at before the database is.
         drop(Keyring::read(folder, masters)?);
-        let lock = disk::lock(folder)?;
+        let lock = places::lock(folder)?;
         moving::finish(folder)?;
         let mut disk = Disk::open(folder)?;
         // And read now that nobody else has the database: the agent before may have made a key until then.
@@ -143,7 +145,7 @@ impl Store {
         used.last().into_iter().for_each(|number| disk.keyring().note(*number));
         let keyring = std::mem::take(&mut *disk.keyring());
         drop(disk);
-        let kept = disk::put_aside(folder)?;
+        let kept = places::put_aside(folder)?;
         tracing::error!(
             kept_as = %kept.display(),
             "the keys of the store are gone: it is kept, to be put back with them, and a fresh one is begun"

@@ -3,9 +3,10 @@
 //! place; a crash at any point leaves one of the two.
 
 use super::StoreError;
-use super::disk::{Disk, DiskError, sync_parent};
+use super::disk::{Disk, DiskError};
 use super::entries::Marks;
 use super::keys;
+use super::places::sync_parent;
 use super::records::decode;
 use super::room::Room;
 use super::writes::Writes;

@@ -5,7 +5,8 @@
 //! the sequences before an event is given out, the inputs now and then. Two slots take turns, so that a power cut in
 //! the middle of one leaves the other. What is written here is on stable storage in the database before.
 
-use super::disk::{DiskError, sync_parent};
+use super::disk::DiskError;
+use super::places::sync_parent;
 use super::records::{decode, encode};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};

@@ -4,7 +4,8 @@
 //! nothing but room: the ballast. It is given up when the store failed for want of room, and made anew when there is
 //! enough again.
 
-use super::disk::{DiskError, sync_parent};
+use super::disk::DiskError;
+use super::places::sync_parent;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
