@@ -2,8 +2,9 @@
 //! finds, and leaves files of whoever opened it: so it is a copy that is opened, and the store stays as it is.
 
 use super::journal::{Journal, NoJournal};
+use super::places::taken;
 use super::{DiskError, Loss, Masters, Store, StoreError};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -63,7 +64,7 @@ fn whole(store: &Store) -> Result<Option<Journal>, StoreError> {
 fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
     let path = folder.join("db");
     let looked = File::open(&path).and_then(|file| {
-        let free = is_free(&file)?;
+        let free = taken(TRIES, PAUSE, || file.try_lock_shared())?;
         let meta = file.metadata()?;
         Ok((free, (meta.len(), meta.modified()?)))
     });
@@ -73,18 +74,6 @@ fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
         Err(why) if why.kind() == io::ErrorKind::NotFound => Err(NoJournal::NoStore(folder.to_owned())),
         Err(why) => Err(not_copied(&path, &std::env::temp_dir(), why)),
     }
-}
-
-fn is_free(file: &File) -> io::Result<bool> {
-    for left in (0..TRIES).rev() {
-        match file.try_lock_shared() {
-            Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(why)) => return Err(why),
-        }
-    }
-    Ok(false)
 }
 
 /// Every file of the folder and of those in it.

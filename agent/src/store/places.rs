@@ -2,7 +2,9 @@
 
 use super::disk::{DiskError, LOCK_PAUSE, LOCK_TRIES};
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Syncs the names in the folder that this one lies in.
 pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
@@ -28,14 +30,27 @@ pub(super) fn lock(folder: &Path) -> Result<File, DiskError> {
         fs::create_dir_all(parent).map_err(problem)?;
     }
     let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(problem)?;
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(why)) => return Err(problem(why)),
+    match taken(LOCK_TRIES, LOCK_PAUSE, || file.try_lock()).map_err(problem)? {
+        true => Ok(file),
+        false => Err(DiskError::InUse(folder.to_owned())),
+    }
+}
+
+/// Whether a lock could be taken: one that was let go a moment ago may still be held.
+pub(super) fn taken(
+    tries: u32,
+    pause: Duration,
+    attempt: impl Fn() -> Result<(), TryLockError>,
+) -> io::Result<bool> {
+    for left in (0..tries).rev() {
+        match attempt() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(pause),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(why)) => return Err(why),
         }
     }
-    Err(DiskError::InUse(folder.to_owned()))
+    Ok(false)
 }
 
 /// The damaged database that was set aside last, if there is one.

@@ -2,6 +2,7 @@
 //! journal. The second is made here and not decoded from the first.
 
 use super::plan::{draw, span};
+use crate::night::Night;
 use vigil_agent::simulate::{Chance, Scenario};
 use vigil_core::id::{DeviceId, GuardId, InvalidId, TaskId};
 use vigil_core::observation::{
@@ -165,16 +166,7 @@ impl Script {
             };
             self.say(at, Kind::Task(made));
             if chance.happens(0.7) {
-                let done = TaskUpdate {
-                    task,
-                    state: TaskState::Completed,
-                    priority: None,
-                    title: None,
-                    created_at: None,
-                    due_at: None,
-                    guard: None,
-                };
-                self.say(at + span(chance, 300, 5_400), Kind::Task(done));
+                self.say(at + span(chance, 300, 5_400), Night::completes(task.as_str()));
             }
         }
         Ok(())
