@@ -79,7 +79,8 @@ fn status_has_everything_that_the_page_shows() {
         assert!(!status[key].is_null(), "{key} is missing in {status}");
     }
     assert_eq!(status["uplink"], Value::Null, "none is configured");
-    assert_eq!(keys(&status["outbox"]), ["alerts", "critical", "dead", "health", "reports", "tours"]);
+    let lanes = ["alerts", "critical", "dead", "health", "highest_sequence", "reports", "tours"];
+    assert_eq!(keys(&status["outbox"]), lanes);
     assert_eq!(keys(&status["source"]), ["address", "connected", "last_error", "mode"]);
     assert_eq!(
         keys(&status["guards"][0]),

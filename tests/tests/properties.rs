@@ -327,12 +327,6 @@ proptest! {
     #[test]
     fn the_order_of_arrival_inside_settle_changes_nothing(script in scripts(), seed in any::<u64>()) {
         let (site, in_order) = (site(|_| {}), script.observations());
-        // Of two words on one task at one instant, the one that comes last is the last word.
-        let mut words = BTreeSet::new();
-        prop_assume!(in_order.iter().all(|o| {
-            let Kind::Task(task) = &o.kind else { return true };
-            words.insert((o.at, task.task.clone()))
-        }));
         let mut shuffled = in_order.clone();
         // Any order within the same moment: the identity's bits, mixed with the seed, are as good as dice.
         shuffled.sort_by_cached_key(|o| {

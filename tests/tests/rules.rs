@@ -316,6 +316,19 @@ mod tasks {
         revisions.map(|a| (a.updated_at, a.severity, a.escalated)).collect()
     }
 
+    /// A word on a task that says nothing but when it was made.
+    fn task_of(task: &str, created_at: Option<Timestamp>) -> TaskUpdate {
+        TaskUpdate {
+            task: id(task),
+            state: TaskState::Started,
+            priority: None,
+            title: None,
+            created_at,
+            due_at: None,
+            guard: None,
+        }
+    }
+
     /// The agent notes that it is up again before it judges anything, and may die between the two.
     #[test]
     fn what_fell_due_in_a_power_cut_waits_to_be_judged_even_without_settling() {
@@ -395,15 +408,7 @@ mod tasks {
         let mut night = Night::on_plant_7(|_| {});
         night.create_task(at("20:00"), "G-7", "T-1", Priority::High);
         night.until(at("20:40"));
-        let update = TaskUpdate {
-            task: id("T-1"),
-            state: TaskState::Completed,
-            priority: None,
-            title: None,
-            created_at: None,
-            due_at: None,
-            guard: None,
-        };
+        let update = TaskUpdate { state: TaskState::Completed, ..task_of("T-1", None) };
         night.observe_late(at("20:29"), at("20:41"), "hs-7", Kind::Task(update));
         let alert = night.the_alert(Rule::TaskOverdue);
         assert_eq!((alert.status, alert.cleared_at), (Status::FalsePositive, Some(at("20:41"))));
@@ -454,6 +459,42 @@ mod tasks {
         assert_eq!(night.the_alert(Rule::TaskOverdue).status, Status::Resolved);
         night.until(at("22:42"));
         assert_eq!(night.alerts_of(Rule::TaskOverdue).len(), 2);
+    }
+
+    /// A word that was held back does not undo the one that was said after it.
+    #[test]
+    fn of_two_words_on_a_task_the_later_said_counts_whichever_comes_first() {
+        let mut night = Night::on_plant_7(|_| {});
+        let created = |priority| TaskUpdate {
+            state: TaskState::Created,
+            priority: Some(priority),
+            ..task_of("T-1", Some(at("20:00")))
+        };
+        night.observe_late(at("20:05"), at("20:06"), "hs-7", Kind::Task(created(Priority::Low)));
+        night.observe_late(at("20:00"), at("20:07"), "hs-8", Kind::Task(created(Priority::High)));
+        night.until(at("21:59"));
+        assert!(overdue(&night).is_empty(), "by the earlier word it was due at 20:30: {:?}", overdue(&night));
+        night.until(at("22:01"));
+        assert_eq!(night.the_alert(Rule::TaskOverdue).severity, Severity::Low);
+    }
+
+    /// Nobody can say which was meant: the one that asks for more cannot be the wrong one to watch.
+    #[test]
+    fn of_two_words_of_one_instant_the_more_urgent_counts_also_after_a_restart() {
+        for order in [[Priority::Low, Priority::High], [Priority::High, Priority::Low]] {
+            let mut night = Night::on_plant_7(|_| {});
+            for (device, priority) in ["hs-7", "hs-8"].into_iter().zip(order) {
+                let created = TaskUpdate {
+                    state: TaskState::Created,
+                    priority: Some(priority),
+                    ..task_of("T-1", Some(at("20:00")))
+                };
+                night.observe_late(at("20:00"), at("20:00"), device, Kind::Task(created));
+                night.dies_and_lives_again();
+            }
+            night.until(at("20:31"));
+            assert_eq!(night.the_alert(Rule::TaskOverdue).severity, Severity::Medium, "{order:?}");
+        }
     }
 
     #[test]

@@ -294,16 +294,23 @@ impl Engine {
         &self.state.book
     }
 
-    /// The state as bytes, for [`Engine::restore`].
+    /// The state as bytes, for [`Engine::restore`]. What agents learnt to keep after the first stands behind it.
     pub fn snapshot(&self) -> Result<Vec<u8>, BadSnapshot> {
-        postcard::to_allocvec(&self.state).map_err(|e| BadSnapshot(e.to_string()))
+        let state = postcard::to_allocvec(&self.state).map_err(|e| BadSnapshot(e.to_string()))?;
+        postcard::to_extend(self.state.tasks.words(), state).map_err(|e| BadSnapshot(e.to_string()))
     }
 
     /// The engine as it stood when the snapshot was taken; every deadline is derived again.
     pub fn restore(site: Arc<Site>, snapshot: &[u8]) -> Result<Self, BadSnapshot> {
-        let (state, rest) = postcard::take_from_bytes(snapshot).map_err(|e| BadSnapshot(e.to_string()))?;
+        let bad = |e: postcard::Error| BadSnapshot(e.to_string());
+        let (mut state, rest): (State, _) = postcard::take_from_bytes(snapshot).map_err(bad)?;
+        // An older agent's ends here.
         if !rest.is_empty() {
-            return Err(BadSnapshot(format!("{} bytes too many", rest.len())));
+            let (words, rest) = postcard::take_from_bytes(rest).map_err(bad)?;
+            state.tasks.take_words(words);
+            if !rest.is_empty() {
+                return Err(BadSnapshot(format!("{} bytes too many", rest.len())));
+            }
         }
         let mut engine = Self::around(site, state);
         engine.derive();

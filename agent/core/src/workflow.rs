@@ -6,6 +6,7 @@ use crate::engine::{Engine, Record};
 use crate::id::TaskId;
 use crate::observation::{Identity, TaskState, TaskUpdate};
 use crate::rules::instruments::Recent;
+use crate::rules::tasks::Word;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +106,7 @@ impl Engine {
             due_at: order.due_at,
             guard: order.guard.clone(),
         };
-        self.create_task(self.state.now, &update);
+        self.create_task(self.state.now, Word::Said(self.state.now), &update);
         Ok(())
     }
 

@@ -41,6 +41,8 @@ pub struct Outbox {
     pub health: usize,
     /// Events that the NOC rejected, since the store was made.
     pub dead: u64,
+    /// The highest number that an event was given; the NOC names the highest that it has. `null` before the first.
+    pub highest_sequence: Option<u64>,
 }
 
 /// Everything that the gateway says of itself.
@@ -125,5 +127,6 @@ fn outbox(stock: &Stock) -> Outbox {
         reports: depth(Lane::Report),
         health: depth(Lane::Health),
         dead: stock.marks.dead,
+        highest_sequence: stock.marks.next_sequence.checked_sub(1),
     }
 }

@@ -303,7 +303,12 @@ impl Down {
                 );
                 return Ok(None);
             }
-            match self.rise() {
+            // A disk that never answers this either is one that is stuck.
+            let pulse = self.ways.pulse.clone();
+            let beat = pulse.begin();
+            let risen = self.rise();
+            drop(beat);
+            match risen {
                 Ok((pump, _)) => {
                     tracing::info!("the store is open again");
                     return Ok(Some(pump));

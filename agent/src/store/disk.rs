@@ -10,6 +10,7 @@ use super::keyring::{Keyring, Keys};
 use super::places::{put_aside, sync_parent};
 use super::room;
 use super::writes::Writes;
+use rustix::fs::{Advice, fadvise};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -117,6 +118,7 @@ impl Disk {
             make(folder)?;
         }
         remove_matching(folder, |name| name.ends_with(".generating")).map_err(problem)?;
+        believe_the_disk(&folder.join("db")).map_err(problem)?;
         let (db, set_aside) = match try_open(folder)? {
             Opened::Whole(db) => (db, None),
             // sled writes when it opens, and calls what it could not write damage.
@@ -302,6 +304,17 @@ fn try_open(folder: &Path) -> Result<Opened, DiskError> {
         }
     }
     Err(DiskError::InUse(folder.to_owned()))
+}
+
+/// A page that could not be written counts as clean for the kernel, and is read back as if it were on the disk. What is
+/// judged of a store that failed is what the disk holds.
+fn believe_the_disk(file: &Path) -> std::io::Result<()> {
+    match File::open(file) {
+        Ok(file) => Ok(fadvise(&file, 0, None, Advice::DontNeed)?),
+        // Whether something is missing is for sled to say.
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 fn is_damage(e: &std::io::Error) -> bool {

@@ -42,6 +42,7 @@ use disk::Disk;
 use entries::SnapshotHead;
 use keyring::Keyring;
 use keys::Kind;
+use moving::Cause;
 use reach::Reach;
 use records::{Unwritable, decode, encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,17 +126,23 @@ impl Store {
         let mut disk = Disk::open(folder)?;
         // And read now that nobody else has the database: the agent before may have made a key until then.
         *disk.keyring() = Keyring::read(folder, masters)?;
-        disk.keyring().take_up(folder)?;
+        // A store of a newer agent is refused here, before its keys are touched.
         let mut survey = Survey::of(&disk)?;
+        disk.keyring().take_up(folder)?;
         if !survey.locked.is_empty() && disk.keyring().is_empty() {
             disk = Self::without_keys(folder, disk, &survey.used)?;
             survey = Survey::of(&disk)?;
         }
-        if survey.is_of_before() && moving::has_room(folder, &disk) {
-            disk = moving::sealed_anew(folder, disk)?;
+        if survey.is_of_before() && moving::has_room(folder, &disk, Cause::Bare) {
+            disk = moving::anew(folder, disk, Cause::Bare)?;
             survey = Survey::of(&disk)?;
         }
         let mut store = Self::begin(folder, disk, survey)?;
+        if matches!(store.loss, Some(Loss::WentBack { .. }))
+            && moving::has_room(folder, &store.disk, Cause::WentBack)
+        {
+            store.disk = moving::anew(folder, store.disk, Cause::WentBack)?;
+        }
         store.lock = Some(lock);
         Ok(store)
     }

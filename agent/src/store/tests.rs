@@ -445,7 +445,10 @@ fn a_store_that_went_back_says_so_and_gives_no_number_again() {
     drop(store);
     std::fs::remove_dir_all(db(&dir)).unwrap();
     std::fs::rename(dir.path().join("copy"), db(&dir)).unwrap();
+    let of_before = db(&dir).join("of-before");
+    std::fs::write(&of_before, "").unwrap();
     let mut store = Store::open(&db(&dir)).unwrap();
+    assert!(!of_before.exists(), "what sled has in its file beyond that state must not come up again");
     assert_eq!(store.loss(), Some(&Loss::WentBack { sequences: 2, inputs: 2 }));
     assert_eq!((store.marks().set_aside, store.producer()), (1, producer));
     store.commit(Draft { events: vec![event(Lane::Alert, "d")], ..inputs([4]) }).unwrap();

@@ -40,8 +40,6 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 /// Memory after three days, against that after one. What late evidence may change is kept for 72 h, so a part of it grows
 /// until then.
 const GROWTH: f64 = 1.5;
-/// What waits at any moment while all is well: events of a second or two.
-const PRESENT: u64 = 50;
 /// Longer than anything here takes unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(50);
@@ -189,6 +187,14 @@ pub fn gateway(plan: Plan, folder: &Path, noc: SocketAddr) -> Result<(), Failure
     })
 }
 
+/// What waits at the gateway, signs of life aside.
+struct Outbox {
+    waiting: u64,
+    critical: u64,
+    /// The highest number that an event has.
+    highest: u64,
+}
+
 /// A gateway as a process, ended when it is dropped.
 struct Gateway {
     child: Child,
@@ -216,12 +222,13 @@ impl Gateway {
         ask(self.ready.page, path).await
     }
 
-    /// How many events wait, signs of life aside, and how many of them are CRITICAL.
-    async fn waiting(&self) -> Result<(u64, u64), Failure> {
+    /// What waits for the NOC.
+    async fn outbox(&self) -> Result<Outbox, Failure> {
         let status = self.asked("/api/status").await?;
-        let lane = |name: &str| status["outbox"][name].as_u64().ok_or("no outbox");
-        let critical = lane("critical")?;
-        Ok((critical + lane("alerts")? + lane("tours")? + lane("reports")?, critical))
+        let of = |name: &str| status["outbox"][name].as_u64().ok_or_else(|| format!("no {name}: {status}"));
+        let critical = of("critical")?;
+        let waiting = critical + of("alerts")? + of("tours")? + of("reports")?;
+        Ok(Outbox { waiting, critical, highest: of("highest_sequence")? })
     }
 }
 
@@ -266,30 +273,29 @@ async fn lived(program: &Path, plan: Plan, folder: &Path) -> Result<Outcome, Fai
         outcome.memory.push((hour, Memory::of(&gateway.child.id().to_string())?.resident));
         outcome.disk = outcome.disk.max(weight(&data)?);
     }
-    outcome.waited = gateway.waiting().await?;
+    let then = gateway.outbox().await?;
+    outcome.waited = (then.waiting, then.critical);
     let (stop, stopped) = oneshot::channel::<()>();
     let noc = Noc::bind(receiver(plan, folder, noc)?).await?;
     let page = noc.operator_addr();
     let serving = tokio::spawn(noc.serve(async { drop(stopped.await) }));
     let returned = Instant::now();
-    eventually(PATIENCE, async || Ok(critical(&ask(page, "/api/alerts?limit=1").await?))).await?;
+    eventually("a CRITICAL alert", async || Ok(critical(&ask(page, "/api/alerts?limit=1").await?))).await?;
     outcome.first = returned.elapsed();
-    eventually(PATIENCE, async || Ok(gateway.waiting().await?.0 <= PRESENT)).await?;
+    eventually("all that waited", async || Ok(has_all(&ask(page, "/api/gateways").await?, then.highest)))
+        .await?;
     outcome.whole = returned.elapsed();
     outcome.counts = guards.await?;
     outcome.disk = outcome.disk.max(weight(&data)?);
-    // Time goes on, and so do alerts: what was raised until now is at the receiver when nothing waits.
+    // Time goes on, and so do alerts: those of now are to be there when all events of now are.
     let until_now = alerts(&gateway.asked("/api/alerts").await?)?;
-    eventually(PATIENCE, async || Ok(gateway.waiting().await?.0 == 0)).await?;
-    let row = ask(page, "/api/gateways").await?;
+    let highest = gateway.outbox().await?.highest;
+    eventually("all until now", async || Ok(has_all(&ask(page, "/api/gateways").await?, highest))).await?;
     // Dropping the sender says it as well.
     let _told = stop.send(());
     serving.await??;
     let at_last = alerts(&gateway.asked("/api/alerts").await?)?;
     compare(&until_now, &at_last, folder, &mut outcome)?;
-    if row.pointer("/gateways/0/missing").and_then(Value::as_u64) != Some(0) {
-        outcome.faults.push(format!("numbers are missing: {row}"));
-    }
     judge(&mut outcome);
     Ok(outcome)
 }
@@ -310,15 +316,20 @@ fn critical(answer: &Value) -> bool {
     answer.pointer("/alerts/0/alert/severity").and_then(Value::as_str) == Some("CRITICAL")
 }
 
+/// Whether the receiver has every number up to this one.
+fn has_all(gateways: &Value, highest: u64) -> bool {
+    let row = &gateways["gateways"][0];
+    let beyond = |hole: &Value| hole["first"].as_u64().is_some_and(|first| first > highest);
+    let whole = row["holes"].as_array().is_some_and(|holes| holes.iter().all(beyond));
+    whole && row["highest_sequence"].as_u64().is_some_and(|there| there >= highest)
+}
+
 /// Looks until it holds.
-async fn eventually(
-    within: Duration,
-    mut look: impl AsyncFnMut() -> Result<bool, Failure>,
-) -> Result<(), Failure> {
+async fn eventually(what: &str, mut look: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
     let began = Instant::now();
     while !look().await? {
-        if began.elapsed() > within {
-            return Err("what is waited for does not come".into());
+        if began.elapsed() > PATIENCE {
+            return Err(format!("{what} does not come in {PATIENCE:?}").into());
         }
         tokio::time::sleep(LOOK).await;
     }

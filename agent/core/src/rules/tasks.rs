@@ -21,6 +21,21 @@ const MAX_TASKS: usize = 10_000;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskLog {
     tasks: BTreeMap<TaskId, Task>,
+    /// On whose word a task stands, where that is not the site file's. Snapshots of older agents do not have it, so
+    /// that it stands behind the state there.
+    #[serde(skip)]
+    words: BTreeMap<TaskId, Word>,
+}
+
+/// On whose word a task stands; a later one counts for more, in whatever order they arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// It was closed, and nobody had said that it was there.
+    Implied,
+    /// The site file's, or an older agent's, who did not note it.
+    Listed,
+    /// Somebody said so at that instant.
+    Said(Timestamp),
 }
 
 /// One task.
@@ -96,6 +111,15 @@ impl Task {
     fn is_open_at(&self, at: Timestamp) -> bool {
         self.closed_at.is_none_or(|closed| closed >= at)
     }
+
+    /// Of two words of one instant the one that asks for more counts: the more urgent, then the earlier deadline; the
+    /// rest only makes it one and the same whichever came first.
+    fn asks_for_more_than(&self, other: &Self) -> bool {
+        fn demand(task: &Task) -> impl Ord + '_ {
+            (task.priority, task.deadline, task.created_at, task.title.as_str(), task.guard.as_ref())
+        }
+        demand(self) < demand(other)
+    }
 }
 
 impl TaskLog {
@@ -129,6 +153,28 @@ impl TaskLog {
 
     pub(crate) fn forget_before(&mut self, instant: Timestamp) {
         self.tasks.retain(|_, t| t.closed_at.is_none_or(|c| c >= instant));
+        self.words.retain(|id, _| self.tasks.contains_key(id));
+    }
+
+    fn word_on(&self, id: &TaskId) -> Word {
+        self.words.get(id).copied().unwrap_or(Word::Listed)
+    }
+
+    /// Whether a task as this word has it takes the place of what is known of it.
+    fn is_news(&self, id: &TaskId, word: Word, task: &Task) -> bool {
+        let Some(known) = self.tasks.get(id) else { return true };
+        let stands = self.word_on(id);
+        word > stands || (word == stands && task.asks_for_more_than(known))
+    }
+
+    /// The words, which a snapshot holds apart.
+    pub(crate) const fn words(&self) -> &BTreeMap<TaskId, Word> {
+        &self.words
+    }
+
+    /// Takes up the words out of a snapshot.
+    pub(crate) fn take_words(&mut self, words: BTreeMap<TaskId, Word>) {
+        self.words = words;
     }
 
     /// The open ones as of an instant that lies before everything that is known: what was made by the clock that stood
@@ -139,6 +185,11 @@ impl TaskLog {
             task.known_at = to;
             if task.created_at > to {
                 (task.created_at, task.deadline) = (task.created_at + by, task.deadline + by);
+            }
+        }
+        for word in self.words.values_mut() {
+            if let Word::Said(at) = word {
+                *at = (*at).min(to);
             }
         }
         self
@@ -277,7 +328,7 @@ impl Engine {
         }
         let doer = update.guard.clone().or_else(|| self.carrier(device, at));
         match update.state {
-            TaskState::Created => self.create_task(at, update),
+            TaskState::Created => self.create_task(at, Word::Said(at), update),
             TaskState::Started => {}
             TaskState::Completed => {
                 self.close_task(at, update, doer.clone());
@@ -290,32 +341,33 @@ impl Engine {
         true
     }
 
-    pub(crate) fn create_task(&mut self, at: Timestamp, update: &TaskUpdate) {
+    pub(crate) fn create_task(&mut self, at: Timestamp, word: Word, update: &TaskUpdate) {
         let priority = update.priority.unwrap_or(Priority::Medium);
         let created_at = update.created_at.unwrap_or(at);
         let deadline = update.due_at.unwrap_or_else(|| created_at + sla(&self.site.policy.tasks, priority));
-        let now = self.state.now;
-        self.end_rescheduled(&update.task, deadline);
-        if let Some(oldest) = self.state.tasks.in_the_way() {
-            self.remember_task(&oldest);
-            self.state.tasks.tasks.remove(&oldest);
-        }
-        let log = &mut self.state.tasks;
-        // A completion that overtook the creation stays.
-        let known = log.tasks.get(&update.task);
-        let (closed_at, completed) =
-            (known.and_then(|t| t.closed_at), known.and_then(|t| t.completed.clone()));
+        let known = self.state.tasks.get(&update.task);
         let task = Task {
             priority,
             title: update.title.clone().unwrap_or_default(),
             guard: update.guard.clone(),
             created_at,
             deadline,
-            closed_at,
-            completed,
-            known_at: now,
+            // A completion that overtook the creation stays.
+            closed_at: known.and_then(|t| t.closed_at),
+            completed: known.and_then(|t| t.completed.clone()),
+            known_at: self.state.now,
         };
-        log.tasks.insert(update.task.clone(), task);
+        if !self.state.tasks.is_news(&update.task, word, &task) {
+            return;
+        }
+        self.end_rescheduled(&update.task, deadline);
+        if let Some(oldest) = self.state.tasks.in_the_way() {
+            self.remember_task(&oldest);
+            self.state.tasks.tasks.remove(&oldest);
+            self.state.tasks.words.remove(&oldest);
+        }
+        self.state.tasks.words.insert(update.task.clone(), word);
+        self.state.tasks.tasks.insert(update.task.clone(), task);
         self.arm_task(&update.task);
     }
 
@@ -332,9 +384,7 @@ impl Engine {
     }
 
     pub(crate) fn close_task(&mut self, at: Timestamp, update: &TaskUpdate, doer: Option<GuardId>) {
-        if !self.state.tasks.tasks.contains_key(&update.task) {
-            self.create_task(at, update);
-        }
+        self.create_task(at, Word::Implied, update);
         let Some(task) = self.state.tasks.tasks.get_mut(&update.task) else { return };
         task.closed_at = Some(task.closed_at.map_or(at, |c| c.min(at)));
         if update.state == TaskState::Completed {
