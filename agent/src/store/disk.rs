@@ -9,7 +9,7 @@
 use super::keyring::{Keyring, Keys};
 use super::places::{put_aside, sync_parent};
 use super::room;
-use super::writes::Writes;
+use super::writes::{Change, Writes};
 use rustix::fs::{Advice, fadvise};
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,13 +179,14 @@ impl Disk {
     fn write(&self, writes: Writes) -> Result<(), DiskError> {
         let db = self.db()?;
         let mut batch = sled::Batch::default();
-        for (key, record) in writes.all() {
-            match record {
-                Some(record) => {
+        for (key, change) in writes.all() {
+            match change {
+                Change::Put(record) => {
                     let sealed = self.keyring.borrow_mut().seal(&key, record)?;
                     batch.insert(key, sealed);
                 }
-                None => batch.remove(key),
+                Change::Sealed(record) => batch.insert(key, record),
+                Change::Remove => batch.remove(key),
             }
         }
         db.apply_batch(batch).map_err(engine)?;

@@ -9,6 +9,7 @@ use super::keys;
 use super::places::sync_parent;
 use super::records::decode;
 use super::room::Room;
+use super::seal;
 use super::writes::Writes;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -97,7 +98,10 @@ fn written_anew(folder: &Path, before: Disk) -> Result<Disk, StoreError> {
     let (mut writes, mut waiting) = (Writes::default(), 0);
     for record in before.scan_sealed(&[]) {
         let (place, bytes) = record?;
-        writes.put(place, bytes);
+        match seal::number_of(&bytes) {
+            Some(_) => writes.put_sealed(place, bytes),
+            None => writes.put(place, bytes),
+        }
         waiting += 1;
         if waiting == AT_ONCE {
             anew.commit(std::mem::take(&mut writes))?;

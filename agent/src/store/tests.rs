@@ -435,6 +435,8 @@ fn a_store_that_went_back_says_so_and_gives_no_number_again() {
     let dir = folder();
     let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..inputs([1]) }).unwrap();
+    let block = |store: &Store| store.disk.scan_sealed(b"J").next().unwrap().unwrap();
+    let sealed = block(&store);
     drop(store);
     copied(&db(&dir), &dir.path().join("copy"));
     let mut store = Store::open(&db(&dir)).unwrap();
@@ -449,6 +451,7 @@ fn a_store_that_went_back_says_so_and_gives_no_number_again() {
     std::fs::write(&of_before, "").unwrap();
     let mut store = Store::open(&db(&dir)).unwrap();
     assert!(!of_before.exists(), "what sled has in its file beyond that state must not come up again");
+    assert_eq!(block(&store), sealed, "under another key it would live longer than it may");
     assert_eq!(store.loss(), Some(&Loss::WentBack { sequences: 2, inputs: 2 }));
     assert_eq!((store.marks().set_aside, store.producer()), (1, producer));
     store.commit(Draft { events: vec![event(Lane::Alert, "d")], ..inputs([4]) }).unwrap();
