@@ -1,6 +1,6 @@
 //! `vigil status`: what the running agent sees.
 
-use super::table::{WallClock, is_open, plain, rows, table, text, width, words};
+use super::table::{WallClock, plain, rows, table, text, width, words};
 use super::{Failure, ask::Whom};
 use serde_json::Value;
 use std::io::Write;
@@ -60,9 +60,9 @@ fn status(s: &Value, width: u16) -> String {
 }
 
 fn summary(s: &Value, clock: WallClock, width: u16) -> String {
-    let open: Vec<&Value> = entries(s, "alerts").iter().filter(|a| is_open(a)).collect();
-    let critical = open.iter().filter(|a| plain(a, "/severity") == "CRITICAL").count();
-    let alerts = match (open.len(), critical) {
+    let counted =
+        |what: &str| s.pointer(&format!("/alert_counts/{what}")).and_then(Value::as_u64).unwrap_or(0);
+    let alerts = match (counted("open"), counted("critical")) {
         (0, _) => "none open".to_owned(),
         (n, c) => format!("{n} open, {c} of them CRITICAL; `vigil alerts --open` lists them"),
     };
@@ -301,7 +301,7 @@ mod tests {
                          "offline": true, "last_received_at": "2026-03-10T15:54:00.000Z"},
                         {"id": "hs-2", "kind": "handset", "guard": "G-2", "battery_permille": null, "silent": false,
                          "offline": false, "last_received_at": "2026-03-10T15:54:00.000Z", "clock_behind_secs": -601}],
-            "alerts": [{"severity": "CRITICAL", "status": "DETECTED", "cleared_at": null}],
+            "alert_counts": {"all": 3, "open": 1, "critical": 1},
             "clock": {"state": "noc", "uncertainty_ms": 1_200, "wall_ahead_ms": -400_000_000_000_i64,
                       "noc_differs_ms": null, "corrections": 1, "last_correction_ms": 7_300_000},
             "source": {"mode": "embedded", "address": "127.0.0.1:1883", "connected": true},

@@ -1,6 +1,6 @@
 // The gateway's page: one status object a second, drawn over what is there.
 
-import { alertCard, arrange, byId, byUrgency, clockText, count, element, isOpen, isUrgent, link, reveal, secondsText, speak, timeNode, words }
+import { alertCard, arrange, byId, byUrgency, clockText, count, element, isUrgent, link, reveal, secondsText, speak, timeNode, words }
   from "/vigil.js";
 
 // A status comes at least every 6 s; without one for so long, the line is dead though nobody has said so.
@@ -51,8 +51,7 @@ function note(alerts, site) {
 function showAlerts(status) {
   note(status.alerts, status.name);
   const alerts = [...status.alerts].sort(byUrgency);
-  const urgent = alerts.filter(isUrgent).length;
-  const open = alerts.filter(isOpen).length;
+  const { open, critical: urgent } = status.alert_counts;
   count("count-critical", urgent);
   count("count-open", open - urgent);
   fill("alerts", alerts.slice(0, ALERTS_SHOWN), ({ id }) => id, alertNode);
