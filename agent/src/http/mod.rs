@@ -120,6 +120,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/api/runs", get(runs::runs))
         .route("/api/v1/journal", get(journal::journal))
         .route("/api/refused", get(refused))
+        .route("/api/unknown-tags", get(unknown_tags))
         .route("/api/dead-letters", get(letters::letters))
         .route(
             "/api/v1/dead-letters/resend",
@@ -163,6 +164,10 @@ async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
 
 async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
     Ok(Json(desk.pump.refused().await?).into_response())
+}
+
+async fn unknown_tags(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    Ok(Json(desk.pump.stock().await?.strays).into_response())
 }
 
 async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {
