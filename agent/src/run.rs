@@ -97,6 +97,7 @@ impl Agent {
             Started::at((folder, setup.masters), here, clock.clone(), terms, inbound, wakes.clone())
                 .map_err(not_started)?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
+        let recall = intake.recall();
         let mut tasks = JoinSet::new();
         let (voice, source, mqtt_addr) =
             source(&mut tasks, setup.source, intake, site_seen, &stopping).await?;
@@ -117,6 +118,7 @@ impl Agent {
             link: link.clone(),
             clock: clock.clone(),
             source: source.clone(),
+            recall,
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
             glance: Arc::default(),

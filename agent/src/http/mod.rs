@@ -15,6 +15,7 @@ pub use status::{SourceState, Status};
 use crate::clock::Clock;
 use crate::pump::{PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
+use crate::sources::recall::Recall;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -64,6 +65,8 @@ pub struct Desk {
     pub clock: Clock,
     /// How the source of messages is.
     pub source: watch::Receiver<SourceState>,
+    /// What the sources know of how foreign devices are set up.
+    pub recall: Recall,
     /// The broker inside, if messages come in through it.
     pub broker: Option<BrokerHandle>,
     /// True when the agent stops: open streams end.
@@ -117,6 +120,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/api/runs", get(runs::runs))
         .route("/api/v1/journal", get(journal::journal))
         .route("/api/refused", get(refused))
+        .route("/api/unknown-tags", get(unknown_tags))
         .route("/api/dead-letters", get(letters::letters))
         .route(
             "/api/v1/dead-letters/resend",
@@ -160,6 +164,10 @@ async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
 
 async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
     Ok(Json(desk.pump.refused().await?).into_response())
+}
+
+async fn unknown_tags(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    Ok(Json(desk.pump.stock().await?.strays).into_response())
 }
 
 async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {

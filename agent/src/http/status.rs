@@ -5,6 +5,7 @@ use crate::clock::ClockView;
 use crate::pump::{Outage, Stock, Stopping};
 use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
+use crate::sources::decode::foreign::Advice;
 use crate::store::Lane;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub struct Status {
     pub clock: ClockView,
     /// How messages come in.
     pub source: SourceState,
+    /// Foreign devices that are not set up as they should be, and the setting that mends it.
+    pub advice: Vec<Advice>,
     /// What the broker inside has counted since the start; `null` with a broker outside.
     pub broker: Option<Counts>,
     /// How the uplink is; `null` if none is configured.
@@ -101,6 +104,7 @@ impl Status {
             view,
             clock: desk.clock.view(),
             source,
+            advice: desk.recall.advice(),
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,
             link: desk.link.as_ref().map(|link| link.view(desk.clock.now())),

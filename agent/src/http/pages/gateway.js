@@ -170,9 +170,10 @@ function deviceState(device) {
   return device.last_received_at ? ["heard", "good"] : ["not heard yet", "quiet"];
 }
 
-function deviceNode(device) {
+function deviceNode(device, mend) {
   const row = element("tr");
-  const [state, tone] = deviceState(device);
+  const known = deviceState(device);
+  const [state, tone] = mend && known[1] === "good" ? [mend, "warn"] : known;
   const battery = device.battery_permille === null ? "–" : `${Math.round(device.battery_permille / 10)} %`;
   row.append(cell("", device.id), cell("heard", time(device.last_received_at)), cell("battery", battery),
     cell(words(device.kind), device.guard || "–"), cell("", state, `state ${tone}`));
@@ -182,7 +183,8 @@ function deviceNode(device) {
 function showDevices(status) {
   const lost = (device) => device.silent || device.offline;
   const devices = [...status.devices].sort((a, b) => lost(b) - lost(a));
-  fill("devices", devices, ({ id }) => id, deviceNode);
+  const mends = new Map(status.advice.map(({ device, mend }) => [device, mend]));
+  fill("devices", devices, ({ id }) => id, (device) => deviceNode(device, mends.get(device.id)));
 }
 
 // --- the gateway itself ---

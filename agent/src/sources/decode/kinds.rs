@@ -15,9 +15,9 @@ const NOTE_CHARS: usize = 500;
 /// The longest half of a rolling code, in hex digits: the 24 bytes of the longest PICC data.
 const SUN_CHARS: usize = 48;
 /// The least accurate fix that can be meant, in metres: the distance to the other side of the Earth.
-const MAX_ACCURACY_M: f64 = 20_040_000.0;
+pub(super) const MAX_ACCURACY_M: f64 = 20_040_000.0;
 /// The fastest that can be meant, in m/s: an airliner with the wind behind it.
-const MAX_SPEED_MPS: f64 = 500.0;
+pub(super) const MAX_SPEED_MPS: f64 = 500.0;
 
 /// The last level of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
