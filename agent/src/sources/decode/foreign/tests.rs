@@ -220,8 +220,8 @@ fn a_phone_that_will_fall_silent_is_told_apart_with_the_setting_that_mends_it() 
     assert_eq!(mode(""), [], "an old app does not say");
 }
 
-/// The fields of `_type: status` in the sources of the apps: `AddMessageStatus` of OwnTracks for Android, `OwnTracksAppDelegate`
-/// and the status message of OwnTracks for iOS.
+/// The fields of `_type: status` in the sources of the apps: `AddMessageStatus` of OwnTracks for Android, the dictionary `iOS`
+/// of OwnTracks for iOS. The payloads are put together from them.
 #[test]
 fn what_the_operating_system_forbids_is_told() {
     let permission = |payload: &str| {
@@ -269,7 +269,7 @@ fn a_tasmota_message_that_comes_again_is_the_same_event_and_may_be_a_repeat() {
     assert_eq!(first.asides, [Aside::Repeats(0)]);
 }
 
-/// tasmota.github.io/docs/MQTT: `tele/%topic%/LWT` and `tele/%topic%/STATE`.
+/// Put together after Tasmota's custom, `tele/%topic%/LWT` and `tele/%topic%/STATE`; not a recording.
 #[test]
 fn the_other_words_of_a_tasmota_device_say_whether_it_lives() {
     let life = [Kind::Heartbeat(Heartbeat::default())];
@@ -293,8 +293,8 @@ fn the_other_words_of_a_tasmota_device_say_whether_it_lives() {
     }
 }
 
-/// The fields of `Position` and `Device` in Traccar's source (org.traccar.model), as traccar.org/forums/topic/traccar-webhook-json
-/// shows them.
+/// Put together from the fields of `Position` in Traccar's source (org.traccar.model) and of `PositionData`
+/// (org.traccar.forward); not a recording.
 fn traccar(position: &str, attributes: &str) -> String {
     format!(
         r#"{{"position":{{"id":12345,"attributes":{{{attributes}}},"deviceId":10,"protocol":"osmand",
@@ -363,7 +363,7 @@ fn what_traccar_says_of_a_stranger_is_refused_with_the_line_that_mends_it() {
     }
 }
 
-/// The example of `up` in chirpstack.io/docs/chirpstack/integrations/events.html, with what a codec would add.
+/// The example of `up` in chirpstack.io/docs/chirpstack/integrations/events.html, with an `object` of ours: each make's codec has names of its own.
 fn uplink(object: &str) -> String {
     format!(
         r#"{{"deduplicationId":"3ac7e3c4-4401-4b8d-9386-a5c902f9202d","time":"2022-07-18T09:34:15.775023242+00:00",
@@ -424,7 +424,7 @@ fn mapped(mapping: Mapping, topic: &str, payload: &str) -> Decoded {
     message(&site(vec![mapping]), now(), topic, payload.as_bytes())
 }
 
-/// esphome.io/components/binary_sensor/rdm6300 and pn532: an automation publishes the UID alone.
+/// esphome.io/components/binary_sensor/rdm6300: an automation publishes the UID alone.
 #[test]
 fn a_plain_uid_is_a_scan() {
     let read = |unit, payload| {
