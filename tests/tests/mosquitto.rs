@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
 use vigil_tests::house::{
     Agent, Handset, Mosquitto, PATIENCE, Plant, Shipped, Source, eventually, message, now, password, topic,
@@ -54,6 +55,17 @@ fn heartbeat(battery: f64) -> Vec<u8> {
     message(now(), json!({"battery": battery})).to_string().into_bytes()
 }
 
+/// A heartbeat of hs-1 by Debian's client, with more of its options.
+fn mosquitto_pub(at: SocketAddr, options: &[&str]) -> Output {
+    let (port, text) = (at.port().to_string(), String::from_utf8(heartbeat(0.5)).expect("JSON"));
+    Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-u", "hs-1", "-P", &password("hs-1")])
+        .args(["-t", &topic("hs-1", "heartbeat"), "-m", &text])
+        .args(options)
+        .output()
+        .expect("mosquitto-clients is installed")
+}
+
 #[test]
 fn a_device_speaks_for_itself_and_for_nobody_else() {
     let site = Site::opens();
@@ -90,29 +102,7 @@ fn what_a_device_hears_is_its_own_and_what_all_may_hear() {
 #[test]
 fn over_tls_with_the_site_s_own_authority() {
     let site = Site::opens();
-    let publish = |ca: &std::path::Path| {
-        let port = site.shipped.tls.port().to_string();
-        let text = String::from_utf8(heartbeat(0.5)).unwrap();
-        Command::new("mosquitto_pub")
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &port,
-                "-q",
-                "1",
-                "-u",
-                "hs-1",
-                "-P",
-                &password("hs-1"),
-                "-m",
-                &text,
-            ])
-            .args(["-t", &topic("hs-1", "heartbeat"), "--cafile"])
-            .arg(ca)
-            .output()
-            .unwrap()
-    };
+    let publish = |ca: &Path| mosquitto_pub(site.shipped.tls, &["--cafile", &ca.display().to_string()]);
     let said = publish(&site.shipped.ca);
     assert!(said.status.success(), "{said:?}; {:?}", site.shipped.broker.log());
     site.has_stored(1);
@@ -124,25 +114,7 @@ fn over_tls_with_the_site_s_own_authority() {
 #[test]
 fn a_device_with_the_agent_s_client_id_does_not_throw_it_out() {
     let site = Site::opens();
-    let port = site.at().port().to_string();
-    let said = Command::new("mosquitto_pub")
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-q",
-            "1",
-            "-u",
-            "hs-1",
-            "-P",
-            &password("hs-1"),
-            "-i",
-            "gw-1",
-        ])
-        .args(["-t", &topic("hs-1", "heartbeat"), "-m", &String::from_utf8(heartbeat(0.5)).unwrap()])
-        .output()
-        .unwrap();
+    let said = mosquitto_pub(site.at(), &["-i", "gw-1"]);
     assert!(said.status.success(), "{said:?}");
     site.has_stored(1);
     let thrown_out = site.shipped.broker.log().iter().any(|line| line.contains("already connected"));

@@ -15,7 +15,7 @@ pub struct Mapping {
     /// Who publishes them at the embedded broker, if it is not the device itself.
     pub user: Option<String>,
     /// What they say.
-    pub kind: MappedKind,
+    pub kind: KindName,
     /// Where the events stand, if a message holds a list of them.
     pub items: Option<Pointer>,
     /// Which of them count: the value at a place is one of these. Without it all do.
@@ -115,9 +115,9 @@ fn unescaped(step: &str) -> Option<String> {
     Some(name)
 }
 
-/// The kinds of contract 4, as a mapping names them.
+/// The kinds of contract 4, as the last level of a topic and a mapping name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MappedKind {
+pub enum KindName {
     /// A sign of life.
     Heartbeat,
     /// A position.
@@ -212,7 +212,7 @@ impl Measure {
 /// A field of a kind: its name in contract 4, what it measures, and whether the kind is nothing without it.
 type Known = (&'static str, Measure, bool);
 
-impl MappedKind {
+impl KindName {
     /// Every kind with its name.
     pub const ALL: [(&'static str, Self); 8] = [
         ("heartbeat", Self::Heartbeat),
@@ -224,6 +224,11 @@ impl MappedKind {
         ("sos", Self::Sos),
         ("status", Self::Status),
     ];
+
+    /// The kind of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    }
 
     /// The fields that a mapping can fill, beyond `ts` and `id`.
     pub const fn own_fields(self) -> &'static [Known] {
@@ -303,7 +308,7 @@ mod tests {
 
     #[test]
     fn every_field_has_its_name_once() {
-        for (kind, mapped) in MappedKind::ALL {
+        for (kind, mapped) in KindName::ALL {
             let mut names: Vec<_> = mapped.fields().map(|(name, ..)| name).collect();
             let count = names.len();
             names.sort_unstable();

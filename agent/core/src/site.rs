@@ -538,7 +538,7 @@ pub(crate) mod tests {
             topic: "a/#".into(),
             sender,
             user: None,
-            kind: crate::mapping::MappedKind::Sos,
+            kind: crate::mapping::KindName::Sos,
             items: None,
             only: None,
             fields: vec![],

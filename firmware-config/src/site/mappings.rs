@@ -2,7 +2,7 @@
 
 use crate::table::Table;
 use crate::value::{filter, id, one_of, pointer, text, whole};
-use vigil_core::mapping::{FieldSource, MappedField, MappedKind, Mapping, Measure, Pointer, Sender};
+use vigil_core::mapping::{FieldSource, KindName, MappedField, Mapping, Measure, Pointer, Sender};
 
 /// The most levels of a topic that the broker takes.
 const MAX_LEVELS: u8 = 32;
@@ -19,7 +19,7 @@ pub(super) fn mapping(table: &mut Table<'_>) -> Option<Mapping> {
     }
     let items = table.optional("items", pointer);
     let only = only(table);
-    let kind = table.required("kind", one_of(&MappedKind::ALL), MappedKind::Sos);
+    let kind = table.required("kind", one_of(&KindName::ALL), KindName::Sos);
     if table.is_in_doubt("kind") || !table.has("kind") {
         // Which fields belong here is not known.
         table.overlook(&OF_KIND);
@@ -58,7 +58,7 @@ fn only(table: &mut Table<'_>) -> Option<(Pointer, Vec<String>)> {
     at.zip(words)
 }
 
-fn fields(table: &mut Table<'_>, kind: MappedKind) -> Vec<MappedField> {
+fn fields(table: &mut Table<'_>, kind: KindName) -> Vec<MappedField> {
     let [mut places, mut units, mut words] = OF_KIND.map(|key| table.table(key));
     let mut fields = vec![];
     for (name, measure, needed) in kind.fields() {
@@ -84,7 +84,7 @@ fn fields(table: &mut Table<'_>, kind: MappedKind) -> Vec<MappedField> {
 #[cfg(test)]
 mod tests {
     use crate::site::tests::{problems, site};
-    use vigil_core::mapping::{MappedKind, Sender, Unit};
+    use vigil_core::mapping::{KindName, Sender, Unit};
 
     const DEVICE: &str = "[[devices]]\nid = \"d\"\nkind = \"button\"\n";
 
@@ -97,7 +97,7 @@ mod tests {
              units = {{ speed = \"km/h\", ts = \"ms\" }}\nset = {{ provider = \"gps\" }}\n"
         ));
         let [mapping] = site.mappings() else { panic!("one mapping") };
-        assert_eq!((mapping.kind, &mapping.sender), (MappedKind::Location, &Sender::Level(2)));
+        assert_eq!((mapping.kind, &mapping.sender), (KindName::Location, &Sender::Level(2)));
         assert_eq!(mapping.user.as_deref(), Some("bridge"));
         let units: Vec<_> = mapping.fields.iter().map(|f| (f.name.as_str(), f.unit)).collect();
         let expected = [

@@ -85,7 +85,7 @@ mod tests {
     use super::super::tests::site;
     use super::*;
     use vigil_core::id::DeviceId;
-    use vigil_core::mapping::{MappedKind, Mapping, Sender};
+    use vigil_core::mapping::{KindName, Mapping, Sender};
 
     fn named(name: &str) -> User {
         User::Named(name.into())
@@ -148,7 +148,7 @@ mod tests {
             topic: topic.into(),
             sender,
             user: user.map(str::to_owned),
-            kind: MappedKind::Sos,
+            kind: KindName::Sos,
             items: None,
             only: None,
             fields: vec![],

@@ -2,13 +2,13 @@
 
 use super::super::fields::{Fault, Fields, required};
 use super::super::json::Json;
-use super::super::kinds::{self, KindName};
+use super::super::kinds;
 use super::super::{Decoded, Event, Letter, MAX_EVENT_ID_CHARS, MAX_ITEMS, Reason, json, too_many};
 use super::source::level_of;
 use super::{Aside, time};
 use std::borrow::Cow;
 use vigil_core::id::Tag;
-use vigil_core::mapping::{FieldSource, MappedField, MappedKind, Mapping, Measure, Sender, Unit};
+use vigil_core::mapping::{FieldSource, KindName, MappedField, Mapping, Measure, Sender, Unit};
 use vigil_core::observation::Kind;
 use vigil_core::site::Device;
 
@@ -81,25 +81,12 @@ fn event<'s>(
     let at = told_at.unwrap_or(letter.received_at);
     let id = fields.bounded("id", MAX_EVENT_ID_CHARS)?.map(str::to_owned);
     let device = device(letter, mapping, item)?;
-    let kind = if mapping.kind == MappedKind::Status {
+    let kind = if mapping.kind == KindName::Status {
         Kind::Status { online: required("online", fields.flag("online")?, "true or false")? }
     } else {
-        kinds::kind(name(mapping.kind), fields, device.guard.as_ref())?
+        kinds::kind(mapping.kind, fields, device.guard.as_ref())?
     };
     Ok((device, Event { at, id, kind }, told_at.is_none()))
-}
-
-const fn name(kind: MappedKind) -> KindName {
-    match kind {
-        MappedKind::Heartbeat => KindName::Heartbeat,
-        MappedKind::Location => KindName::Location,
-        MappedKind::Scan => KindName::Scan,
-        MappedKind::Task => KindName::Task,
-        MappedKind::Attendance => KindName::Attendance,
-        MappedKind::Activity => KindName::Activity,
-        MappedKind::Sos => KindName::Sos,
-        MappedKind::Status => KindName::Status,
-    }
 }
 
 fn device<'s>(letter: Letter<'s>, mapping: &Mapping, item: &Json<'_>) -> Result<&'s Device, Fault> {

@@ -4,7 +4,7 @@ use super::super::{Decoded, Reason, message};
 use super::*;
 use proptest::prelude::*;
 use vigil_core::id::{ClientId, GuardId, SiteId, Tag, TenantId};
-use vigil_core::mapping::{FieldSource, MappedField, MappedKind, Mapping, Pointer, Sender, Unit};
+use vigil_core::mapping::{FieldSource, KindName, MappedField, Mapping, Pointer, Sender, Unit};
 use vigil_core::observation::{Attendance, AttendanceAction, Fix, Scan};
 use vigil_core::policy::{Policy, PolicyParts};
 use vigil_core::site::{DeviceKind, FixMode, Guard, Site, SiteParts};
@@ -415,7 +415,7 @@ fn field(name: &str, at: &str, unit: Option<Unit>) -> MappedField {
     MappedField { name: name.into(), source: FieldSource::At(Pointer::parse(at).unwrap()), unit }
 }
 
-fn mapping(topic: &str, kind: MappedKind, fields: Vec<MappedField>) -> Mapping {
+fn mapping(topic: &str, kind: KindName, fields: Vec<MappedField>) -> Mapping {
     let sender = Sender::Device(DeviceId::new("plain").unwrap());
     Mapping { topic: topic.into(), sender, user: None, kind, items: None, only: None, fields }
 }
@@ -429,7 +429,7 @@ fn mapped(mapping: Mapping, topic: &str, payload: &str) -> Decoded {
 fn a_plain_uid_is_a_scan() {
     let read = |unit, payload| {
         mapped(
-            mapping("esphome/gate/tag", MappedKind::Scan, vec![field("tag", "", unit)]),
+            mapping("esphome/gate/tag", KindName::Scan, vec![field("tag", "", unit)]),
             "esphome/gate/tag",
             payload,
         )
@@ -466,7 +466,7 @@ fn units_lists_and_texts_become_the_contract() {
     let list = Mapping {
         items: Pointer::parse("/list"),
         only: Pointer::parse("/type").map(|at| (at, vec!["fix".into(), "7".into()])),
-        ..mapping("gps/#", MappedKind::Location, fields)
+        ..mapping("gps/#", KindName::Location, fields)
     };
     let payload = r#"{"list":[{"type":"fix","t":1773172740000,"n":41,"pos":["12.9716",77.5946],"v":"36","acc":"10","fake":"no","x":[]},
                               {"type":"other"},{"type":7,"t":"1773172741000","pos":[1,2],"v":""},{"type":"fix","pos":[1]}]}"#;
@@ -487,7 +487,7 @@ fn units_lists_and_texts_become_the_contract() {
 
 #[test]
 fn a_mapping_finds_the_device_in_the_topic_or_in_the_message() {
-    let by = |sender| Mapping { sender, ..mapping("z/+/action", MappedKind::Sos, vec![]) };
+    let by = |sender| Mapping { sender, ..mapping("z/+/action", KindName::Sos, vec![]) };
     let level = mapped(by(Sender::Level(2)), "z/phone/action", "{}");
     assert_eq!(level.observations[0].device.as_str(), "phone");
     let at = mapped(by(Sender::At(Pointer::parse("/who").unwrap())), "z/x/action", r#"{"who":"gate"}"#);
@@ -502,11 +502,11 @@ fn a_mapping_finds_the_device_in_the_topic_or_in_the_message() {
         }],
         ..by(Sender::Level(2))
     };
-    let came = mapped(Mapping { kind: MappedKind::Attendance, ..check_in }, "z/phone/action", "pressed");
+    let came = mapped(Mapping { kind: KindName::Attendance, ..check_in }, "z/phone/action", "pressed");
     let (action, guard) = (AttendanceAction::CheckIn, GuardId::new("G-7").unwrap());
     let expected = Kind::Attendance(Attendance { action, guard, biometric_permille: None });
     assert_eq!(came.observations[0].kind, expected);
-    let status = mapping("z/+/state", MappedKind::Status, vec![field("online", "/state", None)]);
+    let status = mapping("z/+/state", KindName::Status, vec![field("online", "/state", None)]);
     assert_eq!(
         mapped(status, "z/a/state", r#"{"state":"offline"}"#).observations[0].kind,
         Kind::Status { online: false }
@@ -515,14 +515,14 @@ fn a_mapping_finds_the_device_in_the_topic_or_in_the_message() {
 
 #[test]
 fn what_the_site_file_maps_it_means() {
-    let own = mapping(GATE, MappedKind::Activity, vec![field("event", "/Time", None)]);
+    let own = mapping(GATE, KindName::Activity, vec![field("event", "/Time", None)]);
     let decoded = mapped(own, GATE, r#"{"Time":"2024-05-20T14:29:55","PN532":{"UID":"04A1"}}"#);
     assert_eq!(decoded.observations[0].kind, Kind::Activity("2024-05-20T14:29:55".into()));
 }
 
 #[test]
 fn a_broker_outside_is_asked_for_every_topic_that_is_read() {
-    let site = site(vec![mapping("esphome/#", MappedKind::Sos, vec![])]);
+    let site = site(vec![mapping("esphome/#", KindName::Sos, vec![])]);
     let filters = filters(&site);
     for topic in [
         ASHA,
@@ -548,22 +548,22 @@ fn a_broker_outside_is_asked_for_every_topic_that_is_read() {
 #[test]
 fn a_foreign_message_has_the_bounds_of_any_other() {
     assert_eq!(refused(GATE, &format!("{{}}{}", " ".repeat(65_536))).0, Reason::TooLarge);
-    let list = Mapping { items: Pointer::parse("/l"), ..mapping("l", MappedKind::Sos, vec![]) };
+    let list = Mapping { items: Pointer::parse("/l"), ..mapping("l", KindName::Sos, vec![]) };
     let payload = format!(r#"{{"l":[{}]}}"#, vec!["1"; 501].join(","));
     assert_eq!(mapped(list, "l", &payload).refused[0].reason, Reason::TooLarge);
 }
 
 fn everything_mapped() -> Vec<Mapping> {
-    let fields = |kind: MappedKind| {
+    let fields = |kind: KindName| {
         let units = |measure: vigil_core::mapping::Measure| measure.units().last().map(|(_, unit)| *unit);
         kind.fields().map(|(name, measure, _)| field(name, &format!("/{name}"), units(measure))).collect()
     };
-    let all = MappedKind::ALL.into_iter();
+    let all = KindName::ALL.into_iter();
     all.map(|(name, kind)| mapping(&format!("any/{name}"), kind, fields(kind))).collect()
 }
 
 fn any_topic() -> impl Strategy<Value = String> {
-    let mut topics: Vec<String> = MappedKind::ALL.iter().map(|(name, _)| format!("any/{name}")).collect();
+    let mut topics: Vec<String> = KindName::ALL.iter().map(|(name, _)| format!("any/{name}")).collect();
     let known = [ASHA, "owntracks/asha/phone/status", GATE, "tele/gate/LWT", "positions", UP, STATUS];
     topics.extend(known.map(str::to_owned));
     proptest::sample::select(topics)
