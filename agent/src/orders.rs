@@ -96,6 +96,10 @@ pub fn step(alert: AlertId, json: &[u8]) -> Result<Order, NoOrder> {
 }
 
 fn parsed<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, NoOrder> {
+    // A list would be taken for the fields in their order.
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(NoOrder("found no object; {…} with named fields is expected".into()));
+    }
     serde_json::from_slice(json).map_err(|why| NoOrder(why.to_string()))
 }
 
@@ -120,6 +124,13 @@ impl StepFields {
 
 impl TaskFields {
     fn checked(self) -> Result<TaskOrder, NoOrder> {
+        if let (Some(made), Some(due)) = (self.created_at, self.due_at)
+            && due <= made
+        {
+            return Err(NoOrder(format!(
+                "due_at: found {due}, allowed: an instant after created_at, {made}"
+            )));
+        }
         Ok(TaskOrder {
             task: self.task,
             title: said("title", self.title, LINE_CHARS)?,
@@ -220,6 +231,19 @@ mod tests {
         assert_eq!(asked, Ok(Order::CheckWelfare(GuardId::new("G-7").unwrap())));
         let none = read(&json!({"type": "task.cancel", "data": {"task": "no id"}}));
         assert!(none.unwrap_err().contains("is not an id"));
+        let list = order(br#"["task.cancel",{"task":"T-1"}]"#).unwrap_err().to_string();
+        assert!(list.contains("no object"), "{list}");
+    }
+
+    #[test]
+    fn a_task_is_due_after_it_was_made() {
+        let upsert = |due: &str| {
+            let data = json!({"task": "T-1", "created_at": "2026-03-10T20:00:00Z", "due_at": due});
+            read(&json!({"type": "task.upsert", "data": data}))
+        };
+        let why = upsert("2026-03-10T20:00:00Z").unwrap_err();
+        assert!(why.starts_with("due_at: found 2026-03-10T20:00:00.000Z"), "{why}");
+        assert!(upsert("2026-03-10T20:00:00.001Z").is_ok());
     }
 
     proptest! {

@@ -21,6 +21,8 @@ pub struct Checked {
     pub agent: AgentConfig,
     /// The site that it guards.
     pub site: Site,
+    /// What is allowed, and looks like a mistake.
+    pub doubts: Vec<Problem>,
 }
 
 /// Validates `agent.toml`, its site file, and all that they name: credentials, password file, certificates,
@@ -33,22 +35,27 @@ pub fn check(agent_toml: &Path, env: &Environment) -> Result<Checked, Problems> 
     };
     Surroundings { sheet: &sheet, base: agent.base(), env }.of_agent(&agent);
     let mut elsewhere = Vec::new();
-    let site = if sheet.is_in_doubt("agent.site") { None } else { site_of(&agent, env, &mut elsewhere) };
+    let mut doubts = sheet.doubts();
+    let site = match sheet.is_in_doubt("agent.site") {
+        true => None,
+        false => site_of(&agent, env, &mut elsewhere, &mut doubts),
+    };
     if let Some(site) = site.as_ref().filter(|_| !sheet.is_in_doubt("serial")) {
         elsewhere.extend(serial_problems(&agent, site));
     }
     elsewhere.extend(sheet.into_problems());
     Problems::none_in(elsewhere)?;
-    site.map(|site| Checked { agent, site }).ok_or_else(|| Sheet::nothing_in(agent_toml))
+    site.map(|site| Checked { agent, site, doubts }).ok_or_else(|| Sheet::nothing_in(agent_toml))
 }
 
-/// Validates `noc.toml` and all that it names; every problem at once.
-pub fn check_noc(noc_toml: &Path, env: &Environment) -> Result<NocConfig, Problems> {
+/// Validates `noc.toml` and all that it names, and says what is allowed and looks like a mistake; every problem at once.
+pub fn check_noc(noc_toml: &Path, env: &Environment) -> Result<(NocConfig, Vec<Problem>), Problems> {
     let (sheet, noc) = noc_draft(noc_toml, &read_file(noc_toml)?);
     if let Some(noc) = &noc {
         Surroundings { sheet: &sheet, base: noc.base(), env }.of_noc(noc);
     }
-    Sheet::approve((sheet, noc))
+    let doubts = sheet.doubts();
+    Ok((Sheet::approve((sheet, noc))?, doubts))
 }
 
 /// Whether the serial lines of the box and the devices of the site fit together.
@@ -74,7 +81,12 @@ fn serial_problems(agent: &AgentConfig, site: &Site) -> Vec<Problem> {
     problems
 }
 
-fn site_of(agent: &AgentConfig, env: &Environment, problems: &mut Vec<Problem>) -> Option<Site> {
+fn site_of(
+    agent: &AgentConfig,
+    env: &Environment,
+    problems: &mut Vec<Problem>,
+    doubts: &mut Vec<Problem>,
+) -> Option<Site> {
     let text = read_file(agent.site_file()).map_err(|problem| problems.push(problem)).ok()?;
     let (sheet, site) = site_draft(agent.site_file(), &text);
     if let Some((site, _)) = &site {
@@ -83,9 +95,20 @@ fn site_of(agent: &AgentConfig, env: &Environment, problems: &mut Vec<Problem>) 
             let name = checkpoint.sun_key.as_deref().and_then(Credential::new);
             around.credential(&format!("checkpoints[{i}].sun_key"), name.as_ref());
         }
+        site.doubts().into_iter().for_each(|doubt| sheet.doubt(&doubt.path, doubt.what));
     }
+    doubts.extend(sheet.doubts());
     problems.extend(sheet.into_problems());
     site.map(|(site, _)| site)
+}
+
+/// Shorter secrets are guessed by trying: 16 characters of an alphabet of 16 are 64 bits.
+const SHORTEST_SECRET: usize = 16;
+
+const GUESSED: &str = "this secret can be guessed; make one with: openssl rand -hex 32";
+
+fn is_guessed(secret: &[u8]) -> bool {
+    secret.len() < SHORTEST_SECRET || secret.windows(2).all(|pair| matches!(pair, [a, b] if a == b))
 }
 
 /// What lies around one file. A key that is in doubt already is not looked at again.
@@ -108,6 +131,11 @@ impl Surroundings<'_> {
             self.client_certificate("uplink", uplink.client_certificate());
         }
         self.port("http.listen", agent.http_listen());
+        if !agent.http_listen().ip().is_loopback() {
+            let what =
+                "the page shows names and positions to all who reach this address, and asks for no password";
+            self.sheet.doubt("http.listen", what);
+        }
         self.credential("store.credential", agent.store().credential());
     }
 
@@ -146,8 +174,13 @@ impl Surroundings<'_> {
 
     fn credential(&self, key: &str, name: Option<&Credential>) {
         let Some(name) = name.filter(|_| !self.sheet.is_in_doubt(key)) else { return };
-        if let Err(error) = credential(name, self.base, self.env) {
-            self.sheet.refuse(key, format!("\"{name}\""), format!("a credential that can be read ({error})"));
+        match credential(name, self.base, self.env) {
+            Ok(secret) if is_guessed(secret.expose()) => self.sheet.doubt(key, GUESSED),
+            Ok(_) => {}
+            Err(error) => {
+                let allowed = format!("a credential that can be read ({error})");
+                self.sheet.refuse(key, format!("\"{name}\""), allowed);
+            }
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Fault {
     },
     /// The file cannot be taken at all.
     Unreadable(String),
+    /// It is allowed, and looks like a mistake.
+    Doubtful(String),
 }
 
 impl fmt::Display for Problem {
@@ -75,7 +77,7 @@ impl fmt::Display for Fault {
             }
             Self::UnknownKey { known, .. } => write!(f, "unknown key; known here: {}", known.join(", ")),
             Self::Syntax { language, message, .. } => write!(f, "not {language}: {message}"),
-            Self::Unreadable(why) => f.write_str(why),
+            Self::Unreadable(why) | Self::Doubtful(why) => f.write_str(why),
         }
     }
 }

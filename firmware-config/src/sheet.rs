@@ -35,6 +35,8 @@ pub(crate) struct Sheet {
     /// The keys that were asked for, by the path of their table without indexes.
     known: RefCell<BTreeMap<String, BTreeSet<&'static str>>>,
     problems: RefCell<Vec<Problem>>,
+    /// What is allowed and looks like a mistake.
+    doubts: RefCell<Vec<Problem>>,
 }
 
 /// Reads a file, at most [`MAX_FILE_BYTES`] of it.
@@ -98,6 +100,7 @@ impl Sheet {
             places: RefCell::default(),
             known: RefCell::default(),
             problems: RefCell::default(),
+            doubts: RefCell::default(),
         }
     }
 
@@ -198,6 +201,20 @@ impl Sheet {
             }
             path = &path[..path.rfind(['.', '['])?];
         }
+    }
+
+    /// Notes something at `path` that is allowed and looks like a mistake.
+    pub(crate) fn doubt(&self, path: &str, what: impl Into<String>) {
+        let (file, line) = (self.file.clone(), self.line_of(path));
+        let doubt = Problem { file, line, key: path.to_owned(), fault: Fault::Doubtful(what.into()) };
+        self.doubts.borrow_mut().push(doubt);
+    }
+
+    /// What is allowed and looks like a mistake, in the order of lines.
+    pub(crate) fn doubts(&self) -> Vec<Problem> {
+        let mut doubts = self.doubts.borrow().clone();
+        doubts.sort_by_key(|doubt| doubt.line);
+        doubts
     }
 
     /// Every place of a key that is given without indexes, in order.

@@ -130,7 +130,7 @@ fn bytes_of(text: &str) -> Option<u64> {
 pub(crate) fn instant(value: &DeValue<'_>) -> Read<Timestamp> {
     let bare = value.as_datetime().map(ToString::to_string);
     let parsed = value.as_str().or(bare.as_deref()).and_then(|t| Timestamp::parse(t).ok());
-    parsed.ok_or_else(|| "an instant with its offset, like \"2026-03-10T20:00:00+05:30\"".into())
+    parsed.ok_or_else(|| "an instant from 1970 on with its offset, like \"2026-03-10T20:00:00+05:30\"".into())
 }
 
 /// A time of day.

@@ -139,3 +139,32 @@ fn a_receiver_needs_the_tokens_of_its_gateways() {
     secret(folder.path(), "gw-1-token", 0o400);
     assert!(check_noc(&path, &Environment::default()).is_ok());
 }
+
+#[test]
+fn what_is_allowed_and_looks_like_a_mistake_is_noted_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    secret(folder.path(), "noc-token", 0o600);
+    fs::write(folder.path().join("mqtt.passwd"), "").unwrap();
+    let site = format!(
+        "{SITE}[[tours]]\nid = \"t\"\ncheckpoints = [\"gate\"]\nduration = \"40m\"\nstart = [\"22:00\",\n\"22:00\"]\n"
+    );
+    fs::write(
+        folder.path().join("agent.toml"),
+        agent(0).replace("127.0.0.1:0\"\n[uplink]", "0.0.0.0:0\"\n[uplink]"),
+    )
+    .unwrap();
+    fs::write(folder.path().join("site.toml"), site).unwrap();
+    let checked = check(&folder.path().join("agent.toml"), &Environment::default()).unwrap();
+    let told: Vec<String> = checked
+        .doubts
+        .iter()
+        .map(|doubt| doubt.to_string().replace(&format!("{}/", folder.path().display()), ""))
+        .collect();
+    let starts = [
+        "agent.toml:7: http.listen: the page shows",
+        "agent.toml:10: uplink.credential: this secret can be guessed",
+        "site.toml:18: tours[0].start[1]: 22:00 stands there twice",
+    ];
+    assert_eq!(told.len(), starts.len(), "{told:#?}");
+    assert!(starts.iter().zip(&told).all(|(start, told)| told.starts_with(start)), "{told:#?}");
+}

@@ -229,7 +229,9 @@ fn tours_as_a_person_asks(agent: &Agent, all: &Value) {
     let rows: Vec<&str> = csv.out.lines().collect();
     assert_eq!(rows.len(), 2, "{}", csv.out);
     assert!(rows[1].contains(",north,\"Tour, north\",true,G-1,G-1,COMPLETED,COMPLIANT,100,"), "{}", rows[1]);
-    assert!(tours(&["--tour", "west"]).out.starts_with("no run is logged"));
+    let typo = tours(&["--tour", "west"]).out;
+    assert!(typo.starts_with("no run is logged"), "{typo}");
+    assert!(typo.contains("none was ever of a tour west (there were runs of: "), "{typo}");
     assert_eq!(tours(&["--since", "soon"]).code, Some(2));
 }
 

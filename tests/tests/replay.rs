@@ -146,6 +146,28 @@ fn what_the_agent_would_refuse_is_told_and_counts_for_nothing() {
     for reason in ["refused (not_this_site): ", "refused (unknown_device): "] {
         assert_eq!(ended.err.matches(reason).count(), 1, "{}", ended.err);
     }
+    assert!(ended.err.contains("2 messages were refused"), "{}", ended.err);
+    let of_elsewhere = vigil_reading(&arguments("dead_phone", "-", &[]), &events[1..].join("\n"));
+    assert_eq!(of_elsewhere.code, Some(1), "nothing was judged: {}", of_elsewhere.err);
+    assert!(
+        of_elsewhere.err.contains("all 2 messages of the recording were refused"),
+        "{}",
+        of_elsewhere.err
+    );
+}
+
+#[test]
+fn a_byte_order_mark_does_not_cost_the_first_line() {
+    let marked = format!("\u{feff}{}", text("dead_phone", "events.ndjson"));
+    let ended = vigil_reading(&arguments("dead_phone", "-", &[]), &marked);
+    assert_eq!((ended.code, ended.out), (Some(0), replay("dead_phone", &[]).out), "{}", ended.err);
+}
+
+#[test]
+fn a_night_that_would_begin_at_the_end_of_time_is_refused() {
+    let ended = vigil(&["simulate", "--start", "9999-12-31T23:00:00Z", "--out", "-"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    assert!(ended.err.contains("does not end"), "{}", ended.err);
 }
 
 #[test]
@@ -227,7 +249,7 @@ fn a_year_that_is_wrong_is_named_and_not_worked_through() {
     assert!(ended.err.contains("--until is 328718 days after the last line"), "{}", ended.err);
     // The last instant that can be written is not an end without end.
     let ended = replay(&said("9999-12-31T20:00:00Z"), &["--until", "9999-12-31T23:59:59.999Z"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains("all 1 messages of the recording were refused"), "{}", ended.err);
     let ended = replay("", &["--until", "2026-03-10T20:00:00Z"]);
     assert!(ended.err.contains("no message in it"), "{}", ended.err);
 }

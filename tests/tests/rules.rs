@@ -565,6 +565,21 @@ mod instruments {
         assert_eq!(night.alerts_of(Rule::DeviceSilent).len(), 2, "a second silence is a second alert");
     }
 
+    /// Nobody listened before the agent began.
+    #[test]
+    fn a_shift_that_began_before_the_agent_has_no_silence_from_then() {
+        let mut night = Night::on_plant_7(|s| {
+            let hours =
+                ShiftHours::Weekly { days: Days::ALL, from: LocalTime::hour(17), to: LocalTime::hour(5) };
+            s.shifts = vec![Shift { id: id("night"), guard: guard("G-7"), hours, breaks: vec![] }];
+            with_policy(s, |p| p.attendance.mode = DutyMode::Roster);
+        });
+        night.until(at("20:10") + secs(5));
+        assert!(night.alerts().is_empty(), "{:?}", night.alerts());
+        night.until(at("20:11"));
+        assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, at("20:10").just_after());
+    }
+
     #[test]
     fn a_last_will_raises_at_once_unless_the_handset_is_back_in_a_moment() {
         let mut night = Night::on_plant_7(|_| {});

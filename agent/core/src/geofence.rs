@@ -1,7 +1,7 @@
 //! Distances on the ground and the extent of a site. With `movement` the only user of `geo`.
 
 use crate::site::{Geofence, Position, Site};
-use geo::{Distance, Haversine, Point};
+use geo::{Area, Distance, Haversine, LineString, Point, Polygon};
 
 /// Metres between two positions.
 pub fn distance_m(a: Position, b: Position) -> f64 {
@@ -18,16 +18,41 @@ pub fn half_extent_m(site: &Site) -> Option<f64> {
     }
 }
 
+/// The middle of a fence, and how far it reaches from there at most.
+pub fn middle_and_half_extent(fence: &Geofence) -> Option<(Position, f64)> {
+    match fence {
+        Geofence::Circle { centre, radius_m } => Some((*centre, *radius_m)),
+        Geofence::Polygon(corners) => {
+            let (low, high) = bounds(corners.iter().copied())?;
+            let middle = Position { lat: (low.lat + high.lat) / 2.0, lon: (low.lon + high.lon) / 2.0 };
+            Some((middle, distance_m(low, high) / 2.0))
+        }
+    }
+}
+
+/// Less ground than this, in square degrees, is none: about a square metre at the equator.
+const NO_GROUND: f64 = 1e-10;
+
+/// Whether a polygon has no ground inside: its corners lie on one line.
+pub fn encloses_nothing(corners: &[Position]) -> bool {
+    let ring: LineString = corners.iter().map(|corner| (corner.lon, corner.lat)).collect();
+    Polygon::new(ring, vec![]).unsigned_area() < NO_GROUND
+}
+
 fn half_diagonal_m(positions: impl Iterator<Item = Position>) -> Option<f64> {
-    let grow = |bounds: Option<(Position, Position)>, p: Position| {
-        let (low, high) = bounds.unwrap_or((p, p));
-        Some((
+    let (low, high) = bounds(positions)?;
+    Some(distance_m(low, high) / 2.0)
+}
+
+/// The south-west and the north-east corner of the box around them.
+fn bounds(mut positions: impl Iterator<Item = Position>) -> Option<(Position, Position)> {
+    let first = positions.next()?;
+    Some(positions.fold((first, first), |(low, high), p| {
+        (
             Position { lat: low.lat.min(p.lat), lon: low.lon.min(p.lon) },
             Position { lat: high.lat.max(p.lat), lon: high.lon.max(p.lon) },
-        ))
-    };
-    let (low, high) = positions.fold(None, grow)?;
-    Some(distance_m(low, high) / 2.0)
+        )
+    }))
 }
 
 #[cfg(test)]

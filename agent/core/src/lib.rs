@@ -20,6 +20,7 @@ pub mod alert;
 pub mod book;
 pub mod command;
 pub mod deadline;
+pub mod doubts;
 pub mod duty;
 pub mod engine;
 pub mod evidence;

@@ -18,8 +18,8 @@ pub struct Args {
     #[arg(long)]
     open: bool,
     /// At most so many, newest first
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    limit: u16,
 }
 
 /// Runs the command.
@@ -28,7 +28,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return steps::run(step);
     }
     let (_, all): (_, Vec<Value>) = args.whom.ask("/api/alerts")?;
-    let shown: Vec<&Value> = all.iter().filter(|a| !args.open || is_open(a)).take(args.limit).collect();
+    let shown: Vec<&Value> =
+        all.iter().filter(|a| !args.open || is_open(a)).take(usize::from(args.limit)).collect();
     let mut out = std::io::stdout().lock();
     if args.whom.json {
         for alert in shown {

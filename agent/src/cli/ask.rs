@@ -36,8 +36,12 @@ impl Whom {
     /// The answer to `path`, as text and as a value.
     pub fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<(String, T), Failure> {
         let base = self.base()?;
-        let answer = super::runtime()?.block_on(fetch(&format!("{base}{path}")));
-        read(&base, answer.map_err(|why| silent(&base, &why))?)
+        let answer = super::runtime()?.block_on(get(&format!("{base}{path}")));
+        let (done, text) = answer.map_err(|why| silent(&base, &why))?;
+        if done {
+            return read(&base, text);
+        }
+        Err(refused(&base, &text, "`vigil status` says how the agent is; --url must be that of an agent."))
     }
 
     /// The agent's configuration, unless an address is given instead.
@@ -125,6 +129,12 @@ fn client() -> Result<reqwest::Client, reqwest::Error> {
 async fn post(url: &str, json: String) -> Result<(bool, String), reqwest::Error> {
     let request = client()?.post(url).header("content-type", "application/json").body(json);
     let answer = request.send().await?;
+    Ok((answer.status().is_success(), answer.text().await?))
+}
+
+/// Whether it is there, and what was answered.
+async fn get(url: &str) -> Result<(bool, String), reqwest::Error> {
+    let answer = client()?.get(url).send().await?;
     Ok((answer.status().is_success(), answer.text().await?))
 }
 

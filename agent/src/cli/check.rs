@@ -19,7 +19,7 @@ pub struct Args {
 
 /// Said of a store whose keys lie open beside it.
 const BARE: &str =
-    "note: [store] credential is not set: whoever takes the disk can read the positions that are kept on it";
+    "[store] credential is not set: whoever takes the disk can read the positions that are kept on it";
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -39,16 +39,21 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|why| Failure::invalid(&why, super::mend_keys(&why)))?;
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
         told.push(format!("ok: {} with {guards} guards, {devices} devices, {tours} tours", site.name));
-        if setup.masters.is_none() {
-            writeln!(std::io::stderr(), "{BARE}")?;
-        }
+        let bare = setup.masters.is_none().then(|| BARE.to_owned());
+        note(checked.doubts.iter().map(ToString::to_string).chain(bare))?;
     }
-    if let Some(config) = noc {
+    if let Some((config, doubts)) = noc {
         super::noc::receiver(&config, &env)?;
+        note(doubts.iter().map(ToString::to_string))?;
         told.push(format!("ok: a receiver of {} gateways", config.gateways().len()));
     }
     let mut out = std::io::stdout().lock();
     Ok(told.iter().try_for_each(|line| writeln!(out, "{line}"))?)
+}
+
+/// What is allowed and looks like a mistake.
+fn note(mut doubts: impl Iterator<Item = String>) -> std::io::Result<()> {
+    doubts.try_for_each(|doubt| writeln!(std::io::stderr(), "note: {doubt}"))
 }
 
 fn again(why: impl std::fmt::Display) -> Failure {

@@ -107,7 +107,28 @@ fn in_full(e: &Explained, width: u16) -> String {
     }
     shown_as.add_row(["allowed", &e.allowed]);
     shown_as.add_row(["means", e.means]);
-    format!("{} = {}\n{}", e.key, shown(&e.value), text(&shown_as))
+    format!("{} = {}\n{}{}", e.key, shown(&e.value), text(&shown_as), elements(&e.value))
+}
+
+/// The elements of a list of tables, one a line.
+fn elements(value: &Value) -> String {
+    let all = value.as_array().into_iter().flatten().filter_map(Value::as_object);
+    let fields = all.map(|element| {
+        let parts: Vec<String> =
+            element.iter().map(|(key, value)| format!("{key} = {}", one(value))).collect();
+        format!("  {}\n", parts.join(", "))
+    });
+    fields.collect()
+}
+
+/// A value inside an element; an empty list of rules means all of them.
+fn one(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) if list.is_empty() => "all that can be muted".to_owned(),
+        Value::Array(list) => list.iter().map(one).collect::<Vec<_>>().join(" "),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
 }
 
 /// Several keys, one a line, with what every layer says where there are layers.
@@ -138,6 +159,23 @@ mod tests {
     use super::*;
     use serde_json::json;
     use vigil_config::Word;
+
+    #[test]
+    fn each_interval_of_a_list_is_shown() {
+        let intervals = json!([
+            {"from": "2026-03-10T20:00:00Z", "to": "2026-03-10T21:00:00Z", "rules": ["inactivity", "tour_missed"]},
+            {"from": "2026-03-11T20:00:00Z", "to": "2026-03-11T21:00:00Z", "rules": []},
+        ]);
+        let shown = elements(&intervals);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 2, "{shown}");
+        for part in
+            ["from = 2026-03-10T20:00:00Z", "to = 2026-03-10T21:00:00Z", "rules = inactivity tour_missed"]
+        {
+            assert!(lines[0].contains(part), "{shown}");
+        }
+        assert!(lines[1].contains("rules = all that can be muted"), "{shown}");
+    }
 
     fn window() -> Explained {
         let word = |layer, value: Value, line| Word { layer, value, file: Some("site.toml".into()), line };

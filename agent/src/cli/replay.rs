@@ -60,7 +60,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let out = BufWriter::new(std::io::stdout().lock());
     let (alerts, reports) = (BTreeMap::new(), BTreeMap::new());
     let recall = Recall::default();
-    let mut replay = Replay { site, recall, engine: None, args, out, alerts, reports, broken: 0, early: 0 };
+    let counts = Counts::default();
+    let mut replay = Replay { site, recall, engine: None, args, out, alerts, reports, counts };
     if args.events.as_os_str() == "-" {
         replay.lines(std::io::stdin().lock())?;
     } else {
@@ -83,10 +84,24 @@ struct Replay<'a, W> {
     out: W,
     alerts: BTreeMap<AlertId, Alert>,
     reports: BTreeMap<Date, DailyReport>,
-    broken: u64,
-    /// Lines that were received before the one above them.
-    early: u64,
+    counts: Counts,
 }
+
+/// What came of the lines.
+#[derive(Default)]
+struct Counts {
+    /// Those that were no messages.
+    broken: u64,
+    /// Those that were received before the one above them.
+    early: u64,
+    /// Those that the agent would have refused, in part or whole.
+    refused: u64,
+    /// What was taken of all of them.
+    taken: u64,
+}
+
+/// Some editors write it before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl<W: Write> Replay<'_, W> {
     fn lines(&mut self, mut input: impl BufRead) -> Result<(), Failure> {
@@ -98,7 +113,7 @@ impl<W: Write> Replay<'_, W> {
                 0 => return Ok(()),
                 _ if line.trim_ascii().is_empty() => {}
                 read if read as u64 == MAX_LINE_BYTES && line.last() != Some(&b'\n') => {
-                    self.broken += 1;
+                    self.counts.broken += 1;
                     eprint(&format!("line {number}: longer than {} KiB; skipped", MAX_LINE_BYTES / 1024));
                     input.skip_until(b'\n').map_err(|e| unreadable(number, &e))?;
                 }
@@ -109,10 +124,11 @@ impl<W: Write> Replay<'_, W> {
     }
 
     fn line(&mut self, number: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let bytes = if number == 1 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) } else { bytes };
         match serde_json::from_slice::<Line<'_>>(bytes) {
             Ok(line) => self.message(number, &line),
             Err(why) => {
-                self.broken += 1;
+                self.counts.broken += 1;
                 eprint(&format!("line {number}: not a recorded message ({why}); skipped"));
                 Ok(())
             }
@@ -122,8 +138,8 @@ impl<W: Write> Replay<'_, W> {
     fn message(&mut self, number: u64, line: &Line<'_>) -> Result<(), Failure> {
         let engine = self.engine.get_or_insert_with(|| Engine::new(Arc::clone(&self.site), line.received_at));
         if line.received_at < engine.now() {
-            self.early += 1;
-            if self.early == 1 {
+            self.counts.early += 1;
+            if self.counts.early == 1 {
                 let now = engine.now();
                 eprint(&format!(
                     "line {number}: received before the line above it; taken as received at {now}"
@@ -143,6 +159,8 @@ impl<W: Write> Replay<'_, W> {
         let bytes = plain.as_deref().unwrap_or(payload).as_bytes();
         let mut decoded = decode::message(&self.site, received_at, &line.topic, bytes);
         self.recall.settle(&mut decoded);
+        self.counts.refused += u64::from(!decoded.refused.is_empty());
+        self.counts.taken += decoded.observations.len() as u64;
         for refusal in &decoded.refused {
             eprint(&format!("line {number}: refused ({}): {}", refusal.reason, refusal.detail));
         }
@@ -175,8 +193,11 @@ impl<W: Write> Replay<'_, W> {
         if self.engine.is_none() {
             eprint("the recording has no message in it: nothing was judged");
         }
-        if self.early > 1 {
-            eprint(&format!("{} lines stand too late in the recording; sort it by received_at", self.early));
+        if self.counts.early > 1 {
+            eprint(&format!(
+                "{} lines stand too late in the recording; sort it by received_at",
+                self.counts.early
+            ));
         }
         if let (Some(engine), Some(until)) = (&mut self.engine, self.args.until) {
             if let Some(days) = too_long(engine.now(), until) {
@@ -202,14 +223,7 @@ impl<W: Write> Replay<'_, W> {
             last.iter().try_for_each(|alert| self.print(alert))?;
         }
         self.out.flush()?;
-        if self.broken > 0 {
-            let what = format!("{} lines of the recording were no messages", self.broken);
-            return Err(Failure::failed(
-                what,
-                "Each line is {\"received_at\", \"topic\", \"payload\"}; the rest was replayed.",
-            ));
-        }
-        Ok(())
+        self.counts.verdict()
     }
 
     /// Days that are over for good as they were reported last; the others as they are at the end of the recording.
@@ -226,6 +240,31 @@ impl<W: Write> Replay<'_, W> {
     fn print<T: serde::Serialize>(&mut self, value: &T) -> Result<(), Failure> {
         serde_json::to_writer(&mut self.out, value).map_err(std::io::Error::from)?;
         Ok(self.out.write_all(b"\n")?)
+    }
+}
+
+impl Counts {
+    /// A recording in which something was no message at all, or nothing was taken, was not replayed as whoever asked believes.
+    fn verdict(&self) -> Result<(), Failure> {
+        if self.broken > 0 {
+            return Err(Failure::failed(
+                format!("{} lines of the recording were no messages", self.broken),
+                "Each line is {\"received_at\", \"topic\", \"payload\"}; the rest was replayed.",
+            ));
+        }
+        if self.refused > 0 && self.taken == 0 {
+            return Err(Failure::failed(
+                format!(
+                    "all {} messages of the recording were refused, and nothing was judged",
+                    self.refused
+                ),
+                "See the reasons above; the recording and --site must be of the same site.",
+            ));
+        }
+        if self.refused > 0 {
+            eprint(&format!("{} messages were refused, as the agent refuses them", self.refused));
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,10 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use vigil_core::time::Timestamp;
+use vigil_core::time::{Span, Timestamp};
+
+/// The most minutes of a sized night; the others are shorter.
+const LONGEST_NIGHT: Span = Span::from_mins(2_880);
 
 /// `vigil simulate`
 #[derive(Debug, clap::Args)]
@@ -26,7 +29,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// When the night starts (RFC 3339); a live night starts now, a recorded one on 2026-03-10
-    #[arg(long, value_parser = Timestamp::parse)]
+    #[arg(long, value_parser = start)]
     start: Option<Timestamp>,
     /// Write the night as NDJSON for `vigil replay` to this file; - is standard output
     #[arg(long, conflicts_with = "broker")]
@@ -46,6 +49,13 @@ pub struct Args {
     /// Write the site file that goes with the night to this file
     #[arg(long)]
     site_out: Option<PathBuf>,
+}
+
+/// When a night may start: it ends up to two days later, and no instant lies behind the year 9999.
+fn start(text: &str) -> Result<Timestamp, String> {
+    let start = Timestamp::parse(text).map_err(|why| why.to_string())?;
+    let last = Timestamp::from_millis(i64::MAX) - LONGEST_NIGHT;
+    if start > last { Err(format!("a night that starts after {last} does not end")) } else { Ok(start) }
 }
 
 /// Runs the command.

@@ -40,15 +40,25 @@ pub fn text(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// The value at `pointer` as a person reads it.
+/// The value at `pointer` as a person reads it. What a device wrote must not command the terminal.
 pub fn plain(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => harmless(text),
         Some(Value::Null) | None => "-".to_owned(),
         Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
             other.to_string()
         }
     }
+}
+
+/// A text without control characters: each is shown as what it is, but for those that only part words.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => " ".to_owned(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    if text.contains(char::is_control) { text.chars().map(shown).collect() } else { text.to_owned() }
 }
 
 /// The name at `pointer`, like `IN_PROGRESS`, as words.
@@ -111,6 +121,12 @@ mod tests {
         let shown = text(&shown);
         assert!(shown.lines().count() > 4, "{shown}");
         assert!(shown.lines().all(|line| line.chars().count() <= 60 && !line.ends_with(' ')), "{shown}");
+    }
+
+    #[test]
+    fn what_a_device_wrote_does_not_command_the_terminal() {
+        let said = json!({"note": "help\u{1b}[2J\u{0}\nnow \u{9b}1m é"});
+        assert_eq!(plain(&said, "/note"), "help\\u{1b}[2J\\u{0} now \\u{9b}1m é");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::table::{WallClock, plain, table, text, width, words};
 use super::{Failure, ask::Whom};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use vigil_core::id::TourId;
 use vigil_core::rules::compliance::Compliance;
@@ -30,6 +30,9 @@ pub struct Args {
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 }
+
+/// Tours that are named where one is not known: a line or two.
+const MOST_NAMED: usize = 20;
 
 /// From when on; how long ago is counted by the agent's clock.
 #[derive(Debug, Clone, Copy)]
@@ -65,15 +68,33 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(write!(out, "{}", spreadsheet(&runs))?);
     }
     if runs.is_empty() {
+        let whose = args.tour.as_ref().map(|tour| args.unheard(tour)).transpose()?.flatten();
+        let whose = whose.unwrap_or_default();
         return Ok(writeln!(
             out,
-            "no run is logged that was due then; `vigil status` shows those under way"
+            "no run is logged that was due then{whose}; `vigil status` shows those under way"
         )?);
     }
     let (_, status): (_, Value) = args.whom.ask("/api/status")?;
     let shown = listed(&runs, WallClock::of(&status), width());
     let more = if runs.len() == usize::from(args.limit) { "; there may be more: --limit" } else { "" };
     Ok(write!(out, "{shown}\n  {}{more}\n", summed_up(&runs))?)
+}
+
+impl Args {
+    /// What to say of a tour that no run was ever of.
+    fn unheard(&self, tour: &TourId) -> Result<Option<String>, Failure> {
+        let (_, all): (_, Vec<Value>) = self.whom.ask("/api/runs?limit=10000")?;
+        let (_, status): (_, Value) = self.whom.ask("/api/status")?;
+        let under_way = status.pointer("/view/runs").and_then(Value::as_array).into_iter().flatten();
+        let known: BTreeSet<String> = all.iter().chain(under_way).map(|run| plain(run, "/tour")).collect();
+        if known.contains(tour.as_str()) {
+            return Ok(None);
+        }
+        let known: Vec<&str> = known.iter().take(MOST_NAMED).map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Ok(Some(format!(", and none was ever of a tour {tour} (there were runs of: {known})")))
+    }
 }
 
 fn path(args: &Args) -> String {

@@ -92,7 +92,8 @@ fn told(proof: &Proof, head: Head, standings: &[(Head, Standing)], clock: WallCl
     lines.extend(
         standings.iter().map(|(known, standing)| format!("kept    {} {}", known.next_input, said(*standing))),
     );
-    if proof.is_whole() {
+    let wrong = standings.iter().any(|(_, standing)| *standing == Standing::Wrong);
+    if proof.is_whole() && !wrong {
         lines.push("whole: nothing was altered, removed or added".to_owned());
     }
     lines.iter().map(|line| format!("{line}\n")).collect()

@@ -63,6 +63,8 @@ enum Refused {
     Query,
     #[error("{0}; {{\"id\", \"type\", \"data\"}} is expected, and id may be left out")]
     Body(serde_json::Error),
+    #[error("found a list; {{\"id\", \"type\", \"data\"}} is expected, and id may be left out")]
+    NoObject,
     #[error("id: names that begin with local- or seq- are the gateway's own")]
     Reserved,
     #[error("type: 1 to {MAX_KIND_CHARS} characters of a-z 0-9 . _ - are allowed")]
@@ -83,9 +85,13 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::Stranger(stranger) => stranger.status(),
-            Self::NoId | Self::Query | Self::Body(_) | Self::Reserved | Self::Kind | Self::Data => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::NoId
+            | Self::Query
+            | Self::Body(_)
+            | Self::NoObject
+            | Self::Reserved
+            | Self::Kind
+            | Self::Data => StatusCode::BAD_REQUEST,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::Ambiguous(..) | Self::Taken | Self::Full => StatusCode::CONFLICT,
             Self::Random => StatusCode::SERVICE_UNAVAILABLE,
@@ -184,6 +190,10 @@ impl Ordering {
 /// A command that a gateway can be told. Whether it can carry it out is for the gateway to say.
 fn checked(body: &[u8]) -> Result<NewCommand, Refused> {
     let Given { id, r#type: kind, data } = serde_json::from_slice(body).map_err(Refused::Body)?;
+    // A list would be taken for the fields in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Refused::NoObject);
+    }
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-');
     if !(1..=MAX_KIND_CHARS).contains(&kind.len()) || !kind.bytes().all(legal) {
         return Err(Refused::Kind);
@@ -223,6 +233,7 @@ mod tests {
         let table = [
             ("", "EOF"),
             ("[]", "expected"),
+            (r#"["c-1","task.cancel",{"task":"T-1"}]"#, "found a list"),
             (r#"{"type":"x"}"#, "missing field `data`"),
             (r#"{"data":{}}"#, "missing field `type`"),
             (r#"{"id":"c 1","type":"x","data":{}}"#, "is not an id"),

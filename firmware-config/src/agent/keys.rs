@@ -218,7 +218,10 @@ mod tests {
                 let found = sheet.into_problems();
                 found.into_iter().find(|p| p.key == at).and_then(|p| match p.fault {
                     Fault::NotAllowed { allowed, .. } => Some(allowed),
-                    Fault::UnknownKey { .. } | Fault::Syntax { .. } | Fault::Unreadable(_) => None,
+                    Fault::UnknownKey { .. }
+                    | Fault::Syntax { .. }
+                    | Fault::Unreadable(_)
+                    | Fault::Doubtful(_) => None,
                 })
             };
             let told = [EMBEDDED, WITH_TLS, EXTERNAL].map(told);

@@ -66,7 +66,12 @@ fn said<T>(layer: Layer, table: &Table<'_>, key: &str, value: T) -> Said<T> {
 fn interval(table: &mut Table<'_>) -> Maintenance {
     let starts_at = table.required("from", instant, Timestamp::default());
     let ends_at = table.required("to", instant, starts_at.just_after());
-    let rules = table.list("rules", rule).unwrap_or_default();
+    let rules = table.list("rules", rule);
+    // Who empties the list to end the silence would silence everything.
+    if rules.as_ref().is_some_and(Vec::is_empty) {
+        table.refuse("rules", "at least one rule, or no such key for all of them");
+    }
+    let rules = rules.unwrap_or_default();
     Maintenance { starts_at, ends_at, rules }
 }
 
@@ -80,6 +85,14 @@ mod tests {
     #[test]
     fn without_a_policy_the_defaults_hold() {
         assert_eq!(site("").policy, Policy::new(PolicyParts::default()).unwrap());
+    }
+
+    #[test]
+    fn an_empty_list_of_rules_does_not_mute_them_all() {
+        let found = problems(
+            "[[policy.maintenance]]\nfrom = \"2026-03-10T20:00:00Z\"\nto = \"2026-03-10T21:00:00Z\"\nrules = []\n",
+        );
+        assert!(found.iter().any(|problem| problem.contains("at least one rule")), "{found:?}");
     }
 
     #[test]

@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "site.toml:9: shifts[0].ends_at: found nothing, allowed: an instant with its offset, like \
+                "site.toml:9: shifts[0].ends_at: found nothing, allowed: an instant from 1970 on with its offset, like \
              \"2026-03-10T20:00:00+05:30\"",
                 "site.toml:12: shifts[0].from: found \"20:00\", allowed: nothing here beside starts_at and ends_at",
             ]
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "site.toml:7: tasks[0].created_at: found nothing, allowed: an instant with its offset, like \
+                "site.toml:7: tasks[0].created_at: found nothing, allowed: an instant from 1970 on with its offset, like \
              \"2026-03-10T20:00:00+05:30\"",
                 "site.toml:9: tasks[0].priority: found \"high\", allowed: \"CRITICAL\" or \"HIGH\" or \"MEDIUM\" or \"LOW\"",
             ]

@@ -213,6 +213,8 @@ impl Engine {
         }
         let since = self.watched_since(device, self.state.now).or_else(|| self.watched_from(device))?;
         let last = instrument.and_then(|i| i.last_received_at).map_or(since, |t| t.max(since));
+        // Nobody listened before the agent began.
+        let last = last.max(self.state.began);
         Some(self.state.blind.prolong(last, (last + self.site.policy.devices.silent_after).just_after()))
     }
 

@@ -94,6 +94,12 @@ fn task(fields: Fields<'_, '_>) -> Result<TaskUpdate, Fault> {
         ("MEDIUM", Priority::Medium),
         ("LOW", Priority::Low),
     ];
+    let (created_at, due_at) = (fields.instant("created_at")?, fields.instant("due_at")?);
+    if let (Some(made), Some(due)) = (created_at, due_at)
+        && due <= made
+    {
+        return Err(Fault::out_of_range("due_at", due, format!("an instant after created_at, {made}")));
+    }
     Ok(TaskUpdate {
         task: required("task", fields.parsed("task")?, "the id of a task")?,
         state: required(
@@ -103,8 +109,8 @@ fn task(fields: Fields<'_, '_>) -> Result<TaskUpdate, Fault> {
         )?,
         priority: fields.choice("priority", &priorities)?,
         title: fields.bounded("title", TITLE_CHARS)?.map(str::to_owned),
-        created_at: fields.instant("created_at")?,
-        due_at: fields.instant("due_at")?,
+        created_at,
+        due_at,
         guard: fields.parsed("guard")?,
     })
 }
@@ -130,8 +136,10 @@ fn activity(fields: Fields<'_, '_>) -> Result<String, Fault> {
     required("event", event, "a text of up to 64 characters").map(str::to_owned)
 }
 
-/// A call for help is never refused for its note: a note that is too long is cut, one that is no text is dropped.
+/// A call for help is never refused for its note: a note that is too long is cut, one that is no text is dropped, and what
+/// would command a terminal is space.
 fn sos(fields: Fields<'_, '_>) -> Option<String> {
     let note = fields.text("note").unwrap_or_default()?;
-    Some(note.chars().take(NOTE_CHARS).collect()).filter(|note: &String| !note.is_empty())
+    Some(note.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE_CHARS).collect())
+        .filter(|note: &String| !note.is_empty())
 }

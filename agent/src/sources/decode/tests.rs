@@ -99,6 +99,20 @@ fn every_kind_is_taken_with_every_field() {
 }
 
 #[test]
+fn a_task_is_due_after_it_was_made() {
+    let due = |due: &str| {
+        let times = format!(r#""created_at":"2026-03-10T19:00:00Z","due_at":"{due}""#);
+        refused("task", &format!(r#""task":"T-1","state":"created",{times}"#))
+    };
+    let (reason, detail) = due("2026-03-10T19:00:00Z");
+    assert_eq!(reason, Reason::OutOfRange);
+    assert!(detail.starts_with("due_at: found 2026-03-10T19:00:00.000Z"), "{detail}");
+    let fields = r#""task":"T-1","state":"created","due_at":"2026-03-10T19:00:00Z""#;
+    let Kind::Task(late) = taken("task", fields) else { panic!("no task") };
+    assert_eq!(late.created_at, None, "who does not say when it was made may be late with telling it");
+}
+
+#[test]
 fn a_location_keeps_what_was_said() {
     let fields =
         r#""lat":-90,"lon":180.0,"accuracy":0,"speed":1.2,"heading":359.5,"provider":"fused","mock":true"#;
