@@ -39,6 +39,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|why| Failure::invalid(&why, super::mend_keys(&why)))?;
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
         told.push(format!("ok: {} with {guards} guards, {devices} devices, {tours} tours", site.name));
+        for line in &setup.serial {
+            if let Err(why) = crate::sources::serial::look(line.port()) {
+                writeln!(
+                    std::io::stderr(),
+                    "note: serial line {}: {why}; the agent tries on and on",
+                    line.device()
+                )?;
+            }
+        }
         if setup.masters.is_none() {
             writeln!(std::io::stderr(), "{BARE}")?;
         }

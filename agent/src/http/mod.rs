@@ -15,6 +15,7 @@ pub use status::{SourceState, Status};
 use crate::clock::Clock;
 use crate::pump::{PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
+use crate::sources::serial::LineState;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -64,6 +65,8 @@ pub struct Desk {
     pub clock: Clock,
     /// How the source of messages is.
     pub source: watch::Receiver<SourceState>,
+    /// How the serial lines are.
+    pub serial: Vec<watch::Receiver<LineState>>,
     /// The broker inside, if messages come in through it.
     pub broker: Option<BrokerHandle>,
     /// True when the agent stops: open streams end.

@@ -5,6 +5,7 @@ use crate::clock::ClockView;
 use crate::pump::{Outage, Stock, Stopping};
 use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
+use crate::sources::serial::LineState;
 use crate::store::Lane;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub struct Status {
     pub clock: ClockView,
     /// How messages come in.
     pub source: SourceState,
+    /// How the serial lines are.
+    pub serial: Vec<LineState>,
     /// What the broker inside has counted since the start; `null` with a broker outside.
     pub broker: Option<Counts>,
     /// How the uplink is; `null` if none is configured.
@@ -101,6 +104,7 @@ impl Status {
             view,
             clock: desk.clock.view(),
             source,
+            serial: desk.serial.iter().map(|line| line.borrow().clone()).collect(),
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,
             link: desk.link.as_ref().map(|link| link.view(desk.clock.now())),

@@ -5,6 +5,7 @@
 pub mod broker;
 pub mod decode;
 pub mod mqtt;
+pub mod serial;
 pub mod voice;
 
 use crate::clock::Clock;
