@@ -117,10 +117,9 @@ impl Line {
 
     /// Reads until `shutdown`, or until nothing more is taken. What was read by then is handed over at the end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Stopped> {
-        let deliver = Deliver { line: &self, recorded: false };
         let ended = tokio::select! {
             () = shutdown => Ok(()),
-            ended = deliver.run() => ended,
+            ended = self.deliver() => ended,
             () = Listen::new(&self).run() => Ok(()),
         };
         for reading in self.tray.clear() {
@@ -128,6 +127,24 @@ impl Line {
             let _receipt = self.submit(&reading).await?;
         }
         ended
+    }
+
+    /// Hands over what waits, one after the other.
+    async fn deliver(&self) -> Result<(), Stopped> {
+        let mut said = false;
+        loop {
+            let reading = self.tray.first().await;
+            if self.submit(&reading).await?.await.is_ok() {
+                said = false;
+                self.tray.stored(&reading);
+                self.state.send_modify(|state| state.waiting = self.tray.len());
+                continue;
+            }
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!(device = %self.config.device(), "what is read off the line cannot be stored and waits");
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     fn put(&self, at: Instant, what: What) {
@@ -158,7 +175,9 @@ impl Line {
             let topic = format!("serial/{device}");
             let detail = "device: it is no more in the site file; add it there, or take its [[serial]] away";
             let refusal = Refusal::new(now, Reason::UnknownDevice, &topic, detail.to_owned(), &[]);
-            return self.intake.queue(vec![], vec![refusal]).await;
+            // That it lives, twice a minute, is nothing to refuse.
+            let refused = if reading.what.is_of_port() { vec![] } else { vec![refusal] };
+            return self.intake.queue(vec![], refused).await;
         }
         // By the clock as it stands now: it may have been set since.
         let age = Span::from_millis(i64::try_from(reading.at.elapsed().as_millis()).unwrap_or(i64::MAX));
@@ -174,32 +193,6 @@ impl Line {
         };
         let said = Observation::new(device.clone(), at, now, Some(&reading.id), kind);
         self.intake.queue(vec![said], vec![]).await
-    }
-}
-
-/// Hands over what waits, one after the other.
-struct Deliver<'a> {
-    line: &'a Line,
-    /// That the store takes nothing was said.
-    recorded: bool,
-}
-
-impl Deliver<'_> {
-    async fn run(mut self) -> Result<(), Stopped> {
-        loop {
-            let reading = self.line.tray.first().await;
-            let stored = self.line.submit(&reading).await?.await.is_ok();
-            if stored {
-                self.line.tray.stored(&reading);
-                self.line.state.send_modify(|state| state.waiting = self.line.tray.len());
-            } else if !std::mem::replace(&mut self.recorded, true) {
-                tracing::warn!(device = %self.line.config.device(), "what is read off the line cannot be stored and waits");
-            }
-            self.recorded &= !stored;
-            if !stored {
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) enum What {
 
 impl What {
     /// Whether it says how the port is; only the last word on that counts.
-    const fn is_of_port(&self) -> bool {
+    pub(super) const fn is_of_port(&self) -> bool {
         matches!(self, Self::Alive | Self::Gone)
     }
 }
