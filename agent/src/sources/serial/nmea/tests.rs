@@ -175,6 +175,19 @@ proptest! {
     }
 
     #[test]
+    fn whatever_a_place_is_said_to_be_a_fix_is_on_earth(
+        lat in "([0-9]{2}|\\+9)([0-9]{1,4}(\\.[0-9]{1,3})?|nan|-?inf|-[0-9]{1,4}|1e[0-9]{1,3})",
+        lon in "([0-9]{3}|\\+99)([0-9]{1,4}(\\.[0-9]{1,3})?|nan|-?inf|-[0-9]{1,4}|1e[0-9]{1,3})",
+        hdop in "[0-9]{1,2}\\.[0-9]|nan|-?inf|-1|1e[0-9]{1,2}|",
+    ) {
+        let place = GGA.replace("5321.6802", &lat).replace("00630.3372", &lon).replace("1.03", &hdop);
+        if let Some(Sighting { fix, .. }) = one(&[&place]) {
+            prop_assert!((-90.0..=90.0).contains(&fix.lat) && (-180.0..=180.0).contains(&fix.lon), "{:?}", fix);
+            prop_assert!(fix.accuracy_m.is_none_or(|radius| radius.is_finite() && radius > 0.0), "{:?}", fix);
+        }
+    }
+
+    #[test]
     fn whatever_a_sentence_says_a_fix_is_on_earth(
         fields in prop::collection::vec(
             prop_oneof!["[0-9]{6}", "[0-9]{4,5}\\.[0-9]{1,4}", "[NSEWAVDM]", "-?[0-9]{1,9}", Just(String::new()),
