@@ -11,12 +11,14 @@ mod outage;
 mod past;
 mod pulse;
 mod shortage;
+mod strays;
 
 pub use commands::{Asked, Unread};
 pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
 pub use outage::{Outage, Started};
 pub use past::{Retold, give, rebuild, retold};
 pub use pulse::{HOPELESS_AFTER, Pulse};
+pub use strays::Stray;
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
@@ -28,6 +30,7 @@ use outage::{Risen, Ways};
 use shortage::Shortage;
 use std::sync::Arc;
 use std::time::Duration;
+use strays::Strays;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -94,6 +97,7 @@ pub struct Pump {
     ways: Ways,
     commits: u64,
     shortage: Shortage,
+    strays: Strays,
     /// What a commit that failed would have announced.
     unsaid: Vec<Announcement>,
     snapshot_input: u64,
@@ -218,7 +222,11 @@ impl Pump {
                     draft.thinned += 1;
                     continue;
                 }
-                absorb(&mut draft, self.engine.on_observation(observation))?;
+                let commit = self.engine.on_observation(observation);
+                if let Some((observation, outcome)) = &commit.observation {
+                    self.strays.note(self.engine.site(), observation, *outcome);
+                }
+                absorb(&mut draft, commit)?;
             }
         }
         draft.judged_until = self.engine.now();
@@ -440,6 +448,7 @@ impl Pump {
             dropped: self.store.dropped(),
             commits: self.commits,
             head: self.store.head(),
+            strays: self.strays.list(),
         }
     }
 

@@ -97,6 +97,7 @@ impl Agent {
             Started::at((folder, setup.masters), here, clock.clone(), terms, inbound, wakes.clone())
                 .map_err(not_started)?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
+        let recall = intake.recall();
         let mut tasks = JoinSet::new();
         let serial = lines(&mut tasks, setup.serial, &intake, &stopping);
         let (voice, source, mqtt_addr) =
@@ -119,6 +120,7 @@ impl Agent {
             clock: clock.clone(),
             source: source.clone(),
             serial,
+            recall,
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
             glance: Arc::default(),

@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use vigil_core::alert::Rule;
 use vigil_core::figures::{Figure, FigureKind, FigureValue};
 use vigil_core::id::Tag;
+use vigil_core::mapping::Pointer;
 use vigil_core::policy::Permille;
 use vigil_core::time::{Days, LocalTime, Span, Timestamp};
 
@@ -174,8 +175,11 @@ pub(crate) fn credential(value: &DeValue<'_>) -> Read<Credential> {
 
 /// A tag in any spelling.
 pub(crate) fn tag(value: &DeValue<'_>) -> Read<Tag> {
+    let number = value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
     let parsed = value.as_str().and_then(|t| Tag::new(t).ok());
-    parsed.ok_or_else(|| "2 to 40 hex digits in quotes, like \"04A1B2C3\"".into())
+    parsed.or(number.filter(|n| *n > 0).map(Tag::of_number)).ok_or_else(|| {
+        "2 to 40 hex digits in quotes, like \"04A1B2C3\", or the number of a card without quotes".into()
+    })
 }
 
 /// A time zone.
@@ -228,6 +232,32 @@ pub(crate) fn topic(value: &DeValue<'_>) -> Read<String> {
         .filter(fits)
         .map(str::to_owned)
         .ok_or_else(|| "a topic of 1 to 256 bytes without + and #".into())
+}
+
+/// An MQTT topic filter, below a first level that is not the contract's own.
+pub(crate) fn filter(value: &DeValue<'_>) -> Read<String> {
+    let alone = |(i, level): (usize, &str), last: usize| {
+        !level.contains(['+', '#', '\0']) || (i > 0 && (level == "+" || (level == "#" && i == last)))
+    };
+    let fits = |t: &&str| {
+        let levels: Vec<&str> = t.split('/').collect();
+        let last = levels.len() - 1;
+        (1..=256).contains(&t.len())
+            && !levels[0].starts_with('$')
+            && levels[0] != "vigil"
+            && levels.into_iter().enumerate().all(|level| alone(level, last))
+    };
+    value.as_str().filter(fits).map(str::to_owned).ok_or_else(|| {
+        "a topic filter of 1 to 256 bytes, like \"esphome/gate/tag\" or \"zigbee2mqtt/+/action\", whose first level is \
+         no wildcard and not vigil"
+            .into()
+    })
+}
+
+/// A JSON pointer.
+pub(crate) fn pointer(value: &DeValue<'_>) -> Read<Pointer> {
+    let parsed = value.as_str().filter(|t| t.len() <= 256).and_then(Pointer::parse);
+    parsed.ok_or_else(|| "a JSON pointer, like \"/data/tag\"; \"\" is the whole payload".into())
 }
 
 /// `user/device`, as OwnTracks names its topics.
@@ -337,5 +367,19 @@ mod tests {
             assert!(owntracks(&value(bad)).is_err(), "{bad}");
         }
         assert!(topic(&value("\"tele/#\"")).is_err());
+        for good in ["\"a\"", "\"a/+/b\"", "\"a/#\"", "\"/a\""] {
+            assert!(filter(&value(good)).is_ok(), "{good}");
+        }
+        for bad in ["\"#\"", "\"+/a\"", "\"a/#/b\"", "\"a/b+\"", "\"vigil/x\"", "\"$SYS/x\"", "\"\"", "3"] {
+            assert!(filter(&value(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_hex_in_quotes_or_a_number_without() {
+        assert_eq!(tag(&value("\"4A1B2C3\"")).unwrap(), tag(&value("77705923")).unwrap());
+        for bad in ["0", "-1", "1.5", "\"x\"", "99999999999999999999999"] {
+            assert!(tag(&value(bad)).is_err(), "{bad}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of the night, told as nights.
 
-use vigil_core::alert::{Rule, Severity, Status};
+use vigil_core::alert::{Alert, Rule, Severity, Status};
 use vigil_core::engine::Outcome;
 use vigil_core::evidence::{Evidence, SignalState};
 use vigil_core::observation::{Attendance, AttendanceAction, Kind, TaskState};
@@ -495,6 +495,32 @@ mod tasks {
             night.until(at("20:31"));
             assert_eq!(night.the_alert(Rule::TaskOverdue).severity, Severity::Medium, "{order:?}");
         }
+    }
+
+    /// A view goes to every open page every few seconds.
+    #[test]
+    fn of_too_many_alerts_a_view_shows_the_worst_and_counts_all() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-urgent", Priority::Critical);
+        night.create_task(at("20:00"), "G-7", "T-done", Priority::High);
+        night.until(at("20:40"));
+        night.task(at("20:41"), "G-7", "T-done", TaskState::Completed);
+        // One a minute: all at once would be a storm.
+        for n in 0..250 {
+            night.create_task(at("20:42") + mins(n), "G-7", &format!("T-{n}"), Priority::Low);
+        }
+        night.until(at("03:00"));
+        let view = night.engine.view(at("03:00"));
+        let counts = &view.alert_counts;
+        assert_eq!(
+            (counts.all, counts.open, counts.critical),
+            (253, 251, 1),
+            "the warning of the critical one, too"
+        );
+        assert_eq!(view.alerts.len(), 200);
+        assert_eq!(view.alerts.last().unwrap().severity, Severity::Critical, "the oldest, and the worst");
+        assert!(view.alerts.iter().all(Alert::is_open));
+        assert!(view.alerts.is_sorted_by_key(|a| std::cmp::Reverse((a.detected_at, a.id))));
     }
 
     #[test]

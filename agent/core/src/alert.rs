@@ -400,6 +400,11 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// Whether somebody has still to see to it.
+    pub const fn is_open(&self) -> bool {
+        self.cleared_at.is_none() && !self.status.is_final()
+    }
+
     /// Whether it was told because the guard was asked for a sign of life, and gave none.
     pub(crate) fn was_unanswered(&self) -> bool {
         let Verification { method, response, by, .. } = &self.verification;

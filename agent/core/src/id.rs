@@ -107,9 +107,11 @@ ids! {
     TaskId,
 }
 
-/// A card or tag in its normal form: upper-case hex digits without separators.
+/// A card or tag in its normal form: upper-case hex digits in whole bytes, without separators.
 ///
-/// One card is spelled `04A1B2C3`, `04:a1:b2:c3` or `04-A1-B2-C3` by different readers; all are one tag.
+/// One card is spelled `04A1B2C3`, `04:a1:b2:c3`, `04-A1-B2-C3`, `0x4A1B2C3` or, by its number, 77,705,923 by different
+/// readers; all are one tag. An EM4100 card has five bytes of which the first is its version: some readers leave it out,
+/// so the other four are its name. No other card has five.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Tag(Arc<str>);
@@ -122,21 +124,51 @@ pub struct InvalidTag {
     pub found: String,
 }
 
+/// Hex digits of an EM4100 card with the byte of its version, and without.
+const EM4100_DIGITS: (usize, usize) = (10, 8);
+/// Hex digits of what a Wiegand-26 reader passes on: 24 bits beside two of parity.
+const WIEGAND_26_DIGITS: usize = 6;
+
 impl Tag {
     /// Reads a tag in any spelling.
     pub fn new(text: &str) -> Result<Self, InvalidTag> {
-        let mut digits = String::with_capacity(text.len().min(40));
-        for c in text.chars() {
+        let invalid = || InvalidTag { found: text.chars().take(80).collect() };
+        let bare = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+        let mut digits = String::with_capacity(bare.len().min(40));
+        for c in bare.chars() {
             match c {
                 ':' | '-' | '.' | ' ' => {}
                 c if c.is_ascii_hexdigit() && digits.len() < 40 => digits.push(c.to_ascii_uppercase()),
-                _ => return Err(InvalidTag { found: text.chars().take(80).collect() }),
+                _ => return Err(invalid()),
             }
         }
         if digits.len() < 2 {
-            return Err(InvalidTag { found: text.chars().take(80).collect() });
+            return Err(invalid());
+        }
+        if digits.len() % 2 == 1 {
+            // Printed as a number, it lost the zero at its head.
+            digits.insert(0, '0');
+        }
+        let (whole, named) = EM4100_DIGITS;
+        if digits.len() == whole {
+            digits.drain(..whole - named);
         }
         Ok(Self(digits.into()))
+    }
+
+    /// The tag with this number, as Wiegand readers and the print on a card have it: in 24 bits if it fits.
+    pub fn of_number(number: u64) -> Self {
+        let digits = match number {
+            0..=0xFF_FFFF => format!("{number:06X}"),
+            // The byte above 32 bits is the version, or a bit of parity.
+            _ => format!("{:08X}", number & 0xFFFF_FFFF),
+        };
+        Self(digits.into())
+    }
+
+    /// Whether this is what a reader of 24 bits makes of `whole`, a card of 32.
+    pub fn is_cut_of(&self, whole: &Self) -> bool {
+        self.0.len() == WIEGAND_26_DIGITS && whole.0.len() == EM4100_DIGITS.1 && whole.0.ends_with(&*self.0)
     }
 
     /// The normal form.
@@ -192,6 +224,22 @@ mod tests {
         }
         for bad in ["", "4", "zz", "04A1B2C3x", &"0".repeat(41)] {
             assert!(Tag::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Tag::of_number(77_705_923), plain);
+        for spelling in ["0x4A1B2C3", "4a1b2c3", "1404A1B2C3", "14:04:A1:B2:C3"] {
+            assert_eq!(Tag::new(spelling).unwrap(), plain, "{spelling}");
+        }
+        assert_eq!(Tag::of_number(7_748_328).as_str(), "763AE8");
+        assert_eq!(Tag::of_number(4_302_741_608), Tag::new("0076A068").unwrap());
+        let seven_bytes = Tag::new("04DE5F1EACC040").unwrap();
+        assert_eq!(seven_bytes.as_str(), "04DE5F1EACC040");
+    }
+
+    #[test]
+    fn a_normal_form_stays_as_it_is() {
+        for spelling in ["abc", "1404A1B2C3", "0x12", "04:DE:5F:1E:AC:C0:40"] {
+            let tag = Tag::new(spelling).unwrap();
+            assert_eq!(Tag::new(tag.as_str()).unwrap(), tag, "{spelling}");
         }
     }
 }

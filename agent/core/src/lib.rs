@@ -27,6 +27,7 @@ pub mod figures;
 mod forgetting;
 pub mod geofence;
 pub mod id;
+pub mod mapping;
 pub mod movement;
 pub mod observation;
 pub mod policy;

@@ -3,6 +3,7 @@
 //! A [`Site`] that exists is whole: every reference leads somewhere, every id is unique.
 
 use crate::id::{CheckpointId, ClientId, DeviceId, GuardId, ShiftId, SiteId, Tag, TaskId, TenantId, TourId};
+use crate::mapping::{Mapping, Sender};
 use crate::observation::Priority;
 use crate::policy::{Invalid, Policy};
 use crate::time::{Days, LocalTime, Span, Timestamp};
@@ -236,16 +237,25 @@ pub struct SiteParts {
 }
 
 /// A site, whole by construction.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "SiteParts", into = "SiteParts")]
 pub struct Site {
     parts: SiteParts,
+    mappings: Vec<Mapping>,
     guard_at: BTreeMap<GuardId, usize>,
     device_at: BTreeMap<DeviceId, usize>,
     checkpoint_at: BTreeMap<CheckpointId, usize>,
     tour_at: BTreeMap<TourId, usize>,
     badge_of: BTreeMap<Tag, GuardId>,
     place_of: BTreeMap<Tag, CheckpointId>,
+}
+
+/// Two are equal if the rules see the same: how foreign messages are read is not of the rules, and not stored with
+/// them.
+impl PartialEq for Site {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
 }
 
 /// A site that is not whole.
@@ -287,12 +297,31 @@ impl Site {
         let badge_of = tags("guards", "badge", badges, &mut problems);
         let places = parts.checkpoints.iter().map(|c| (c.tag.as_ref(), &c.id));
         let place_of = tags("checkpoints", "tag", places, &mut problems);
-        let site = Self { parts, guard_at, device_at, checkpoint_at, tour_at, badge_of, place_of };
+        let mappings = vec![];
+        let site = Self { parts, mappings, guard_at, device_at, checkpoint_at, tour_at, badge_of, place_of };
         site.check_geofence(&mut problems);
         site.check_devices(&mut problems);
         site.check_tours(&mut problems);
         site.check_roster(&mut problems);
         if problems.is_empty() { Ok(site) } else { Err(problems) }
+    }
+
+    /// The same site with how foreign messages are read; each that names a device must name one of the site.
+    pub fn with_mappings(self, mappings: Vec<Mapping>) -> Result<Self, Vec<Invalid>> {
+        let mut problems = vec![];
+        for (i, mapping) in mappings.iter().enumerate() {
+            if let Sender::Device(id) = &mapping.sender
+                && self.device(id.as_str()).is_none()
+            {
+                problems.push(Invalid::new(format!("mappings[{i}].device"), id, "the id of a device"));
+            }
+        }
+        if problems.is_empty() { Ok(Self { mappings, ..self }) } else { Err(problems) }
+    }
+
+    /// How foreign messages are read, in the order of the site file.
+    pub fn mappings(&self) -> &[Mapping] {
+        &self.mappings
     }
 
     /// A guard of the roster.
@@ -313,11 +342,11 @@ impl Site {
     }
     /// Whose badge a tag is.
     pub fn guard_with_badge(&self, tag: &Tag) -> Option<&GuardId> {
-        self.badge_of.get(tag)
+        owner(&self.badge_of, tag)
     }
     /// Which checkpoint a tag proves.
     pub fn checkpoint_with_tag(&self, tag: &Tag) -> Option<&CheckpointId> {
-        self.place_of.get(tag)
+        owner(&self.place_of, tag)
     }
 
     fn check_geofence(&self, problems: &mut Vec<Invalid>) {
@@ -446,6 +475,15 @@ fn tags<'a, K: Clone + std::fmt::Display + 'a>(
     owners
 }
 
+/// Whose tag it is: the one that is spelled so, else the only one that a reader of fewer bits would call so.
+fn owner<'s, K>(owners: &'s BTreeMap<Tag, K>, tag: &Tag) -> Option<&'s K> {
+    owners.get(tag).or_else(|| {
+        let mut alike = owners.iter().filter(|(known, _)| known.is_cut_of(tag) || tag.is_cut_of(known));
+        let found = alike.next().map(|(_, owner)| owner);
+        found.filter(|_| alike.next().is_none())
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -468,6 +506,48 @@ pub(crate) mod tests {
             tasks: vec![],
             policy: Policy::new(PolicyParts::default()).unwrap(),
         }
+    }
+
+    #[test]
+    fn a_reader_of_24_bits_finds_the_one_card_that_it_can_mean() {
+        let guard = |id: &str, badge: &str| Guard {
+            id: GuardId::new(id).unwrap(),
+            name: id.into(),
+            badge: Tag::new(badge).ok(),
+        };
+        let mut parts = empty_site();
+        parts.guards = vec![
+            guard("A", "14763AE8"),
+            guard("B", "0415A1B2"),
+            guard("C", "0515A1B2"),
+            guard("D", "763AE9"),
+        ];
+        let site = Site::new(parts).unwrap();
+        let whose = |tag: &str| site.guard_with_badge(&Tag::new(tag).unwrap()).map(|g| g.as_str().to_owned());
+        assert_eq!(whose("763AE8"), Some("A".into()), "Wiegand-26 has the low 24 bits");
+        assert_eq!(whose("15A1B2"), None, "two cards end so");
+        assert_eq!(whose("0515A1B2"), Some("C".into()));
+        assert_eq!(whose("99763AE9"), Some("D".into()), "enrolled by a reader of 24 bits");
+        assert_eq!(whose("99763AE8"), None, "another card of 32 bits");
+    }
+
+    #[test]
+    fn a_site_is_the_same_to_the_rules_however_foreign_messages_are_read() {
+        let site = Site::new(empty_site()).unwrap();
+        let mapping = |sender| Mapping {
+            topic: "a/#".into(),
+            sender,
+            user: None,
+            kind: crate::mapping::KindName::Sos,
+            items: None,
+            only: None,
+            fields: vec![],
+        };
+        let mapped = site.clone().with_mappings(vec![mapping(Sender::Level(2))]).unwrap();
+        assert_eq!((&mapped, mapped.mappings().len()), (&site, 1));
+        let nobody = Sender::Device(DeviceId::new("nobody").unwrap());
+        let problems = site.with_mappings(vec![mapping(nobody)]).unwrap_err();
+        assert_eq!(problems[0].path, "mappings[0].device");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The engine as people see it: plain objects for the page, the local API and `vigil status`.
 
-use crate::alert::Alert;
+use crate::alert::{Alert, Rule, Severity};
 use crate::book::LATE;
 use crate::engine::Engine;
 use crate::evidence::Signals;
@@ -11,9 +11,15 @@ use crate::site::DeviceKind;
 use crate::time::{Date, Span, Timestamp};
 use chrono_tz::Tz;
 use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// Runs that closed longer ago than this are found in the log, not on the page.
 const RUNS_SHOWN: Span = Span::from_hours(12);
+
+/// Alerts in a view, which goes to every open page every few seconds: more than anybody reads, and a week without the NOC
+/// leaves thousands of them open. The others are in the list of alerts.
+const ALERTS_SHOWN: usize = 200;
 
 /// Everything that is going on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,10 +40,26 @@ pub struct View {
     pub runs: Vec<RunView>,
     /// Every device of the site.
     pub devices: Vec<DeviceView>,
-    /// Alerts that can still change, newest first.
+    /// Alerts that can still change, newest first: if they are too many, the open ones, the worst of them.
     pub alerts: Vec<Alert>,
+    /// How many there are.
+    pub alert_counts: AlertCounts,
     /// How long the agent was down in the last 72 h, in seconds.
     pub blind_secs: i64,
+}
+
+/// How many alerts can still change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AlertCounts {
+    /// All of them.
+    pub all: usize,
+    /// Those that somebody has still to see to.
+    pub open: usize,
+    /// Those among the open ones that are CRITICAL.
+    pub critical: usize,
+    /// The open ones by rule and severity.
+    #[serde(skip)]
+    pub open_by: BTreeMap<(Rule, Severity), usize>,
 }
 
 /// Where a guard is.
@@ -151,8 +173,7 @@ impl Engine {
         let mut guards: Vec<GuardView> =
             self.site.guards.iter().map(|g| self.guard_view(&g.id, &g.name, now)).collect();
         guards.sort_by_key(|g| g.presence == Presence::OffDuty);
-        let mut alerts: Vec<Alert> = self.state.book.iter().cloned().collect();
-        alerts.sort_by_key(|a| std::cmp::Reverse((a.detected_at, a.id)));
+        let (alerts, alert_counts) = self.alerts_shown();
         let blind = self.state.blind.within(now - LATE, now);
         View {
             site: self.site.id.clone(),
@@ -164,8 +185,25 @@ impl Engine {
             runs: self.run_views(now),
             devices: self.site.devices.iter().map(|d| self.device_view(d, now)).collect(),
             alerts,
+            alert_counts,
             blind_secs: blind.millis() / 1_000,
         }
+    }
+
+    fn alerts_shown(&self) -> (Vec<Alert>, AlertCounts) {
+        let mut alerts: Vec<&Alert> = self.state.book.iter().collect();
+        let mut counts = AlertCounts { all: alerts.len(), ..AlertCounts::default() };
+        for alert in alerts.iter().filter(|a| a.is_open()) {
+            counts.open += 1;
+            counts.critical += usize::from(alert.severity == Severity::Critical);
+            *counts.open_by.entry((alert.rule, alert.severity)).or_default() += 1;
+        }
+        if alerts.len() > ALERTS_SHOWN {
+            alerts.sort_by_key(|a| Reverse((a.is_open(), a.severity, a.detected_at, a.id)));
+            alerts.truncate(ALERTS_SHOWN);
+        }
+        alerts.sort_by_key(|a| Reverse((a.detected_at, a.id)));
+        (alerts.into_iter().cloned().collect(), counts)
     }
 
     fn guard_view(&self, id: &GuardId, name: &str, now: Timestamp) -> GuardView {

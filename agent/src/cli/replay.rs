@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::sources::decode;
+use crate::sources::recall::Recall;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -58,7 +59,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let site = Arc::new(vigil_config::load_site(&args.site)?);
     let out = BufWriter::new(std::io::stdout().lock());
     let (alerts, reports) = (BTreeMap::new(), BTreeMap::new());
-    let mut replay = Replay { site, engine: None, args, out, alerts, reports, broken: 0, early: 0 };
+    let recall = Recall::default();
+    let mut replay = Replay { site, recall, engine: None, args, out, alerts, reports, broken: 0, early: 0 };
     if args.events.as_os_str() == "-" {
         replay.lines(std::io::stdin().lock())?;
     } else {
@@ -75,6 +77,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 struct Replay<'a, W> {
     site: Arc<Site>,
+    recall: Recall,
     engine: Option<Engine>,
     args: &'a Args,
     out: W,
@@ -138,7 +141,8 @@ impl<W: Write> Replay<'_, W> {
         // A status is plain text on the wire, so a recording holds it as a string.
         let plain: Option<String> = serde_json::from_str(payload).ok();
         let bytes = plain.as_deref().unwrap_or(payload).as_bytes();
-        let decoded = decode::message(&self.site, received_at, &line.topic, bytes);
+        let mut decoded = decode::message(&self.site, received_at, &line.topic, bytes);
+        self.recall.settle(&mut decoded);
         for refusal in &decoded.refused {
             eprint(&format!("line {number}: refused ({}): {}", refusal.reason, refusal.detail));
         }

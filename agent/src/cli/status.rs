@@ -1,6 +1,6 @@
 //! `vigil status`: what the running agent sees.
 
-use super::table::{WallClock, is_open, plain, rows, table, text, width, words};
+use super::table::{WallClock, plain, rows, table, text, width, words};
 use super::{Failure, ask::Whom};
 use serde_json::Value;
 use std::io::Write;
@@ -18,17 +18,26 @@ pub struct Args {
     /// Show the inputs that were refused, newest first
     #[arg(long)]
     refused: bool,
+    /// Show the tags that were read and belong to nobody, with what to do about each, the latest first
+    #[arg(long, conflicts_with = "refused")]
+    unknown_tags: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let path = if args.refused { "/api/refused" } else { "/api/status" };
+    let path = match (args.refused, args.unknown_tags) {
+        (true, _) => "/api/refused",
+        (_, true) => "/api/unknown-tags",
+        (false, false) => "/api/status",
+    };
     let (answer, value): (String, Value) = args.whom.ask(path)?;
+    let clock = || args.whom.ask("/api/status").map(|(_, status): (_, Value)| WallClock::of(&status));
     let shown = if args.whom.json {
         format!("{answer}\n")
     } else if args.refused {
-        let (_, status): (_, Value) = args.whom.ask("/api/status")?;
-        refused(&value, WallClock::of(&status), width())
+        refused(&value, clock()?, width())
+    } else if args.unknown_tags {
+        unknown_tags(&value, clock()?, width())
     } else {
         status(&value, width())
     };
@@ -52,18 +61,48 @@ fn refused(list: &Value, clock: WallClock, width: u16) -> String {
     text(&shown)
 }
 
+fn unknown_tags(list: &Value, clock: WallClock, width: u16) -> String {
+    let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    if list.is_empty() {
+        return "no tag was read that belongs to nobody\n".to_owned();
+    }
+    let mut shown = table(&["last read", "tag", "by", "times", "what it is"], width);
+    for tag in list {
+        let at = clock.at(tag, "/last_at");
+        shown.add_row([
+            at,
+            plain(tag, "/tag"),
+            plain(tag, "/device"),
+            plain(tag, "/count"),
+            plain(tag, "/what"),
+        ]);
+    }
+    text(&shown)
+}
+
+/// What operators should mend about foreign devices; nothing if all are in order.
+fn advice(s: &Value, width: u16) -> Option<String> {
+    let list = entries(s, "advice");
+    let mut shown = table(&["device", "what to mend"], width);
+    for advice in list {
+        shown.add_row([plain(advice, "/device"), plain(advice, "/mend")]);
+    }
+    (!list.is_empty()).then(|| text(&shown))
+}
+
 /// Everything, as wide as `width`.
 fn status(s: &Value, width: u16) -> String {
     let clock = WallClock::of(s);
     let mut tables = vec![guards(s, clock, width), runs(s, clock, width), devices(s, clock, width)];
     tables.extend(serial(s, clock, width));
+    tables.extend(advice(s, width));
     format!("{}\n{}", summary(s, clock, width), tables.join("\n"))
 }
 
 fn summary(s: &Value, clock: WallClock, width: u16) -> String {
-    let open: Vec<&Value> = entries(s, "alerts").iter().filter(|a| is_open(a)).collect();
-    let critical = open.iter().filter(|a| plain(a, "/severity") == "CRITICAL").count();
-    let alerts = match (open.len(), critical) {
+    let counted =
+        |what: &str| s.pointer(&format!("/alert_counts/{what}")).and_then(Value::as_u64).unwrap_or(0);
+    let alerts = match (counted("open"), counted("critical")) {
         (0, _) => "none open".to_owned(),
         (n, c) => format!("{n} open, {c} of them CRITICAL; `vigil alerts --open` lists them"),
     };
@@ -329,7 +368,7 @@ mod tests {
                          "offline": true, "last_received_at": "2026-03-10T15:54:00.000Z"},
                         {"id": "hs-2", "kind": "handset", "guard": "G-2", "battery_permille": null, "silent": false,
                          "offline": false, "last_received_at": "2026-03-10T15:54:00.000Z", "clock_behind_secs": -601}],
-            "alerts": [{"severity": "CRITICAL", "status": "DETECTED", "cleared_at": null}],
+            "alert_counts": {"all": 3, "open": 1, "critical": 1},
             "clock": {"state": "noc", "uncertainty_ms": 1_200, "wall_ahead_ms": -400_000_000_000_i64,
                       "noc_differs_ms": null, "corrections": 1, "last_correction_ms": 7_300_000},
             "source": {"mode": "embedded", "address": "127.0.0.1:1883", "connected": true},
@@ -370,6 +409,27 @@ mod tests {
         ] {
             assert!(joined.contains(part), "{part}:\n{shown}");
         }
+    }
+
+    #[test]
+    fn what_is_to_be_mended_stands_below_the_devices() {
+        let mut s = night();
+        assert!(!status(&s, 100).contains("what to mend"));
+        s["advice"] = json!([{"device": "hs-1", "about": "mode", "mend": "set it to move mode ".repeat(9)}]);
+        let shown = status(&s, 100);
+        assert!(shown.contains("what to mend") && shown.contains("move mode"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
+    }
+
+    #[test]
+    fn unknown_tags_are_listed_in_the_site_s_time() {
+        let clock = WallClock::of(&night());
+        assert_eq!(unknown_tags(&json!([]), clock, 100), "no tag was read that belongs to nobody\n");
+        let tag = json!({"tag": "04A1B2C3", "device": "hs-1", "what": "no checkpoint's tag ".repeat(9), "count": 3,
+                         "first_at": "2026-03-10T19:00:00.000Z", "last_at": "2026-03-10T20:00:00.000Z"});
+        let shown = unknown_tags(&json!([tag]), clock, 100);
+        assert!(shown.contains("01:30") && shown.contains("04A1B2C3"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
     }
 
     #[test]

@@ -194,10 +194,9 @@ fn site(registry: &mut Registry, status: &Status) {
     let silent = status.view.devices.iter().filter(|d| d.silent || d.offline).count();
     registry.register("devices_silent", "Devices that are silent or offline", ConstGauge::new(count(silent)));
     let open = Labelled::default();
-    for alert in status.view.alerts.iter().filter(|a| a.cleared_at.is_none() && !a.status.is_final()) {
-        let labels =
-            vec![("rule", alert.rule.name().to_owned()), ("severity", alert.severity.name().to_owned())];
-        open.get_or_create(&labels).inc();
+    for ((rule, severity), alerts) in &status.view.alert_counts.open_by {
+        let labels = vec![("rule", rule.name().to_owned()), ("severity", severity.name().to_owned())];
+        open.get_or_create(&labels).set(count(*alerts));
     }
     registry.register("alerts_open", "Alerts that are neither cleared nor closed", open);
     registry.register(

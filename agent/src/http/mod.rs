@@ -15,6 +15,7 @@ pub use status::{SourceState, Status};
 use crate::clock::Clock;
 use crate::pump::{PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
+use crate::sources::recall::Recall;
 use crate::sources::serial::LineState;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -67,6 +68,8 @@ pub struct Desk {
     pub source: watch::Receiver<SourceState>,
     /// How the serial lines are.
     pub serial: Vec<watch::Receiver<LineState>>,
+    /// What the sources know of how foreign devices are set up.
+    pub recall: Recall,
     /// The broker inside, if messages come in through it.
     pub broker: Option<BrokerHandle>,
     /// True when the agent stops: open streams end.
@@ -120,6 +123,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/api/runs", get(runs::runs))
         .route("/api/v1/journal", get(journal::journal))
         .route("/api/refused", get(refused))
+        .route("/api/unknown-tags", get(unknown_tags))
         .route("/api/dead-letters", get(letters::letters))
         .route(
             "/api/v1/dead-letters/resend",
@@ -163,6 +167,10 @@ async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
 
 async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
     Ok(Json(desk.pump.refused().await?).into_response())
+}
+
+async fn unknown_tags(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
+    Ok(Json(desk.pump.stock().await?.strays).into_response())
 }
 
 async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {

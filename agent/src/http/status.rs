@@ -5,6 +5,7 @@ use crate::clock::ClockView;
 use crate::pump::{Outage, Stock, Stopping};
 use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
+use crate::sources::decode::foreign::Advice;
 use crate::sources::serial::LineState;
 use crate::store::Lane;
 use serde::Serialize;
@@ -62,6 +63,8 @@ pub struct Status {
     pub source: SourceState,
     /// How the serial lines are.
     pub serial: Vec<LineState>,
+    /// Foreign devices that are not set up as they should be, and the setting that mends it.
+    pub advice: Vec<Advice>,
     /// What the broker inside has counted since the start; `null` with a broker outside.
     pub broker: Option<Counts>,
     /// How the uplink is; `null` if none is configured.
@@ -105,6 +108,7 @@ impl Status {
             clock: desk.clock.view(),
             source,
             serial: desk.serial.iter().map(|line| line.borrow().clone()).collect(),
+            advice: desk.recall.advice(),
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,
             link: desk.link.as_ref().map(|link| link.view(desk.clock.now())),

@@ -3,6 +3,7 @@
 use super::commands::Asked;
 use super::outage::Outage;
 use super::pulse::Pulse;
+use super::strays::Stray;
 use crate::sources::decode::Refusal;
 use crate::store::{Announcement, DeadLetter, Head, Marks, Opening, Piece, RunQuery, RunsFound};
 use std::collections::VecDeque;
@@ -82,6 +83,8 @@ pub struct Stock {
     pub commits: u64,
     /// Where the chain of the journal ends.
     pub head: Head,
+    /// Tags that were read and say nothing, the latest first.
+    pub strays: Vec<Stray>,
 }
 
 /// What others wait for: work for the uplink, announcements for the site, anything new for the pages.

@@ -8,11 +8,12 @@
 use super::handle::Request;
 use super::pulse::Pulse;
 use super::shortage::Shortage;
+use super::strays::Strays;
 use super::{ALIVE_EVERY, BATCH, Pump, PumpError, PumpHandle, REQUESTS, Revived, Stock, Terms, Wakes, past};
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::room::{self, Room};
-use crate::store::{DiskError, KeyringError, Masters, Store, StoreError};
+use crate::store::{DiskError, Input, KeyringError, Masters, Store, StoreError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,6 +92,7 @@ pub(super) struct Risen {
     now: Timestamp,
     replayed: usize,
     down: Option<Span>,
+    strays: Strays,
 }
 
 impl Risen {
@@ -106,8 +108,14 @@ impl Risen {
         let replayed = past.inputs.len();
         let known = past.snapshot.is_some() || replayed > 0;
         let down = known.then(|| now.since(judged_until));
+        let mut strays = Strays::default();
+        for input in &past.inputs {
+            if let Input::Observation(observation, outcome) = input {
+                strays.note(site, observation, *outcome);
+            }
+        }
         let engine = past::rebuild(past, site, judged_until, now);
-        Ok(Self { store, engine, clock, keeper, now, replayed, down })
+        Ok(Self { store, engine, clock, keeper, now, replayed, down, strays })
     }
 
     pub(super) const fn revived(&self) -> Revived {
@@ -208,7 +216,7 @@ type Failed = Box<(Down, PumpError)>;
 
 impl Pump {
     pub(super) fn of(risen: Risen, terms: Terms, ways: Ways) -> Self {
-        let Risen { store, engine, clock, keeper, now, .. } = risen;
+        let Risen { store, engine, clock, keeper, now, strays, .. } = risen;
         Self {
             engine,
             snapshot_input: store.marks().next_input,
@@ -219,6 +227,7 @@ impl Pump {
             ways,
             commits: 0,
             shortage: Shortage::default(),
+            strays,
             unsaid: vec![],
             snapshot_at: now,
             expire_at: now,

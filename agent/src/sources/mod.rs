@@ -5,11 +5,13 @@
 pub mod broker;
 pub mod decode;
 pub mod mqtt;
+pub mod recall;
 pub mod serial;
 pub mod voice;
 
 use crate::clock::Clock;
 use decode::{Arrival, Decoded, Reason, Refusal};
+use recall::Recall;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use vigil_core::observation::Observation;
@@ -37,12 +39,18 @@ pub struct Intake {
     site: watch::Receiver<Arc<Site>>,
     queue: mpsc::Sender<Inbound>,
     clock: Clock,
+    recall: Recall,
 }
 
 impl Intake {
     /// A way in that ends in `queue`.
     pub fn new(site: watch::Receiver<Arc<Site>>, queue: mpsc::Sender<Inbound>, clock: Clock) -> Self {
-        Self { site, queue, clock }
+        Self { site, queue, clock, recall: Recall::default() }
+    }
+
+    /// What the sources know of how foreign devices are set up.
+    pub fn recall(&self) -> Recall {
+        self.recall.clone()
     }
 
     /// Decodes one message and queues it; waits while the queue is full, so that senders feel the store's pace.
@@ -50,7 +58,9 @@ impl Intake {
     pub async fn submit(&self, topic: &str, payload: &[u8]) -> Result<oneshot::Receiver<()>, Stopped> {
         let arrival = Arrival { at: self.clock.now(), known: self.clock.is_set() };
         let site = Arc::clone(&self.site.borrow());
-        let Decoded { observations, refused } = decode::message(&site, arrival, topic, payload);
+        let mut decoded = decode::message(&site, arrival, topic, payload);
+        self.recall.settle(&mut decoded);
+        let Decoded { observations, refused, asides: _ } = decoded;
         self.queue(observations, refused).await
     }
 

@@ -12,15 +12,18 @@
 pub(crate) mod line;
 pub mod tls;
 
+use super::decode::foreign;
 use super::{Intake, Stopped};
 use line::{Delivery, Driver, Heard};
 pub use line::{LineState, MqttHandle, NotPublished};
 use rumqttc::{LastWill, MqttOptions, QoS, TlsConfiguration, Transport};
 use rustls::ClientConfig;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use vigil_core::id::{GatewayId, SiteId};
+use vigil_core::site::Site;
 
 /// Messages taken from the broker and not yet decoded: more than the 200 that the shipped mosquitto
 /// configuration sends at once. When they are full, the line is read no further.
@@ -81,7 +84,8 @@ impl ExternalBroker {
         let (receipts, due) = mpsc::channel(RECEIPTS);
         let chain = async {
             tokio::try_join!(
-                listen(driver, &handle, &site, deliveries),
+                listen(driver, &handle, intake.site.clone(), deliveries),
+                follow(&handle, intake.site.clone()),
                 take(queue, &intake, &site, receipts),
                 acknowledge(due, &handle),
             )
@@ -111,25 +115,56 @@ fn options(config: ExternalConfig) -> MqttOptions {
     options
 }
 
+/// What is asked for: our own topics, and those of the foreign devices of the site file.
+fn wanted(site: &Site) -> BTreeSet<String> {
+    let mut wanted = foreign::filters(site);
+    wanted.insert(format!("vigil/v1/{}/+/+", site.id));
+    wanted
+}
+
 async fn listen(
     mut driver: Driver,
     handle: &MqttHandle,
-    site: &SiteId,
+    site: watch::Receiver<Arc<Site>>,
     deliveries: mpsc::Sender<Delivery>,
 ) -> Result<(), Stopped> {
     // A session that outlived an earlier process may have been made without a subscription.
-    let mut subscribed = false;
+    let mut subscribed = BTreeSet::new();
+    let mut asked = (BTreeSet::new(), 0);
     loop {
         match driver.next().await {
             Heard::Connected { session_present } => {
-                subscribed &= session_present;
-                if !subscribed {
-                    handle.subscribe(&format!("vigil/v1/{site}/+/+"));
+                let wanted = wanted(&site.borrow());
+                if !session_present {
+                    subscribed.clear();
+                }
+                if subscribed != wanted {
+                    wanted.iter().for_each(|filter| handle.subscribe(filter));
+                    asked = (wanted.clone(), wanted.len());
                 }
             }
-            Heard::Subscribed => subscribed = true,
+            Heard::Subscribed => {
+                asked.1 = asked.1.saturating_sub(1);
+                if asked.1 == 0 {
+                    subscribed.clone_from(&asked.0);
+                }
+            }
             Heard::Delivery(delivery) => deliveries.send(delivery).await.map_err(|_| Stopped)?,
         }
+    }
+}
+
+/// Asks for the topics of foreign devices that another site file brings. Without a connection the next one asks for all.
+async fn follow(handle: &MqttHandle, mut site: watch::Receiver<Arc<Site>>) -> Result<(), Stopped> {
+    let mut known = wanted(&site.borrow_and_update());
+    loop {
+        if site.changed().await.is_err() {
+            // Nobody switches any more; what ends the client is its owner's word.
+            return std::future::pending().await;
+        }
+        let wanted = wanted(&site.borrow_and_update());
+        wanted.difference(&known).for_each(|filter| handle.subscribe(filter));
+        known = wanted;
     }
 }
 
@@ -187,7 +222,7 @@ fn is_prompt(site: &SiteId, topic: &str) -> bool {
 /// A retained `online` says that a device greeted the broker once, not that it was heard now; taken as a message
 /// it would end a silence whenever the agent subscribes again. A retained `offline` is news.
 fn is_old_greeting(retained: bool, payload: &[u8]) -> bool {
-    retained && payload.trim_ascii() == b"online"
+    retained && payload.trim_ascii().eq_ignore_ascii_case(b"online")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `site.toml`: the site that this box guards, into the core's own [`Site`].
 
 pub(crate) mod layers;
+mod mappings;
 mod people;
 mod place;
 mod policy;
@@ -14,6 +15,9 @@ use layers::Layers;
 use std::path::Path;
 use vigil_core::policy::Policy;
 use vigil_core::site::{Site, SiteParts};
+
+/// The most mappings: each is held against every foreign topic, and a site has a few makes of devices.
+const MAX_MAPPINGS: usize = 200;
 
 /// Reads a site file; every problem at once.
 pub fn load_site(file: &Path) -> Result<Site, Problems> {
@@ -30,7 +34,12 @@ pub(crate) fn draft(file: &Path, text: &[u8]) -> (Sheet, Option<(Site, Layers)>)
     Sheet::read(file, text, |sheet, root| {
         let layers = policy::layers(root);
         let parts = shape(root, layers.policy(sheet))?;
-        let site = Site::new(parts).map_err(|found| sheet.refuse_all(found)).ok()?;
+        let mappings = root.tables("mappings", mappings::mapping);
+        if mappings.len() > MAX_MAPPINGS {
+            root.refuse("mappings", format!("at most {MAX_MAPPINGS} mappings"));
+        }
+        let site = Site::new(parts).and_then(|site| site.with_mappings(mappings));
+        let site = site.map_err(|found| sheet.refuse_all(found)).ok()?;
         Some((site, layers))
     })
 }
@@ -53,7 +62,6 @@ fn shape(root: &mut Table<'_>, policy: Policy) -> Option<SiteParts> {
         policy,
     };
     site.finish();
-    root.forbid("mappings", "no [[mappings]]: mappings are not supported by this version");
     Some(parts)
 }
 
@@ -98,7 +106,7 @@ window = "121m"
         assert_eq!(
             problems(rest),
             [
-                "site.toml:9: guards[0].badge: found \"not hex\", allowed: 2 to 40 hex digits in quotes, like \"04A1B2C3\"",
+                "site.toml:9: guards[0].badge: found \"not hex\", allowed: 2 to 40 hex digits in quotes, like \"04A1B2C3\", or the number of a card without quotes",
                 "site.toml:14: devices[0].guard: found \"G-8\", allowed: the id of a guard",
                 "site.toml:18: tours[0].checkpoints[0]: found \"gate\", allowed: the id of a checkpoint",
                 "site.toml:19: tours[0].start[0]: found \"25:00\", allowed: a time of day from \"00:00\" to \"23:59\"",
@@ -119,12 +127,5 @@ window = "121m"
         let found = parse_site(Path::new("site.toml"), b"").unwrap_err();
         let keys: Vec<_> = found.as_slice().iter().map(|p| p.key.as_str()).collect();
         assert_eq!(keys, ["site.id", "site.name", "site.tenant", "site.client", "site.timezone"]);
-    }
-
-    #[test]
-    fn mappings_are_refused_in_plain_words() {
-        let found = problems("[[mappings]]\ntopic = \"x/#\"\n");
-        assert!(found[0].ends_with("mappings are not supported by this version"), "{found:?}");
-        assert_eq!(found.len(), 1);
     }
 }

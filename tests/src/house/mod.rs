@@ -30,7 +30,7 @@ pub use chip::{Chip, Mood};
 pub use faulty::{FaultyNoc, Turn};
 pub use handset::Handset;
 pub use local::{fetch, json, post};
-pub use mosquitto::Mosquitto;
+pub use mosquitto::{Mosquitto, Shipped};
 pub use noc::Noc;
 pub use plant::{Plant, message, topic};
 pub use process::{Process, Trigger, missing};

@@ -1,6 +1,6 @@
 // The gateway's page: one status object a second, drawn over what is there.
 
-import { alertCard, arrange, byId, byUrgency, clockText, count, element, isOpen, isUrgent, link, reveal, secondsText, speak, timeNode, words }
+import { alertCard, arrange, byId, byUrgency, clockText, count, element, isUrgent, link, reveal, secondsText, speak, timeNode, words }
   from "/vigil.js";
 
 // A status comes at least every 6 s; without one for so long, the line is dead though nobody has said so.
@@ -51,8 +51,7 @@ function note(alerts, site) {
 function showAlerts(status) {
   note(status.alerts, status.name);
   const alerts = [...status.alerts].sort(byUrgency);
-  const urgent = alerts.filter(isUrgent).length;
-  const open = alerts.filter(isOpen).length;
+  const { open, critical: urgent } = status.alert_counts;
   count("count-critical", urgent);
   count("count-open", open - urgent);
   fill("alerts", alerts.slice(0, ALERTS_SHOWN), ({ id }) => id, alertNode);
@@ -171,9 +170,10 @@ function deviceState(device) {
   return device.last_received_at ? ["heard", "good"] : ["not heard yet", "quiet"];
 }
 
-function deviceNode(device) {
+function deviceNode(device, mend) {
   const row = element("tr");
-  const [state, tone] = deviceState(device);
+  const known = deviceState(device);
+  const [state, tone] = mend && known[1] === "good" ? [mend, "warn"] : known;
   const battery = device.battery_permille === null ? "–" : `${Math.round(device.battery_permille / 10)} %`;
   row.append(cell("", device.id), cell("heard", time(device.last_received_at)), cell("battery", battery),
     cell(words(device.kind), device.guard || "–"), cell("", state, `state ${tone}`));
@@ -183,7 +183,8 @@ function deviceNode(device) {
 function showDevices(status) {
   const lost = (device) => device.silent || device.offline;
   const devices = [...status.devices].sort((a, b) => lost(b) - lost(a));
-  fill("devices", devices, ({ id }) => id, deviceNode);
+  const mends = new Map(status.advice.map(({ device, mend }) => [device, mend]));
+  fill("devices", devices, ({ id }) => id, (device) => deviceNode(device, mends.get(device.id)));
 }
 
 function lineState(line) {

@@ -20,7 +20,7 @@ fn observations(scenario: &Scenario) -> Vec<Observation> {
     let site = scenario.site().unwrap();
     let decoded = Night::of(scenario).flat_map(|m| {
         let received_at = m.at + Span::from_secs(1);
-        let Decoded { observations, refused } =
+        let Decoded { observations, refused, .. } =
             decode::message(&site, received_at, &m.topic, m.payload.as_bytes());
         assert_eq!(refused, []);
         observations

@@ -1,5 +1,6 @@
 //! Who may publish and subscribe where (decision 0003).
 
+use crate::sources::decode::foreign;
 use std::fmt;
 use vigil_core::site::{Device, Site};
 
@@ -37,8 +38,11 @@ pub(super) fn is_user_name(name: &str) -> bool {
 /// Whether `user` may publish to `topic`.
 pub(super) fn may_publish(site: &Site, user: &User, topic: &str) -> bool {
     match user {
-        User::Named(name) => site.device(name).is_some_and(|device| is_of(site, device, topic)),
-        User::Anonymous => sender(site, topic).is_some(),
+        User::Named(name) if below_site(site, topic).is_some() => {
+            site.device(name).is_some_and(|device| is_of(site, device, topic))
+        }
+        User::Named(name) => foreign::may_speak(site, Some(name), topic),
+        User::Anonymous => sender(site, topic).is_some() || foreign::may_speak(site, None, topic),
     }
 }
 
@@ -61,26 +65,15 @@ pub(super) fn may_retain(site: &Site, topic: &str) -> bool {
 
 /// The device that an unverified message claims to be from.
 fn sender<'s>(site: &'s Site, topic: &str) -> Option<&'s Device> {
-    match below_site(site, topic).and_then(|rest| rest.split_once('/')) {
-        Some((id, _)) => site.device(id),
-        None => site.devices.iter().find(|device| is_foreign_topic(device, topic)),
-    }
+    let (id, _) = below_site(site, topic)?.split_once('/')?;
+    site.device(id)
 }
 
 fn is_of(site: &Site, device: &Device, topic: &str) -> bool {
     let own = below_site(site, topic)
         .and_then(|rest| rest.strip_prefix(device.id.as_str()))
         .and_then(|rest| rest.strip_prefix('/'));
-    own.is_some_and(|kind| !kind.is_empty()) || is_foreign_topic(device, topic)
-}
-
-/// Whether the site file gives `topic` to a device that does not speak the contract.
-fn is_foreign_topic(device: &Device, topic: &str) -> bool {
-    let owntracks = device.owntracks.as_deref().is_some_and(|name| {
-        let rest = topic.strip_prefix("owntracks/").and_then(|rest| rest.strip_prefix(name));
-        matches!(rest, Some("" | "/event" | "/step" | "/status"))
-    });
-    owntracks || device.topic.as_deref() == Some(topic)
+    own.is_some_and(|kind| !kind.is_empty())
 }
 
 fn below_site<'t>(site: &Site, topic: &'t str) -> Option<&'t str> {
@@ -91,6 +84,8 @@ fn below_site<'t>(site: &Site, topic: &'t str) -> Option<&'t str> {
 mod tests {
     use super::super::tests::site;
     use super::*;
+    use vigil_core::id::DeviceId;
+    use vigil_core::mapping::{KindName, Mapping, Sender};
 
     fn named(name: &str) -> User {
         User::Named(name.into())
@@ -119,6 +114,57 @@ mod tests {
         assert!(may_publish(&site, &named("phone-2"), "owntracks/mira/pixel/event"));
         assert!(!may_publish(&site, &named("phone-2"), "owntracks/mira/pixel/cmd"));
         assert!(!may_publish(&site, &named("phone-2"), "owntracks/mira/pixel2"));
+        assert!(may_publish(&site, &named("tasmota-1"), "tele/gate/STATE"));
+        assert!(!may_publish(&site, &named("tasmota-1"), "tele/gate/RESULT"));
+    }
+
+    #[test]
+    fn a_server_speaks_for_the_devices_behind_it_and_for_no_other() {
+        let mut parts = vigil_core::site::SiteParts::from(site());
+        let topics = ["positions/358", "application/a/device/0101", "tele/gate/SENSOR", "ha/tag"];
+        for (device, topic) in parts.devices.iter_mut().zip(topics) {
+            (device.owntracks, device.topic) = (None, Some(topic.to_owned()));
+        }
+        let site = Site::new(parts).unwrap();
+        let may = |user: &str, topic| may_publish(&site, &named(user), topic);
+        for topic in ["positions", "positions/358"] {
+            assert!(
+                may("traccar", topic) && !may("chirpstack", topic) && !may("supervisor", topic),
+                "{topic}"
+            );
+        }
+        for topic in ["application/a/device/0101/event/up", "application/a/device/0101/event/status"] {
+            assert!(may("chirpstack", topic) && !may("traccar", topic), "{topic}");
+        }
+        for topic in ["application/a/device/0102/event/up", "application/a/device/0101/command/down"] {
+            assert!(!may("chirpstack", topic), "{topic}");
+        }
+        assert!(!may("traccar", "tele/gate/SENSOR") && !may("traccar", "vigil/v1/plant-7/phone-1/sos"));
+    }
+
+    #[test]
+    fn who_may_speak_on_a_mapped_topic_is_in_the_mapping() {
+        let mapping = |topic: &str, sender, user: Option<&str>| Mapping {
+            topic: topic.into(),
+            sender,
+            user: user.map(str::to_owned),
+            kind: KindName::Sos,
+            items: None,
+            only: None,
+            fields: vec![],
+        };
+        let device = Sender::Device(DeviceId::new("phone-1").unwrap());
+        let mappings = vec![
+            mapping("esphome/hall", device, None),
+            mapping("zigbee/+/action", Sender::Level(2), None),
+            mapping("ha/#", Sender::Level(3), Some("homeassistant")),
+        ];
+        let site = site().with_mappings(mappings).unwrap();
+        let may = |user: &str, topic| may_publish(&site, &named(user), topic);
+        assert!(may("phone-1", "esphome/hall") && !may("phone-2", "esphome/hall"));
+        assert!(may("phone-2", "zigbee/phone-2/action") && !may("phone-2", "zigbee/phone-1/action"));
+        assert!(may("homeassistant", "ha/tag/phone-1") && !may("phone-1", "ha/tag/phone-1"));
+        assert!(may_publish(&site, &User::Anonymous, "ha/tag/phone-1"));
     }
 
     #[test]

@@ -100,7 +100,10 @@ fn objection(site: &Site, user: &User, publish: &Publish) -> Option<(Reason, Str
         return Some((Reason::UnknownTopic, error.to_string()));
     }
     if !may_publish(site, user, &publish.topic) {
-        let detail = format!("{user} may publish only below vigil/v1/{}/{user}/", site.id);
+        let detail = format!(
+            "{user} may publish only below vigil/v1/{}/{user}/, and to the foreign topics that the site file gives it",
+            site.id
+        );
         return Some((Reason::NotAllowed, detail));
     }
     let bytes = publish.payload.len() + publish.properties.as_ref().map_or(0, property_bytes);

@@ -4,6 +4,7 @@
 
 use super::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_LEVELS};
 use std::collections::BTreeMap;
+pub(super) use vigil_core::mapping::covers as matches;
 
 /// A topic or a filter that MQTT or the broker's bounds do not allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,23 +51,6 @@ fn check_length(topic: &str) -> Result<(), InvalidTopic> {
         return Err(InvalidTopic::TooLong);
     }
     if topic.contains(char::is_control) { Err(InvalidTopic::Control) } else { Ok(()) }
-}
-
-/// Whether a filter covers a topic.
-pub(super) fn matches(filter: &str, topic: &str) -> bool {
-    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
-    }
-    let mut levels = topic.split('/');
-    for wanted in filter.split('/') {
-        match (wanted, levels.next()) {
-            ("#", _) => return true,
-            ("+", Some(_)) => {}
-            (text, Some(level)) if text == level => {}
-            _ => return false,
-        }
-    }
-    levels.next().is_none()
 }
 
 /// Who subscribed to what, by level.

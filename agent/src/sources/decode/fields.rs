@@ -81,6 +81,28 @@ impl<'j, 'a> Fields<'j, 'a> {
         Ok(self.number(name, range)?.map(|number| number as f32))
     }
 
+    /// A number that may stand in quotes, as older apps write every one, or not at all. Below `range` it says, by the
+    /// custom of phones, that it is not known.
+    pub(super) fn loose(self, name: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Fault> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        if matches!(value, Json::Text(text) if text.trim().is_empty()) {
+            return Ok(None);
+        }
+        let number = value.number().ok_or_else(|| Fault::wrong_type(name, value, "a number"))?;
+        if number < 0.0 && *range.start() >= 0.0 {
+            return Ok(None);
+        }
+        if range.contains(&number) {
+            return Ok(Some(number));
+        }
+        Err(Fault::out_of_range(name, number, format!("{} to {}", range.start(), range.end())))
+    }
+
+    /// What stands under that name, whatever it is.
+    pub(super) fn value(self, name: &str) -> Option<&'j Json<'a>> {
+        self.get(name)
+    }
+
     /// A share of one, in thousandths.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000 by the range")]
     pub(super) fn permille(self, name: &str) -> Result<Option<u16>, Fault> {
@@ -172,6 +194,20 @@ mod tests {
         assert_eq!(with(r#"{"x":3.5}"#, |f| f.count("x")).unwrap_err().reason, Reason::WrongType);
         assert_eq!(with(r#"{"x":-1}"#, |f| f.count("x")).unwrap_err().reason, Reason::OutOfRange);
         assert_eq!(with(r#"{"x":1e300}"#, |f| f.count("x")).unwrap_err().reason, Reason::WrongType);
+    }
+
+    #[test]
+    fn a_loose_number_may_stand_in_quotes_and_less_than_nothing_is_unknown() {
+        let loose = |text| with(text, |f| f.loose("x", 0.0..=9.0));
+        assert_eq!(loose(r#"{"x":"3.5"}"#), Ok(Some(3.5)));
+        assert_eq!(loose(r#"{"x":" 3 "}"#), Ok(Some(3.0)));
+        for unknown in ["{}", r#"{"x":""}"#, r#"{"x":-1}"#, r#"{"x":null}"#] {
+            assert_eq!(loose(unknown), Ok(None), "{unknown}");
+        }
+        assert_eq!(loose(r#"{"x":10}"#).unwrap_err().reason, Reason::OutOfRange);
+        for bad in [r#"{"x":"three"}"#, r#"{"x":"inf"}"#, r#"{"x":true}"#, r#"{"x":[]}"#] {
+            assert_eq!(loose(bad).unwrap_err().reason, Reason::WrongType, "{bad}");
+        }
     }
 
     #[test]

@@ -33,6 +33,58 @@ impl fmt::Display for Json<'_> {
     }
 }
 
+impl Json<'_> {
+    /// The number that it is, or that stands in it as a text.
+    pub(super) fn number(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "what is beyond 2^53 is beyond every range")]
+        let number = match self {
+            Self::Int(number) => Some(*number as f64),
+            Self::Float(number) => Some(*number),
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Null | Self::Bool(_) | Self::List(_) | Self::Object(_) => None,
+        };
+        number.filter(|number| number.is_finite())
+    }
+
+    /// Whether it says yes, in one of the words that devices have for it; `None` if it is neither yes nor no.
+    pub(super) fn flag(&self) -> Option<bool> {
+        const YES: [&str; 7] = ["true", "on", "yes", "1", "online", "pressed", "open"];
+        const NO: [&str; 8] = ["false", "off", "no", "0", "offline", "released", "closed", ""];
+        let said =
+            |words: &[&str], text: &str| words.iter().any(|word| word.eq_ignore_ascii_case(text.trim()));
+        match self {
+            Self::Bool(flag) => Some(*flag),
+            Self::Int(0 | 1) => Some(*self == Self::Int(1)),
+            Self::Float(number) if *number == 0.0 || *number == 1.0 => Some(*number == 1.0),
+            Self::Text(text) if said(&YES, text) => Some(true),
+            Self::Text(text) if said(&NO, text) => Some(false),
+            Self::Null | Self::Int(_) | Self::Float(_) | Self::Text(_) | Self::List(_) | Self::Object(_) => {
+                None
+            }
+        }
+    }
+
+    /// A plain value as a text: what a person would compare it with.
+    pub(super) fn word(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Bool(_) | Self::Int(_) | Self::Float(_) => Some(self.to_string().into()),
+            Self::Null | Self::List(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// What stands at the end of a way through objects, by their last key of that name, and lists, by their index.
+    pub(super) fn at<S: AsRef<str>>(&self, steps: &[S]) -> Option<&Self> {
+        steps.iter().try_fold(self, |here, step| match here {
+            Self::Object(fields) => {
+                fields.iter().rev().find(|(name, _)| name == step.as_ref()).map(|(_, value)| value)
+            }
+            Self::List(items) => step.as_ref().parse::<usize>().ok().and_then(|index| items.get(index)),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) => None,
+        })
+    }
+}
+
 /// A text in quotes, cut to what a message can bear.
 pub(super) fn shown(text: &str) -> String {
     let head: String = text.chars().take(SHOWN_CHARS).collect();
@@ -117,6 +169,32 @@ mod tests {
     fn texts_are_borrowed_unless_they_are_escaped() {
         assert!(matches!(read(r#""plain""#), Json::Text(Cow::Borrowed("plain"))));
         assert!(matches!(read(r#""a\nb""#), Json::Text(Cow::Owned(text)) if text == "a\nb"));
+    }
+
+    #[test]
+    fn a_value_is_found_at_the_end_of_its_way() {
+        let value = read(r#"{"a":[{"b":1},{"b":2}],"":{"x":3},"a/b":4,"a":[5,[6]]}"#);
+        let at = |steps: &[&str]| value.at(steps).cloned();
+        assert_eq!(at(&["a", "1", "0"]), Some(Json::Int(6)), "the last of two counts");
+        assert_eq!(at(&["", "x"]), Some(Json::Int(3)));
+        assert_eq!(at(&["a/b"]), Some(Json::Int(4)));
+        assert_eq!(at(&[]), Some(value.clone()));
+        for nowhere in [&["b"][..], &["a", "2"], &["a", "-1"], &["a", "0", "b"]] {
+            assert_eq!(at(nowhere), None, "{nowhere:?}");
+        }
+    }
+
+    #[test]
+    fn devices_say_yes_and_no_in_many_words() {
+        for yes in ["true", "1", "1.0", r#""ON""#, r#""True""#, r#"" online ""#] {
+            assert_eq!(read(yes).flag(), Some(true), "{yes}");
+        }
+        for no in ["false", "0", r#""Off""#, r#""""#] {
+            assert_eq!(read(no).flag(), Some(false), "{no}");
+        }
+        for neither in ["2", r#""perhaps""#, "[]", "null"] {
+            assert_eq!(read(neither).flag(), None, "{neither}");
+        }
     }
 
     #[test]

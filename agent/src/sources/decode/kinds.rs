@@ -2,6 +2,7 @@
 
 use super::fields::{Fault, Fields, required};
 use vigil_core::id::{GuardId, Tag};
+use vigil_core::mapping::KindName;
 use vigil_core::observation::{
     Attendance, AttendanceAction, Fix, Heartbeat, Kind, Priority, Provider, Scan, Sun, TaskState, TaskUpdate,
 };
@@ -15,41 +16,9 @@ const NOTE_CHARS: usize = 500;
 /// The longest half of a rolling code, in hex digits: the 24 bytes of the longest PICC data.
 const SUN_CHARS: usize = 48;
 /// The least accurate fix that can be meant, in metres: the distance to the other side of the Earth.
-const MAX_ACCURACY_M: f64 = 20_040_000.0;
+pub(super) const MAX_ACCURACY_M: f64 = 20_040_000.0;
 /// The fastest that can be meant, in m/s: an airliner with the wind behind it.
-const MAX_SPEED_MPS: f64 = 500.0;
-
-/// The last level of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KindName {
-    Heartbeat,
-    Location,
-    Scan,
-    Task,
-    Attendance,
-    Activity,
-    Sos,
-    /// Plain text, not JSON.
-    Status,
-}
-
-impl KindName {
-    /// Every kind with its name in a topic.
-    pub(super) const ALL: [(&'static str, Self); 8] = [
-        ("heartbeat", Self::Heartbeat),
-        ("location", Self::Location),
-        ("scan", Self::Scan),
-        ("task", Self::Task),
-        ("attendance", Self::Attendance),
-        ("activity", Self::Activity),
-        ("sos", Self::Sos),
-        ("status", Self::Status),
-    ];
-
-    pub(super) fn of(level: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(name, _)| *name == level).map(|(_, kind)| *kind)
-    }
-}
+pub(super) const MAX_SPEED_MPS: f64 = 500.0;
 
 /// What an object of that kind says; `owner` is whose device sent it.
 pub(super) fn kind(name: KindName, fields: Fields<'_, '_>, owner: Option<&GuardId>) -> Result<Kind, Fault> {

@@ -1,15 +1,17 @@
 //! Bytes to observations. Pure: the same bytes at the same instant give the same result.
 
 mod fields;
+pub mod foreign;
 mod json;
 mod kinds;
 
 use fields::{Fault, Fields, required};
+use foreign::{Aside, Source};
 use json::Json;
-use kinds::KindName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use vigil_core::id::GuardId;
+use vigil_core::mapping::KindName;
 use vigil_core::observation::{Kind, Observation};
 use vigil_core::site::{Device, Site};
 use vigil_core::time::{Span, Timestamp};
@@ -21,6 +23,18 @@ pub struct Decoded {
     pub observations: Vec<Observation>,
     /// What was not.
     pub refused: Vec<Refusal>,
+    /// What only the messages before it can settle.
+    pub asides: Vec<Aside>,
+}
+
+impl Decoded {
+    fn of_one(observation: Observation) -> Self {
+        Self { observations: vec![observation], ..Self::default() }
+    }
+
+    fn refused(refusal: Refusal) -> Self {
+        Self { refused: vec![refusal], ..Self::default() }
+    }
 }
 
 /// Why an input is refused. Appended to, never reordered: the order is that of the store.
@@ -127,7 +141,7 @@ impl From<Timestamp> for Arrival {
     }
 }
 
-/// Decodes one message of contract 4's own topics.
+/// Decodes one message of contract 4: of our own topics, or of those that the site file gives to foreign devices.
 ///
 /// An array is taken item by item: one that is refused does not take the others along. Faults of the content
 /// come before those of the address, so that `refused` tells the sender what to mend first.
@@ -135,12 +149,12 @@ pub fn message(site: &Site, arrival: impl Into<Arrival>, topic: &str, payload: &
     let Arrival { at: received_at, known } = arrival.into();
     let letter = Letter { site, received_at, known, topic, payload };
     let read = match Address::of(topic) {
-        None => Err(letter.unknown_topic()),
         Some(_) if payload.len() > MAX_PAYLOAD_BYTES => Err(letter.too_large()),
         Some(address) if address.kind == KindName::Status => letter.status(address),
         Some(address) => letter.events(address),
+        None => letter.foreign(),
     };
-    read.unwrap_or_else(|fault| Decoded { observations: vec![], refused: vec![letter.refusal(fault, None)] })
+    read.unwrap_or_else(|fault| Decoded::refused(letter.refusal(fault, None)))
 }
 
 /// The levels of a topic of the contract.
@@ -191,7 +205,15 @@ impl<'a> Letter<'a> {
         let device = self.device(address)?;
         let kind = Kind::Status { online };
         let said = Observation::new(device.id.clone(), self.received_at, self.received_at, None, kind);
-        Ok(Decoded { observations: vec![said], refused: vec![] })
+        Ok(Decoded::of_one(said))
+    }
+
+    fn foreign(self) -> Result<Decoded, Fault> {
+        match Source::of(self.site, self.topic) {
+            None => Err(self.unknown_topic()),
+            Some(_) if self.payload.len() > MAX_PAYLOAD_BYTES => Err(self.too_large()),
+            Some(source) => foreign::message(self, source),
+        }
     }
 
     fn events(self, address: Address<'_>) -> Result<Decoded, Fault> {
@@ -209,7 +231,7 @@ impl<'a> Letter<'a> {
     fn items(self, address: Address<'_>, items: &[Json<'_>], numbered: bool) -> Decoded {
         let device = self.device(address);
         let owner = device.as_ref().ok().and_then(|device| device.guard.as_ref());
-        let mut decoded = Decoded { observations: Vec::with_capacity(items.len()), refused: vec![] };
+        let mut decoded = Decoded { observations: Vec::with_capacity(items.len()), ..Decoded::default() };
         let mut stranded = false;
         for (index, item) in items.iter().enumerate() {
             let event = event(address.kind, item, owner);
@@ -259,7 +281,8 @@ impl<'a> Letter<'a> {
         let found = json::shown(self.topic);
         let kinds = KindName::ALL.map(|(name, _)| name).join(", ");
         let detail = format!(
-            "topic: found {found}, allowed: vigil/v1/{}/{{device}}/{{kind}} with one of {kinds}",
+            "topic: found {found}, allowed: vigil/v1/{}/{{device}}/{{kind}} with one of {kinds}, or the topic of a foreign \
+             device that the site file names",
             self.site.id
         );
         Fault { reason: Reason::UnknownTopic, detail }

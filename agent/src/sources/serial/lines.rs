@@ -52,23 +52,24 @@ impl Lines {
 /// The tag that a line names: decimal as it is printed on cards, else hex in any spelling.
 fn tag(line: &[u8]) -> Option<Tag> {
     let text = std::str::from_utf8(line).ok()?;
-    let text = printed(text).or_else(|| facility(text)).unwrap_or_else(|| text.to_owned());
-    Tag::new(&text).ok().filter(|tag| tag.as_str().len() >= SHORTEST)
+    let number = printed(text).or_else(|| facility(text));
+    let tag = number.map_or_else(|| Tag::new(text).ok(), |number| Some(Tag::of_number(number.into())));
+    tag.filter(|tag| tag.as_str().len() >= SHORTEST)
 }
 
 /// `0008844356`: the low 32 bits of an EM4100 card in decimal.
-fn printed(text: &str) -> Option<String> {
+fn printed(text: &str) -> Option<u32> {
     let decimal = text.len() == PRINTED && text.bytes().all(|b| b.is_ascii_digit());
-    decimal.then(|| text.parse::<u32>().ok()).flatten().map(|number| format!("{number:08X}"))
+    decimal.then(|| text.parse().ok()).flatten()
 }
 
 /// `134,62532`: facility and number of a Wiegand-26 card, 8 and 16 bits.
-fn facility(text: &str) -> Option<String> {
+fn facility(text: &str) -> Option<u32> {
     let (facility, number) = text.split_once(',')?;
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let both = digits(facility) && digits(number);
     let (facility, number) = (facility.parse::<u8>().ok()?, number.parse::<u16>().ok()?);
-    both.then(|| format!("{facility:02X}{number:04X}"))
+    both.then(|| u32::from(facility) << 16 | u32::from(number))
 }
 
 #[cfg(test)]
@@ -97,7 +98,8 @@ mod tests {
 
     #[test]
     fn ten_decimal_digits_are_the_number_on_the_card() {
-        assert_eq!(read(b"0008844356\n").0, ["0086F444"]);
+        assert_eq!(read(b"0008844356\n").0, [Tag::of_number(8_844_356).as_str()], "as in the site file");
+        assert_eq!(read(b"0008844356\n").0, ["86F444"]);
         assert_eq!(read(b"134,62532\n").0, ["86F444"], "the same card, as facility and number");
         assert_eq!(read(b"4294967295\n").0, ["FFFFFFFF"]);
         assert_eq!(

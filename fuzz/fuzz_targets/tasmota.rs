@@ -1,0 +1,8 @@
+//! A Tasmota reader: any payload on any of its topics. The first byte of the input chooses the topic.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+const TOPICS: &[&str] = &["tele/gate/SENSOR", "tele/gate/STATE", "tele/gate/LWT"];
+
+fuzz_target!(|input: &[u8]| vigil_fuzz::holds_on_one_of(TOPICS, input));
