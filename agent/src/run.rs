@@ -1,7 +1,7 @@
 //! Every channel and task of the daemon, on one screen.
 //!
 //! ```text
-//!  source ──Inbound──► pump (own thread: engine + store) ──► outbox ──► courier ──► NOC
+//!  sources ─Inbound──► pump (own thread: engine + store) ──► outbox ──► courier ──► NOC
 //!    ▲                   ▲  │  ▲                        └──► announcer ──► source (MQTT)
 //!    └───── receipts ────┼──┘  └── inbox ◄── listener ◄── NOC (commands)
 //!                        └── questions: page, health
@@ -16,7 +16,7 @@ use crate::inbox::StoredInbox;
 use crate::pump::{self, PumpError, PumpHandle, Revived, Started, Terms, Wakes};
 use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
-use crate::sources::{Intake, broker, mqtt};
+use crate::sources::{Intake, broker, mqtt, serial};
 use crate::store::StoreError;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -99,6 +99,7 @@ impl Agent {
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
         let recall = intake.recall();
         let mut tasks = JoinSet::new();
+        let serial = lines(&mut tasks, setup.serial, &intake, &stopping);
         let (voice, source, mqtt_addr) =
             source(&mut tasks, setup.source, intake, site_seen, &stopping).await?;
         let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
@@ -118,6 +119,7 @@ impl Agent {
             link: link.clone(),
             clock: clock.clone(),
             source: source.clone(),
+            serial,
             recall,
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
@@ -317,6 +319,22 @@ async fn source(
             Ok((voice, state, None))
         }
     }
+}
+
+/// A task for each serial line; how each is, for the status page.
+fn lines(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    setup: Vec<vigil_config::SerialLine>,
+    intake: &Intake,
+    stopping: &watch::Receiver<bool>,
+) -> Vec<watch::Receiver<serial::LineState>> {
+    let start = |config| {
+        let (line, state) = serial::Line::new(config, intake.clone());
+        let stop = told_to_stop(stopping.clone());
+        tasks.spawn(async move { line.run(stop).await.map_err(|_| RunError::Ended("pump")) });
+        state
+    };
+    setup.into_iter().map(start).collect()
 }
 
 /// The state of the line, in the words of the status page.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use vigil_cloud_sync::{Origin, Token, UplinkConfig};
 use vigil_config::{
     AgentConfig, ClientCertificate, Credential, CredentialError, Embedded, Environment, EventFormat,
-    External, Mode, Uplink,
+    External, Mode, SerialLine, Uplink,
 };
 use vigil_core::id::GatewayId;
 use vigil_core::site::Site;
@@ -26,6 +26,8 @@ pub struct Setup {
     pub data_dir: PathBuf,
     /// How messages come in.
     pub source: SourceSetup,
+    /// What hangs on the serial lines.
+    pub serial: Vec<SerialLine>,
     /// The way to the NOC, if there is one.
     pub uplink: Option<UplinkConfig>,
     /// How often the gateway says that it lives.
@@ -81,9 +83,6 @@ pub enum SetupError {
 
 /// Reads everything that `config` names.
 pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result<Setup, SetupError> {
-    if !config.serial().is_empty() {
-        return Err(SetupError::NotYet("[[serial]]"));
-    }
     let source = match config.mqtt() {
         Mode::Embedded(embedded) => SourceSetup::Embedded(self::embedded(embedded)?),
         Mode::External(external) => SourceSetup::External(self::external(config, external, &site, env)?),
@@ -94,6 +93,7 @@ pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result
         gateway: config.gateway().clone(),
         data_dir: config.data_dir().to_owned(),
         source,
+        serial: config.serial().to_vec(),
         uplink,
         heartbeat,
         http_listen: config.http_listen(),

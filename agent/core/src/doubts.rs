@@ -197,11 +197,8 @@ mod tests {
         let at = |lat| vec![place("Gate", Some(corner(lat, 77.595)))];
         let square =
             vec![corner(12.97, 77.59), corner(12.98, 77.59), corner(12.98, 77.60), corner(12.97, 77.60)];
-        let near = SiteParts {
-            geofence: Some(Geofence::Polygon(square)),
-            checkpoints: at(12.985),
-            ..empty_site()
-        };
+        let near =
+            SiteParts { geofence: Some(Geofence::Polygon(square)), checkpoints: at(12.985), ..empty_site() };
         assert_eq!(told(near.clone()), Vec::<String>::new());
         let far = SiteParts { checkpoints: at(13.975), ..near };
         assert_eq!(told(far), ["checkpoints[0].lat: the place is 110.4 km outside of the geofence"]);

@@ -40,7 +40,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
         told.push(format!("ok: {} with {guards} guards, {devices} devices, {tours} tours", site.name));
         let bare = setup.masters.is_none().then(|| BARE.to_owned());
-        note(checked.doubts.iter().map(ToString::to_string).chain(bare))?;
+        let lines = setup.serial.iter().filter_map(|line| {
+            let why = crate::sources::serial::look(line.port()).err()?;
+            Some(format!("serial line {}: {why}; the agent tries on and on", line.device()))
+        });
+        note(checked.doubts.iter().map(ToString::to_string).chain(lines).chain(bare))?;
     }
     if let Some((config, doubts)) = noc {
         super::noc::receiver(&config, &env)?;

@@ -202,6 +202,7 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
             allow_anonymous: false,
             limits: broker::Limits::default(),
         }),
+        serial: vec![],
         uplink: Some(uplink.clone()),
         heartbeat: Duration::from_secs(5),
         http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, page)),

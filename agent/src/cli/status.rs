@@ -93,8 +93,9 @@ fn advice(s: &Value, width: u16) -> Option<String> {
 /// Everything, as wide as `width`.
 fn status(s: &Value, width: u16) -> String {
     let clock = WallClock::of(s);
-    let tables = [guards(s, clock, width), runs(s, clock, width), devices(s, clock, width)];
-    let tables: Vec<_> = tables.into_iter().chain(advice(s, width)).collect();
+    let mut tables = vec![guards(s, clock, width), runs(s, clock, width), devices(s, clock, width)];
+    tables.extend(serial(s, clock, width));
+    tables.extend(advice(s, width));
     format!("{}\n{}", summary(s, clock, width), tables.join("\n"))
 }
 
@@ -297,6 +298,33 @@ fn devices(s: &Value, clock: WallClock, width: u16) -> String {
     text(&shown)
 }
 
+/// The serial lines, if there are any.
+fn serial(s: &Value, clock: WallClock, width: u16) -> Option<String> {
+    let lines = entries(s, "serial");
+    let mut shown = table(&["line", "port", "speaks", "read", "last read", "state"], width);
+    for line in lines {
+        let [device, port, protocol, read] =
+            ["/device", "/port", "/protocol", "/read"].map(|key| plain(line, key));
+        shown.add_row([device, port, protocol, read, clock.at(line, "/last_read_at"), line_state(line)]);
+    }
+    (!lines.is_empty()).then(|| text(&shown))
+}
+
+fn line_state(line: &Value) -> String {
+    let count = |key: &str| line.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let state = match line.get("up") {
+        Some(Value::Bool(true)) => "up".to_owned(),
+        _ if line.get("last_error").is_some_and(Value::is_string) => {
+            format!("DOWN: {}", plain(line, "/last_error"))
+        }
+        _ => "not opened yet".to_owned(),
+    };
+    let more = [("waiting", "waiting for the store"), ("lost", "LOST"), ("skipped_bytes", "bytes of noise")];
+    let more =
+        more.iter().filter(|(key, _)| count(key) > 0).map(|(key, words)| format!("{} {words}", count(key)));
+    [state].into_iter().chain(more).collect::<Vec<_>>().join("; ")
+}
+
 fn device_state(device: &Value) -> String {
     let is = |key: &str| device.get(key) == Some(&Value::Bool(true));
     let heard =
@@ -350,6 +378,11 @@ mod tests {
             "commands": {"reachable": true, "last_success_at": "2026-03-10T21:00:00.000Z", "decided": 3, "refused": 1},
             "outbox": {"critical": 1, "alerts": 0, "tours": 0, "reports": 0, "health": 1, "dead": 2},
             "outcomes": {"applied": 12}, "refused": {},
+            "serial": [{"device": "gate", "port": "/dev/serial/by-id/usb-1a86_USB_Serial-if00-port0", "protocol": "rdm6300", "up": true,
+                        "read": 7, "last_read_at": "2026-03-10T15:54:00.000Z", "skipped_bytes": 3, "waiting": 0, "lost": 0,
+                        "last_error": "an old one"},
+                       {"device": "van", "port": "/dev/ttyUSB1", "protocol": "nmea", "up": false, "read": 0,
+                        "last_read_at": null, "skipped_bytes": 0, "waiting": 2, "lost": 1, "last_error": "it was unplugged"}],
         })
     }
 
@@ -371,6 +404,8 @@ mod tests {
             "21:15 21:45 50 % G-1 in progress",
             "hs-1 handset G-1 21:24 79 % SILENT",
             "hs-2 handset G-2 21:24 - heard, clock 11 min ahead",
+            "rdm6300 7 21:24 up; 3",
+            "van /dev/ttyUSB1 nmea 0 - DOWN: it was unplugged; 2 waiting for the store; 1 LOST",
         ] {
             assert!(joined.contains(part), "{part}:\n{shown}");
         }

@@ -18,6 +18,7 @@ type Counted = Family<Labels, Counter>;
 pub fn text(status: &Status) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("vigil");
     inputs(&mut registry, status);
+    serial(&mut registry, status);
     outbox(&mut registry, status);
     broker(&mut registry, status);
     site(&mut registry, status);
@@ -59,6 +60,33 @@ fn inputs(registry: &mut Registry, status: &Status) {
     registry.register("dropped_inputs", "Inputs that went before their time for want of room", dropped);
     let connected = ConstGauge::new(i64::from(status.source.connected));
     registry.register("source_up", "1 while messages can come in", connected);
+}
+
+fn serial(registry: &mut Registry, status: &Status) {
+    if status.serial.is_empty() {
+        return;
+    }
+    let (up, waiting) = (Labelled::default(), Labelled::default());
+    let [opened, read, skipped, lost] = std::array::from_fn(|_| Counted::default());
+    for line in &status.serial {
+        let labels = vec![("device", line.device.to_string())];
+        up.get_or_create(&labels).set(i64::from(line.up));
+        waiting.get_or_create(&labels).set(count(line.waiting));
+        opened.get_or_create(&labels).inc_by(line.opened);
+        read.get_or_create(&labels).inc_by(line.read);
+        skipped.get_or_create(&labels).inc_by(line.skipped_bytes);
+        lost.get_or_create(&labels).inc_by(line.lost);
+    }
+    registry.register("serial_up", "1 while the port is open and its device there", up);
+    registry.register("serial_waiting", "Readings of a serial line that wait for the store", waiting);
+    for (name, help, family) in [
+        ("serial_opened", "How often the port was opened", opened),
+        ("serial_read", "Scans and fixes that were read off a serial line", read),
+        ("serial_skipped_bytes", "Bytes of a serial line that belonged to nothing", skipped),
+        ("serial_lost", "Readings of a serial line that were lost because too many waited", lost),
+    ] {
+        registry.register(name, help, family);
+    }
 }
 
 fn outbox(registry: &mut Registry, status: &Status) {

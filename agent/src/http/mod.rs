@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::pump::{PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
 use crate::sources::recall::Recall;
+use crate::sources::serial::LineState;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -65,6 +66,8 @@ pub struct Desk {
     pub clock: Clock,
     /// How the source of messages is.
     pub source: watch::Receiver<SourceState>,
+    /// How the serial lines are.
+    pub serial: Vec<watch::Receiver<LineState>>,
     /// What the sources know of how foreign devices are set up.
     pub recall: Recall,
     /// The broker inside, if messages come in through it.

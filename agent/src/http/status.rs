@@ -6,6 +6,7 @@ use crate::pump::{Outage, Stock, Stopping};
 use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
 use crate::sources::decode::foreign::Advice;
+use crate::sources::serial::LineState;
 use crate::store::Lane;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -60,6 +61,8 @@ pub struct Status {
     pub clock: ClockView,
     /// How messages come in.
     pub source: SourceState,
+    /// How the serial lines are.
+    pub serial: Vec<LineState>,
     /// Foreign devices that are not set up as they should be, and the setting that mends it.
     pub advice: Vec<Advice>,
     /// What the broker inside has counted since the start; `null` with a broker outside.
@@ -104,6 +107,7 @@ impl Status {
             view,
             clock: desk.clock.view(),
             source,
+            serial: desk.serial.iter().map(|line| line.borrow().clone()).collect(),
             advice: desk.recall.advice(),
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,

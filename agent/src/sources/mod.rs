@@ -6,6 +6,7 @@ pub mod broker;
 pub mod decode;
 pub mod mqtt;
 pub mod recall;
+pub mod serial;
 pub mod voice;
 
 use crate::clock::Clock;

@@ -167,6 +167,7 @@ pub fn gateway(plan: Plan, folder: &Path, noc: SocketAddr) -> Result<(), Failure
                 allow_anonymous: true,
                 limits: broker::Limits::default(),
             }),
+            serial: vec![],
             uplink: Some(UplinkConfig::new(&format!("http://{noc}/v1"), origin, Token::new(TOKEN))),
             heartbeat: Duration::from_secs(30),
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

@@ -187,6 +187,30 @@ function showDevices(status) {
   fill("devices", devices, ({ id }) => id, (device) => deviceNode(device, mends.get(device.id)));
 }
 
+function lineState(line) {
+  const more = [];
+  if (line.waiting > 0) more.push(`${line.waiting} waiting`);
+  if (line.lost > 0) more.push(`${line.lost} lost`);
+  if (line.skipped_bytes > 0) more.push(`${line.skipped_bytes} bytes of noise`);
+  const all = (word) => [word, ...more].join(" · ");
+  if (line.up) return [all("up"), line.lost > 0 ? "warn" : "good"];
+  return line.last_error ? [all("down"), "bad"] : ["not opened yet", "quiet"];
+}
+
+function lineNode(line) {
+  const row = element("tr");
+  row.dataset.up = line.up;
+  const [state, tone] = lineState(line);
+  row.append(cell("", `${line.device}, ${line.protocol}`), cell("read", line.read), cell("last", time(line.last_read_at)),
+    cell("", line.up ? line.port : line.last_error ?? line.port), cell("", state, `state ${tone}`));
+  return row;
+}
+
+function showSerial({ serial }) {
+  byId("serial-section").hidden = serial.length === 0;
+  arrange(byId("serial"), serial, ({ device }) => device, lineNode);
+}
+
 // --- the gateway itself ---
 
 function vital(id, text, tone, detail) {
@@ -355,6 +379,7 @@ function show(status) {
   showGuards(status);
   showRuns(status);
   showDevices(status);
+  showSerial(status);
   showGateway(status);
   // What cannot be had now is asked for again with a later status; that the line is dead is said elsewhere.
   showReport(status.guards).catch(() => {});
