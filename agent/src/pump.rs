@@ -437,6 +437,8 @@ impl Pump {
             next_input: marks.next_input,
             anchor: self.store.anchor()?,
             head: self.store.head(),
+            reached: self.store.reached(),
+            lost: self.store.lost()?,
         })
     }
 

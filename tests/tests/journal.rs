@@ -1,7 +1,11 @@
 //! `vigil verify-journal`: a night is proved, beside a running agent and without one.
 
 use serde_json::{Value, json};
+use std::time::Duration;
 use vigil_tests::house::{Agent, Ended, Handset, Noc, Plant, Source, message, now, topic, until, vigil};
+
+/// A stop takes five seconds on a quiet machine.
+const OUTLASTS: Duration = Duration::from_secs(30);
 
 fn agent(noc: Option<&Noc>) -> Agent {
     let uplink = noc.map(|noc| noc.uplink("gw-1"));
@@ -66,6 +70,31 @@ fn the_operations_centre_gets_a_head_that_proves_the_journal() {
     let head = format!("{}:{}", kept()["inputs"], kept()["head"].as_str().expect("a head"));
     let ended = verify(&agent, &["--head", &head]);
     assert!(ended.code == Some(0) && ended.out.contains("proved"), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn a_database_that_was_deleted_is_told_before_and_after_the_next_start() {
+    let mut agent = agent(None);
+    let before = proved(&verify(&agent, &["--json"]));
+    let kept = format!("{}:{}", before["head"]["inputs"], before["head"]["head"].as_str().expect("a head"));
+    assert!(agent.stop(OUTLASTS).success());
+    std::fs::remove_dir_all(agent.store()).expect("a store");
+    let gone = verify_stopped(&agent, &[]);
+    assert!(
+        gone.code == Some(1) && gone.err.contains("is gone: 20 inputs had been stored in it"),
+        "{}",
+        gone.err
+    );
+    agent.start_again();
+    let running = verify(&agent, &["--head", &kept]);
+    assert_eq!(running.code, Some(1), "{}", running.out);
+    assert!(running.out.contains("FAULT   inputs 0 to") && !running.out.contains("whole"), "{}", running.out);
+    assert!(running.out.contains("MISSING: what it sums up is gone"), "{}", running.out);
+    assert!(running.err.contains("a part of the journal is gone before its time"), "{}", running.err);
+    assert_eq!(proved(&verify(&agent, &["--json"]))["whole"], false);
+    assert!(agent.stop(OUTLASTS).success());
+    let stopped = verify_stopped(&agent, &["--head", &kept]);
+    assert_eq!((stopped.code, &stopped.out), (Some(1), &running.out));
 }
 
 #[test]

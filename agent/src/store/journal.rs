@@ -1,7 +1,7 @@
 //! The journal as it is stored, for whoever looks at it from outside: cut into pieces that hold up no commit, and decoded
 //! by who wants to know.
 
-use super::chain::{Head, Proof, Prover, Standing};
+use super::chain::{Fault, Head, Lost, Proof, Prover, Standing};
 use super::entries::{ChainedBlock, Input};
 use super::keys::{self, Kind};
 use super::{Store, StoreError};
@@ -28,6 +28,10 @@ pub struct Opening {
     pub anchor: Head,
     /// Where its chain ends.
     pub head: Head,
+    /// How far it had reached by what lies beside the database.
+    pub reached: u64,
+    /// What was lost before its chain begins.
+    pub lost: Vec<Lost>,
 }
 
 /// Some blocks of a journal, each with the number of its first input, as they are stored.
@@ -63,6 +67,14 @@ pub enum NoJournal {
         /// Why.
         source: std::io::Error,
     },
+    /// Its database is not there, and was.
+    #[error("the store at {folder} is gone: {inputs} inputs had been stored in it")]
+    Gone {
+        /// Where it was.
+        folder: PathBuf,
+        /// How many, by what lies beside it.
+        inputs: u64,
+    },
     /// The database in it does not open.
     #[error("the store at {0} is damaged")]
     Damaged(PathBuf),
@@ -97,8 +109,17 @@ impl Store {
     /// What the journal is worth, if the store says under which site it was written.
     pub(super) fn opening(&self) -> Result<Option<Opening>, StoreError> {
         let (judged_until, next_input) = (self.marks.judged_until, self.marks.next_input);
-        let (anchor, head) = (self.anchor()?, self.head);
-        Ok(self.snapshot()?.map(|(_, (site, _))| Opening { site, judged_until, next_input, anchor, head }))
+        let (anchor, head, reached, lost) = (self.anchor()?, self.head, self.reached(), self.lost()?);
+        let snapshot = self.snapshot()?;
+        Ok(snapshot.map(|(_, (site, _))| Opening {
+            site,
+            judged_until,
+            next_input,
+            anchor,
+            head,
+            reached,
+            lost,
+        }))
     }
 }
 
@@ -117,16 +138,17 @@ impl Journal {
     }
 
     /// What has passed its time while the journal was read is no part of it.
-    pub fn begins_at(&mut self, anchor: Head) {
+    pub fn begins_as(&mut self, now: Opening) {
+        let anchor = now.anchor;
         if anchor.next_input > self.opening.anchor.next_input {
-            self.opening.anchor = anchor;
+            (self.opening.anchor, self.opening.lost) = (anchor, now.lost);
             self.blocks.retain(|(first, _)| *first >= anchor.next_input);
         }
     }
 
     /// What its chain is worth; `known` are heads that somebody has kept elsewhere.
     pub fn prove(&self, known: &[Head]) -> (Proof, Vec<(Head, Standing)>) {
-        let Opening { anchor, head, .. } = self.opening;
+        let Opening { anchor, head, reached, ref lost, .. } = self.opening;
         let mut prover = Prover::from(anchor);
         let mut standings: Vec<(Head, Standing)> =
             known.iter().map(|head| (*head, Standing::of(*head, anchor))).collect();
@@ -138,7 +160,21 @@ impl Journal {
                 }
             }
         }
-        (prover.end(head), standings)
+        let mut proof = prover.end(head);
+        if reached > head.next_input {
+            // What lies beside the database knows of more than the database itself.
+            proof.faults.push(Fault::Missing { from: head.next_input, to: reached });
+        }
+        for (known, standing) in &mut standings {
+            let between =
+                *standing == Standing::NotReached && known.next_input <= proof.to.max(head.next_input);
+            let before = *standing == Standing::Passed && lost.iter().any(|lost| lost.has(*known));
+            if between || before {
+                *standing = Standing::Lost;
+            }
+        }
+        proof.lost.clone_from(lost);
+        (proof, standings)
     }
 
     /// Its blocks in order: the number of the first input with all that are in it, or nothing for one that cannot be
@@ -163,7 +199,8 @@ mod tests {
         let (anchor, head) = Default::default();
         let toml = "[site]\nid = \"s\"\nname = \"S\"\ntenant = \"t\"\nclient = \"c\"\ntimezone = \"UTC\"\n";
         let site = vigil_config::parse_site(std::path::Path::new("site.toml"), toml.as_bytes()).unwrap();
-        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head }
+        let (reached, lost) = (0, vec![]);
+        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head, reached, lost }
     }
 
     #[test]

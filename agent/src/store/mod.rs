@@ -28,7 +28,7 @@ mod survey;
 mod turnover;
 mod writes;
 
-pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
+pub use chain::{Digest, Fault, Head, Lost, Proof, Prover, Standing};
 pub use disk::{DiskError, Medium};
 pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};
@@ -137,7 +137,7 @@ impl Store {
             disk = moving::anew(folder, disk, Cause::Bare)?;
             survey = Survey::of(&disk)?;
         }
-        let mut store = Self::begin(folder, disk, survey)?;
+        let mut store = Self::begin(disk, survey, Reach::beside(folder)?)?;
         if matches!(store.loss, Some(Loss::WentBack { .. }))
             && moving::has_room(folder, &store.disk, Cause::WentBack)
         {
@@ -168,10 +168,10 @@ impl Store {
         let disk = Disk::open(folder)?;
         *disk.keyring() = keyring;
         let survey = Survey::of(&disk)?;
-        Self::begin(folder, disk, survey)
+        Self::begin(disk, survey, Reach::of_copy())
     }
 
-    fn begin(folder: &Path, disk: Disk, survey: Survey) -> Result<Self, StoreError> {
+    fn begin(disk: Disk, survey: Survey, reach: Reach) -> Result<Self, StoreError> {
         survey.used.last().into_iter().for_each(|number| disk.keyring().note(*number));
         disk.keyring().settle_unreadable(&survey.used);
         let commands = commands(disk.get(&keys::meta("commands"))?);
@@ -184,7 +184,7 @@ impl Store {
             head: Head::default(),
             dropped: 0,
             producer: Producer::default(),
-            reach: Reach::beside(folder)?,
+            reach,
             loss: None,
             turnover: Turnover::default(),
             lock: None,
@@ -196,7 +196,7 @@ impl Store {
             None => {}
         }
         store.disk.keyring().tell(store.marks.judged_until);
-        store.take_up(folder)?;
+        store.take_up()?;
         store.lose(&survey.locked)?;
         store.index_outbox()?;
         store.take_up_the_chain()?;
@@ -283,6 +283,11 @@ impl Store {
     /// Where the chain of the journal ends.
     pub const fn head(&self) -> Head {
         self.head
+    }
+
+    /// How many inputs had been stored when that was last written down beside the database.
+    pub const fn reached(&self) -> u64 {
+        self.reach.last().next_input
     }
 
     /// How many inputs went before their time for want of room, since the store was made.

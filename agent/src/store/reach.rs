@@ -35,7 +35,8 @@ pub(super) struct Reached {
 #[derive(Debug)]
 pub(super) struct Reach {
     path: PathBuf,
-    file: File,
+    /// `None` for a copy of a database, of which nothing is written down.
+    file: Option<File>,
     last: Reached,
 }
 
@@ -55,7 +56,17 @@ impl Reach {
             tracing::error!(path = %path.display(), "how far the store had reached cannot be read: a loss would not be noticed");
         }
         let last = slots.into_iter().flatten().max_by_key(|reached| reached.turn).unwrap_or_default();
-        Ok(Self { path, file, last })
+        Ok(Self { path, file: Some(file), last })
+    }
+
+    /// That of a copy, which nobody goes on with: it is judged by nothing.
+    pub(super) fn of_copy() -> Self {
+        Self { path: PathBuf::new(), file: None, last: Reached::default() }
+    }
+
+    /// Whether the database is a copy.
+    pub(super) const fn is_of_copy(&self) -> bool {
+        self.file.is_none()
     }
 
     /// What was written last; nothing is all zero.
@@ -76,11 +87,20 @@ impl Reach {
         // The length goes in front, because a slot is longer than what is in it.
         record.insert(0, u8::try_from(record.len()).unwrap_or(u8::MAX));
         record.resize(RECORD, 0);
-        let written = self.file.write_all_at(&record, reached.turn % 2 * SLOT);
-        written.and_then(|()| self.file.sync_data()).map_err(problem)?;
+        if let Some(file) = &self.file {
+            let written = file.write_all_at(&record, reached.turn % 2 * SLOT);
+            written.and_then(|()| file.sync_data()).map_err(problem)?;
+        }
         self.last = reached;
         Ok(())
     }
+}
+
+/// How far the database in `folder` had reached, if anything beside it says so. Nothing is changed.
+pub(super) fn read_beside(folder: &Path) -> Reached {
+    let file = File::open(folder.with_extension("reach"));
+    let slots = file.map(|file| [0, 1].map(|slot| read_slot(&file, slot)));
+    slots.into_iter().flatten().flatten().max_by_key(|reached| reached.turn).unwrap_or_default()
 }
 
 fn read_slot(file: &File, slot: u64) -> Option<Reached> {
@@ -120,7 +140,7 @@ mod tests {
         file.note(7, 1, 10).unwrap();
         file.note(7, 2, 20).unwrap();
         let torn = file.last().turn % 2 * SLOT + 9;
-        file.file.write_all_at(&[0xFF; 3], torn).unwrap();
+        file.file.as_ref().unwrap().write_all_at(&[0xFF; 3], torn).unwrap();
         assert_eq!(reached(&dir), (1, 10));
     }
 }
