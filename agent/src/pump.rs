@@ -359,6 +359,13 @@ impl Pump {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
                 answered(reply);
             }
+            Request::Disown(reply) => {
+                self.store.disown()?;
+                tracing::error!(
+                    "the operations centre knows numbers of this store from other events: an earlier one was put back with all that lay beside it; what it held since is lost, and its numbers are a new producer's from now on"
+                );
+                answered(reply);
+            }
             Request::NextPrompts(limit, reply) => drop(reply.send(self.store.next_prompts(limit)?)),
             Request::Announced(Spoken { alerts: announced, prompts: prompted }, reply) => {
                 let judged_until = self.engine.now();

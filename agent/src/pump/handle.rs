@@ -30,6 +30,7 @@ pub struct Stopping;
 pub(super) enum Request {
     NextEvents(usize, oneshot::Sender<Vec<Event>>),
     Settle(Vec<u64>, Vec<(u64, String)>, oneshot::Sender<()>),
+    Disown(oneshot::Sender<()>),
     NextAnnouncements(usize, oneshot::Sender<Vec<(u64, Announcement)>>),
     NextPrompts(usize, oneshot::Sender<Vec<(u64, Prompt)>>),
     Announced(Spoken, oneshot::Sender<()>),
@@ -195,6 +196,10 @@ impl PumpHandle {
     /// Deletes what the NOC has, and lays aside what it rejected.
     pub async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Stopping> {
         self.insist(|reply| Request::Settle(stored.clone(), dead.clone(), reply)).await
+    }
+    /// The NOC knows numbers of the outbox from other events: they are another producer's from now on.
+    pub async fn disown(&self) -> Result<(), Stopping> {
+        self.insist(Request::Disown).await
     }
     /// Questions to guards that the broker has not taken yet.
     pub async fn next_prompts(&self, limit: usize) -> Result<Vec<(u64, Prompt)>, Stopping> {

@@ -385,6 +385,7 @@ impl Down {
             Request::Health(_, reply) => drop(reply.send(())),
             Request::NextEvents(..)
             | Request::Settle(..)
+            | Request::Disown(_)
             | Request::NextAnnouncements(..)
             | Request::NextPrompts(..)
             | Request::Announced(..)

@@ -64,6 +64,8 @@ pub enum Loss {
         /// Inputs that were stored and that it does not know, as far as that was noted.
         inputs: u64,
     },
+    /// What lies beside the database is gone, so that nobody can say whether it is an earlier one.
+    Unwitnessed,
     /// Keys are gone: what they sealed is set aside and will never be read.
     Locked {
         /// How many records.
@@ -84,6 +86,9 @@ impl fmt::Display for Loss {
             Self::WentBack { sequences, inputs } => write!(
                 f,
                 "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it"
+            ),
+            Self::Unwitnessed => f.write_str(
+                "how far the store had reached is written nowhere any more: db.reach and what lies among its keys are gone; it may be an earlier one, and its numbers are a new producer's from now on",
             ),
             Self::Locked { records } => {
                 write!(
@@ -106,8 +111,15 @@ impl Store {
         if self.reach.is_of_copy() {
             return Ok(());
         }
+        // Whoever writes a producer has written beside the database before: that it is not there is no matter of age.
+        let unwitnessed = known.is_some() && !self.reach.knows();
+        if unwitnessed {
+            self.producer = Producer(rand::random());
+        } else if !self.reach.knows() {
+            self.note_reach()?;
+        }
         let folder = self.disk.folder().to_owned();
-        if known.is_none() {
+        if known.is_none() || unwitnessed {
             writes.put(keys::meta("producer"), encode(&self.producer.0)?);
         }
         let damaged = if fresh { unread(&folder)? } else { None };
@@ -121,6 +133,10 @@ impl Store {
                 sequences: before.next_sequence.saturating_sub(self.marks.next_sequence.max(1)),
                 inputs: before.next_input.saturating_sub(self.marks.next_input),
             });
+        }
+        if unwitnessed {
+            self.keep_beginning(&mut writes)?;
+            self.loss = Some(Loss::Unwitnessed);
         }
         if self.loss.is_some() {
             self.marks.next_sequence = self.marks.next_sequence.max(before.next_sequence);
@@ -168,6 +184,23 @@ impl Store {
             self.loss = self.loss.take().or(Some(loss));
         }
         Ok(())
+    }
+
+    /// The operations centre knows numbers of this store from other events: everything on this box was brought back from
+    /// an earlier time together. From now on it is another producer, and no number is given twice.
+    pub fn disown(&mut self) -> Result<(), StoreError> {
+        let producer = Producer(rand::random());
+        let mut marks = self.marks.clone();
+        marks.next_input = marks.next_input.saturating_add(INPUTS_LEFT_OUT);
+        marks.set_aside += 1;
+        let mut writes = Writes::default();
+        self.keep_beginning(&mut writes)?;
+        writes.put(keys::meta("producer"), encode(&producer.0)?);
+        writes.put(keys::meta("marks"), encode(&marks)?);
+        self.disk.commit(writes)?;
+        self.head.next_input = marks.next_input;
+        (self.producer, self.marks) = (producer, marks);
+        self.note_reach()
     }
 
     /// Writes down beside the database how far it has reached.

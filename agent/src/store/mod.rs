@@ -318,7 +318,9 @@ impl Store {
     pub fn damaged(&self) -> Option<&Path> {
         match &self.loss {
             Some(Loss::SetAside { kept, .. }) => Some(kept),
-            Some(Loss::WentBack { .. } | Loss::Locked { .. }) | None => self.disk.set_aside(),
+            Some(Loss::WentBack { .. } | Loss::Unwitnessed | Loss::Locked { .. }) | None => {
+                self.disk.set_aside()
+            }
         }
     }
 

@@ -547,6 +547,70 @@ fn a_store_from_before_there_were_producers_gets_one_and_has_lost_nothing() {
     assert_eq!(store.next_events(1).unwrap()[0].producer, producer);
 }
 
+/// A store that was brought back from a copy of its database alone, with what lies beside it as it is now.
+fn brought_back(dir: &tempfile::TempDir) -> Producer {
+    let mut store = Store::open(&db(dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..inputs([1]) }).unwrap();
+    let producer = store.producer();
+    drop(store);
+    copied(&db(dir), &dir.path().join("copy"));
+    let mut store = Store::open(&db(dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "b")], ..inputs([2, 3]) }).unwrap();
+    store.next_events(3).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(db(dir)).unwrap();
+    std::fs::rename(dir.path().join("copy"), db(dir)).unwrap();
+    producer
+}
+
+fn beside(dir: &tempfile::TempDir) -> [std::path::PathBuf; 2] {
+    ["db.reach", "db.keys/reached"].map(|name| dir.path().join(name))
+}
+
+#[test]
+fn an_earlier_store_is_noticed_though_what_lies_beside_it_is_gone() {
+    for gone in 0..2 {
+        let dir = folder();
+        let producer = brought_back(&dir);
+        std::fs::remove_file(&beside(&dir)[gone]).unwrap();
+        let store = Store::open(&db(&dir)).unwrap();
+        assert_eq!(store.loss(), Some(&Loss::WentBack { sequences: 1, inputs: 2 }));
+        assert_eq!(store.producer(), producer);
+    }
+}
+
+#[test]
+fn a_store_without_any_witness_says_so_once_and_numbers_for_another_producer() {
+    let dir = folder();
+    let producer = brought_back(&dir);
+    beside(&dir).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.marks().set_aside), (Some(&Loss::Unwitnessed), 1));
+    let renamed = store.producer();
+    assert_ne!(renamed, producer);
+    assert_eq!(store.next_events(9).unwrap()[0].producer, renamed);
+    drop(store);
+    let store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.marks().set_aside, store.producer()), (None, 1, renamed));
+}
+
+#[test]
+fn a_store_that_is_told_that_its_numbers_are_taken_is_another_producer() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..inputs([1]) }).unwrap();
+    let producer = store.producer();
+    store.disown().unwrap();
+    let renamed = store.producer();
+    assert_ne!(renamed, producer);
+    store.commit(Draft { events: vec![event(Lane::Alert, "b")], ..inputs([2]) }).unwrap();
+    assert!(store.next_events(9).unwrap().iter().all(|event| event.producer == renamed));
+    assert!(matches!(proof(&store).faults[..], [Fault::Missing { from: 1, .. }]));
+    drop(store);
+    let store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.producer(), store.loss(), store.marks().set_aside), (renamed, None, 1));
+}
+
 /// What the chain of a store is worth.
 fn proof(store: &Store) -> Proof {
     let mut prover = Prover::from(store.anchor().unwrap());

@@ -79,6 +79,8 @@ pub struct Receipt {
     pub accepted: usize,
     /// How many were there before.
     pub duplicates: usize,
+    /// Numbers of new entries that its producer had given to others before.
+    pub reused: Vec<u64>,
     /// The alerts that show something new.
     pub alerts: Vec<AlertRow>,
     /// The gateway after it.
@@ -117,6 +119,8 @@ pub struct GatewayRow {
     pub missing: u64,
     /// Which.
     pub holes: Vec<Hole>,
+    /// How many numbers it has given twice: each time its store had been put back to an earlier time.
+    pub reused: u64,
     /// Its latest health record.
     pub health: Option<Box<RawValue>>,
 }

@@ -87,24 +87,31 @@ impl Ledger for SqliteLedger {
         let source = delivery.origin.source();
         let tx = self.connection.transaction()?;
         list(&tx, &delivery.origin)?;
-        let (mut accepted, mut alerts) = (0, vec![]);
+        let (mut accepted, mut alerts, mut reused) = (0, vec![], vec![]);
+        let mut sequences = sequences(&tx, &source)?;
         for entry in &delivery.entries {
+            let taken = is_taken(&sequences, entry);
+            sequences.note(entry.producer.as_deref(), entry.sequence);
             if !insert_event(&tx, &source, delivery.received_at, entry)? {
                 continue;
             }
             accepted += 1;
+            if taken {
+                sequences.note_reused();
+                reused.push(entry.sequence);
+            }
             if raise_alert(&tx, &source, delivery.received_at, entry)? {
                 alerts.push(alert_row(delivery, entry));
             }
             note_health(&tx, &source, entry)?;
             commands::note_outcome(&tx, &source, entry)?;
         }
-        note_sequences(&tx, &source, delivery)?;
+        note_sequences(&tx, &source, delivery.received_at, &sequences)?;
         forget_old_health(&tx, &source, delivery.received_at)?;
         let gateway = tx.query_row(&gateways_where("source = ?1"), [&source], gateway_columns)?;
         tx.commit()?;
         let duplicates = delivery.entries.len() - accepted;
-        Ok(Receipt { accepted, duplicates, alerts, gateway: gateway.try_into()? })
+        Ok(Receipt { accepted, duplicates, reused, alerts, gateway: gateway.try_into()? })
     }
 
     fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError> {
@@ -249,18 +256,32 @@ fn note_health(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), 
     Ok(())
 }
 
-fn note_sequences(tx: &Transaction<'_>, source: &str, delivery: &Delivery) -> Result<(), LedgerError> {
+/// Whether its producer had given its number before. A health record takes the place of one that still waits, under its
+/// number, so that its number says nothing.
+fn is_taken(sequences: &Producers, entry: &Entry) -> bool {
+    let producer = entry.producer.as_deref().filter(|_| entry.kind != EventKind::Health);
+    producer.is_some_and(|producer| sequences.has(producer, entry.sequence))
+}
+
+fn sequences(tx: &Transaction<'_>, source: &str) -> Result<Producers, LedgerError> {
     let stored: Option<String> = tx
         .query_row("SELECT sequences FROM gateways WHERE source = ?1", [source], |row| row.get(0))
         .optional()?;
-    let mut sequences: Producers = match stored {
-        Some(text) => serde_json::from_str(&text)?,
-        None => Producers::default(),
-    };
-    delivery.entries.iter().for_each(|entry| sequences.note(entry.producer.as_deref(), entry.sequence));
+    match stored {
+        Some(text) => Ok(serde_json::from_str(&text)?),
+        None => Ok(Producers::default()),
+    }
+}
+
+fn note_sequences(
+    tx: &Transaction<'_>,
+    source: &str,
+    received_at: Timestamp,
+    sequences: &Producers,
+) -> Result<(), LedgerError> {
     tx.execute(
         "UPDATE gateways SET sequences = ?2, heard_ms = ?3 WHERE source = ?1",
-        params![source, serde_json::to_string(&sequences)?, delivery.received_at.millis()],
+        params![source, serde_json::to_string(sequences)?, received_at.millis()],
     )?;
     Ok(())
 }
@@ -318,6 +339,7 @@ impl TryFrom<GatewayColumns> for GatewayRow {
             highest_sequence: sequences.highest(),
             missing: sequences.missing(),
             holes: sequences.holes(),
+            reused: sequences.reused(),
             health: columns.health.map(RawValue::from_string).transpose()?,
         })
     }
@@ -450,6 +472,22 @@ mod tests {
         ledger.record(&delivery(vec![health, refused])).unwrap();
         assert_eq!(ledger.gateways().unwrap()[0].health.as_ref().unwrap().get(), r#"{"n":1}"#);
         assert_eq!(ledger.records(EventKind::Health, 10).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_number_that_comes_with_another_event_is_said() {
+        let (_dir, mut ledger) = ledger();
+        let of = |entry: Entry| Entry { producer: Some("5f0c".to_owned()), ..entry };
+        let before: Vec<Entry> = (1..=3).map(|n| of(alert(n, &format!("a{n}"), 1, "HIGH", ""))).collect();
+        assert_eq!(ledger.record(&delivery(before.clone())).unwrap().reused, [0; 0]);
+        assert_eq!(ledger.record(&delivery(before)).unwrap().reused, [0; 0], "they come again");
+        // Its store was put back to an earlier time, and so was everything beside it.
+        let after = vec![of(alert(2, "b", 1, "HIGH", "")), of(entry(3, "health.9", EventKind::Health, "{}"))];
+        let receipt = ledger.record(&delivery(after)).unwrap();
+        assert_eq!((receipt.accepted, &receipt.reused[..], receipt.gateway.reused), (2, &[2][..], 1));
+        let of_another = Entry { producer: Some("90b3".to_owned()), ..alert(3, "c", 1, "HIGH", "") };
+        assert_eq!(ledger.record(&delivery(vec![of_another])).unwrap().reused, [0; 0]);
+        assert_eq!(ledger.gateways().unwrap()[0].reused, 1);
     }
 
     #[test]
