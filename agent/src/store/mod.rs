@@ -30,7 +30,9 @@ mod writes;
 
 pub use chain::{Digest, Fault, Head, Lost, Proof, Prover, Standing};
 pub use disk::{DiskError, Medium};
-pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use entries::{
+    Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, Stand, StoredEvent,
+};
 pub use journal::{Journal, NoJournal, Opening, Piece};
 pub use keyring::KeyringError;
 pub use losses::Loss;
@@ -346,6 +348,11 @@ impl Store {
 
     /// Writes a draft as one; on return it is on stable storage.
     pub fn commit(&mut self, draft: Draft) -> Result<(), StoreError> {
+        self.write(&draft)
+    }
+
+    /// The same of a draft that somebody keeps in case it fails.
+    pub fn write(&mut self, draft: &Draft) -> Result<(), StoreError> {
         let mut writes = Writes::default();
         let mut marks = self.marks.clone();
         marks.judged_until = match draft.set_back {
@@ -353,10 +360,10 @@ impl Store {
             false => marks.judged_until.max(draft.judged_until),
         };
         if draft.clock.is_some() {
-            marks.clock = draft.clock;
+            marks.clock.clone_from(&draft.clock);
         }
         let added = staging::events(&mut writes, &mut marks, &draft.events)?;
-        let (journal_bytes, head) = staging::journal(&mut writes, &mut marks, self.head, draft.inputs)?;
+        let (journal_bytes, head) = staging::journal(&mut writes, &mut marks, self.head, &draft.inputs)?;
         if head != self.head {
             writes.put(keys::meta("head"), encode(&head)?);
         }
@@ -372,8 +379,8 @@ impl Store {
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
         draft.prompted.iter().for_each(|n| writes.remove(keys::numbered(Kind::Prompt, *n)));
         let snapshot = draft.snapshot.is_some();
-        if let Some((site, bytes)) = draft.snapshot {
-            self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
+        if let Some((site, bytes)) = &draft.snapshot {
+            self.stage_snapshot(&mut writes, &marks, site, bytes)?;
         }
         self.disk.keyring().tell(marks.judged_until);
         writes.put(keys::meta("marks"), encode(&marks)?);
@@ -383,8 +390,8 @@ impl Store {
         self.disk.commit(writes)?;
         self.marks = marks;
         self.head = head;
-        if let Some(commands) = draft.commands {
-            self.commands = commands;
+        if let Some(commands) = &draft.commands {
+            self.commands.clone_from(commands);
         }
         self.journal_bytes += journal_bytes;
         self.waiting.extend(added);
