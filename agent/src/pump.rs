@@ -456,6 +456,7 @@ impl Pump {
             head: self.store.head(),
             reached: self.store.reached(),
             lost: self.store.lost()?,
+            locked: self.store.locked_blocks()?,
         })
     }
 

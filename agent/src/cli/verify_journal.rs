@@ -64,8 +64,12 @@ fn is_whole(proof: &Proof, standings: &[(Head, Standing)]) -> bool {
 
 /// Whether somebody or something took a part of it away, or it is another one.
 fn verdict(proof: &Proof, standings: &[(Head, Standing)]) -> &'static str {
-    let missing = |fault: &Fault| matches!(fault, Fault::Missing { .. });
+    let missing = |fault: &Fault| matches!(fault, Fault::Missing { .. } | Fault::Locked { .. });
+    let locked = |fault: &Fault| matches!(fault, Fault::Locked { .. });
     let another = standings.iter().any(|(_, standing)| *standing == Standing::Wrong);
+    if !another && !proof.faults.is_empty() && proof.faults.iter().all(locked) && proof.more_faults == 0 {
+        return "a part of the journal cannot be read: its keys are gone before their time";
+    }
     if !another && proof.faults.iter().all(missing) && proof.more_faults == 0 {
         return "a part of the journal is gone before its time";
     }

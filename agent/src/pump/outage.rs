@@ -14,7 +14,7 @@ use super::{ALIVE_EVERY, BATCH, Pump, PumpError, PumpHandle, REQUESTS, Revived, 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::room::{self, Room};
-use crate::store::{DiskError, Input, KeyringError, Masters, Store, StoreError};
+use crate::store::{DiskError, Input, KeyringError, Loss, Masters, Store, StoreError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -107,15 +107,21 @@ impl Risen {
             return Err(PumpError::OtherSite { stored: stored.id.clone(), configured: site.id.clone() });
         }
         let replayed = past.inputs.len();
-        let known = past.snapshot.is_some() || replayed > 0;
-        let down = known.then(|| now.since(judged_until));
         let mut strays = Strays::default();
         for input in &past.inputs {
             if let Input::Observation(observation, outcome) = input {
                 strays.note(site, observation, *outcome);
             }
         }
-        let engine = past::rebuild(past, site, judged_until, now);
+        let mut engine = past::remembered(past, site, now);
+        let blind_from = match store.loss() {
+            // What came after that was heard, and nobody knows it any more: that is as if it had not been.
+            Some(Loss::Locked { .. } | Loss::SetAside { .. }) => engine.now().min(judged_until),
+            Some(Loss::WentBack { .. } | Loss::Unwitnessed) | None => judged_until,
+        };
+        drop(engine.on_deadline(judged_until));
+        // A store that has lost all of that still knows when it was last told that the agent lives.
+        let down = last_known.map(|_| now.since(blind_from));
         Ok(Self { store, engine, clock, keeper, now, replayed, down, strays })
     }
 
@@ -241,7 +247,7 @@ impl Pump {
 
     /// The first commit of a pump that has its store, and then the ballast for the day on which there is no room.
     pub(super) fn set_out(&mut self, site: Arc<Site>, revived: Revived) -> Result<(), PumpError> {
-        self.wake(site, revived.down.is_some(), self.snapshot_at)?;
+        self.wake(site, revived.down, self.snapshot_at)?;
         self.keep_room_back();
         Ok(())
     }
@@ -287,6 +293,10 @@ impl Down {
         let free_bytes = room.map(|room| room.free);
         let wanting = room::is_wanting(&self.ways.folder);
         let (why, mend) = match free_bytes.filter(|_| wanting) {
+            Some(free) if free >= room::ROOM_TO_OPEN => (
+                "the quota of this user on the disk under data_dir is used up".to_owned(),
+                format!("raise it, or make room within it, {} MiB at least", room::ROOM_TO_OPEN >> 20),
+            ),
             Some(free) => (
                 "the disk under data_dir is full".to_owned(),
                 format!("make room on it, {} MiB at least ({free} bytes are free)", room::ROOM_TO_OPEN >> 20),

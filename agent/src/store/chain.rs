@@ -92,6 +92,13 @@ pub enum Fault {
         /// The first that is there again.
         to: u64,
     },
+    /// These inputs are sealed, and the key of that time is gone before its own.
+    Locked {
+        /// The first of them.
+        from: u64,
+        /// The first that can be read again.
+        to: u64,
+    },
     /// A block is not what the next one, or the head of the store, says that it was.
     Altered {
         /// Its first input.
@@ -110,6 +117,11 @@ impl fmt::Display for Fault {
             Self::Unreadable { block } => write!(f, "the block of input {block} cannot be read"),
             Self::Missing { from, to } if to - from == 1 => write!(f, "input {from} is missing"),
             Self::Missing { from, to } => write!(f, "inputs {from} to {} are missing", to - 1),
+            Self::Locked { from, to } => write!(
+                f,
+                "inputs {from} to {} cannot be read: the key that they were sealed with is gone, and its time had not come",
+                to - 1
+            ),
             Self::Altered { block } => {
                 write!(f, "the block of input {block} is not the one that was written")
             }

@@ -4,8 +4,9 @@
 use super::chain::{Fault, Head, Lost, Proof, Prover, Standing};
 use super::entries::{ChainedBlock, Input};
 use super::keys::{self, Kind};
-use super::{Store, StoreError};
+use super::{Store, StoreError, seal};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
@@ -32,6 +33,8 @@ pub struct Opening {
     pub reached: u64,
     /// What was lost before its chain begins.
     pub lost: Vec<Lost>,
+    /// The first inputs of blocks whose key is gone.
+    pub locked: BTreeSet<u64>,
 }
 
 /// Some blocks of a journal, each with the number of its first input, as they are stored.
@@ -109,7 +112,8 @@ impl Store {
     /// What the journal is worth, if the store says under which site it was written.
     pub(super) fn opening(&self) -> Result<Option<Opening>, StoreError> {
         let (judged_until, next_input) = (self.marks.judged_until, self.marks.next_input);
-        let (anchor, head, reached, lost) = (self.anchor()?, self.head, self.reached(), self.lost()?);
+        let (anchor, head, reached) = (self.anchor()?, self.head, self.reached());
+        let (lost, locked) = (self.lost()?, self.locked_blocks()?);
         let snapshot = self.snapshot()?;
         Ok(snapshot.map(|(_, (site, _))| Opening {
             site,
@@ -119,7 +123,18 @@ impl Store {
             head,
             reached,
             lost,
+            locked,
         }))
+    }
+
+    /// The blocks of the journal that were set aside because their keys are gone.
+    pub fn locked_blocks(&self) -> Result<BTreeSet<u64>, StoreError> {
+        let mut locked = BTreeSet::new();
+        for record in self.disk.scan(&keys::set_aside(&Kind::Journal.prefix())) {
+            let (key, block) = record?;
+            locked.extend(keys::number_of(&key).filter(|_| seal::number_of(&block).is_some()));
+        }
+        Ok(locked)
     }
 }
 
@@ -148,7 +163,7 @@ impl Journal {
 
     /// What its chain is worth; `known` are heads that somebody has kept elsewhere.
     pub fn prove(&self, known: &[Head]) -> (Proof, Vec<(Head, Standing)>) {
-        let Opening { anchor, head, reached, ref lost, .. } = self.opening;
+        let Opening { anchor, head, reached, ref lost, ref locked, .. } = self.opening;
         let mut prover = Prover::from(anchor);
         let mut standings: Vec<(Head, Standing)> =
             known.iter().map(|head| (*head, Standing::of(*head, anchor))).collect();
@@ -164,6 +179,14 @@ impl Journal {
         if reached > head.next_input {
             // What lies beside the database knows of more than the database itself.
             proof.faults.push(Fault::Missing { from: head.next_input, to: reached });
+        }
+        for fault in &mut proof.faults {
+            // The hole begins with a block that is there, and that nobody can open.
+            if let Fault::Missing { from, to } = *fault
+                && locked.contains(&from)
+            {
+                *fault = Fault::Locked { from, to };
+            }
         }
         for (known, standing) in &mut standings {
             let between =
@@ -199,8 +222,8 @@ mod tests {
         let (anchor, head) = Default::default();
         let toml = "[site]\nid = \"s\"\nname = \"S\"\ntenant = \"t\"\nclient = \"c\"\ntimezone = \"UTC\"\n";
         let site = vigil_config::parse_site(std::path::Path::new("site.toml"), toml.as_bytes()).unwrap();
-        let (reached, lost) = (0, vec![]);
-        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head, reached, lost }
+        let (reached, lost, locked) = Default::default();
+        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head, reached, lost, locked }
     }
 
     #[test]

@@ -195,6 +195,7 @@ fn opening(site: &Site, next_input: u64) -> Opening {
         head: Default::default(),
         reached: 0,
         lost: vec![],
+        locked: Default::default(),
     }
 }
 
