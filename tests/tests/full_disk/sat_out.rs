@@ -227,6 +227,25 @@ fn the_same_process_goes_on_when_the_disk_takes_more_again() {
     are_there(&promised, &agent, &gone);
 }
 
+#[test]
+fn a_quota_is_sat_out_like_a_full_disk_and_is_no_damage() {
+    let mut agent = Agent::start("gw-1", &plant(), Source::Embedded, None);
+    press(&Field::around(agent.mqtt(), PAUSE), "btn-1").join().unwrap();
+    agent.kill();
+    let settings = agent.store().join("conf");
+    let damaged: Vec<u8> = std::fs::read(&settings).unwrap().iter().map(|byte| byte ^ 0x55).collect();
+    std::fs::write(&settings, damaged).unwrap();
+    // The first of each thread: those of the start, and of the first attempts after it.
+    let quota = "inject=fallocate:error=EDQUOT:when=1..6";
+    let script = format!("exec strace -D -f -qq -e trace=fallocate -e {quota} -o /dev/null -- \"$@\"");
+    agent.start_through(&script);
+    says_why(&agent, "the quota of this user");
+    assert!(!is_damaged(&agent), "what cannot be written is not judged");
+    health(&mut agent, 200);
+    assert!(is_damaged(&agent), "now it is");
+    assert_eq!(of_rule(&agent, "sos").len(), 1, "and everything is saved");
+}
+
 /// Every file of a database and what lies beside it, the ballast excepted.
 fn files(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
