@@ -4,7 +4,8 @@ use super::signals::Stop;
 use super::{Failure, logs};
 use std::path::PathBuf;
 use vigil_config::{Environment, Gateway, NocConfig};
-use vigil_noc::{GatewayAccess, TlsFiles};
+use vigil_noc::lock::NoLock;
+use vigil_noc::{GatewayAccess, NocError, TlsFiles};
 
 /// `vigil noc`
 #[derive(Debug, clap::Args)]
@@ -23,9 +24,23 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let mut stop = Stop::listen()?;
         let shutdown = async move { stop.told().await };
         vigil_noc::run(ready, shutdown).await.map_err(|why| {
-            Failure::failed(why, "Mend noc.toml or what it names, and start the receiver again.")
+            let mend = mend(&why);
+            Failure::failed(why, mend)
         })
     })
+}
+
+const fn mend(why: &NocError) -> &'static str {
+    match why {
+        NocError::Locked(NoLock::InUse { .. }) => {
+            "Stop that one first, or give this one a data_dir of its own in noc.toml."
+        }
+        NocError::Locked(NoLock::File { .. })
+        | NocError::DataDir { .. }
+        | NocError::Access(_)
+        | NocError::Serve(_)
+        | NocError::Ledger(_) => "Mend noc.toml or what it names, and start the receiver again.",
+    }
 }
 
 /// What the receiver is made of; credentials are read here.

@@ -2,12 +2,12 @@
 //! finds, and leaves files of whoever opened it: so it is a copy that is opened, and the store stays as it is.
 
 use super::journal::{Journal, NoJournal};
-use super::places::taken;
 use super::{DiskError, Loss, Masters, Store, StoreError, reach};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use vigil_noc::lock::taken;
 
 /// A process that ends, and one that is just being made by whoever held the lock a moment ago, hold it a little longer.
 /// Half a second: a person does not feel it, and an agent that runs holds it still.
