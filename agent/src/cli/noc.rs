@@ -4,6 +4,7 @@ use super::signals::Stop;
 use super::{Failure, logs};
 use std::path::PathBuf;
 use vigil_config::{Environment, Gateway, NocConfig};
+use vigil_noc::ledger::LedgerError;
 use vigil_noc::lock::NoLock;
 use vigil_noc::{GatewayAccess, NocError, TlsFiles};
 
@@ -38,8 +39,27 @@ const fn mend(why: &NocError) -> &'static str {
         NocError::Locked(NoLock::File { .. })
         | NocError::DataDir { .. }
         | NocError::Access(_)
-        | NocError::Serve(_)
-        | NocError::Ledger(_) => "Mend noc.toml or what it names, and start the receiver again.",
+        | NocError::Serve(_) => "Mend noc.toml or what it names, and start the receiver again.",
+        NocError::Ledger(why) => mend_ledger(why),
+    }
+}
+
+/// What a person does about a ledger.
+pub const fn mend_ledger(why: &LedgerError) -> &'static str {
+    match why {
+        LedgerError::Damaged { .. } | LedgerError::Unsound { .. } | LedgerError::Unreadable(_) => {
+            "Stop the receiver and move noc.db, noc.db-wal and noc.db-shm out of data_dir; do not delete them. Put a backup \
+             in their place, or nothing: a receiver makes an empty ledger, and gateways send again what it had not \
+             acknowledged. What it had is in the old files only (`sqlite3 noc.db .recover` reads what can be read); look at \
+             the disk."
+        }
+        LedgerError::Newer { .. } => "Install a newer vigil, or give this one a data_dir of its own.",
+        LedgerError::Sqlite(_)
+        | LedgerError::Closes { .. }
+        | LedgerError::Thread(_)
+        | LedgerError::Closed => {
+            "Look at the disk under data_dir, at its room and at who may write there, and start the receiver again."
+        }
     }
 }
 

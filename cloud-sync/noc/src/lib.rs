@@ -38,11 +38,17 @@ use lock::NoLock;
 use serve::stopped;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
 /// The file in the data folder.
 const LEDGER_FILE: &str = "noc.db";
+
+/// Whether the ledger in a data folder is sound; one that is not there yet is. Nothing is changed.
+pub fn check(data_dir: &Path) -> Result<(), LedgerError> {
+    let path = data_dir.join(LEDGER_FILE);
+    if path.exists() { SqliteLedger::check(&path) } else { Ok(()) }
+}
 
 /// How the receiver is set up.
 #[derive(Debug, Clone)]

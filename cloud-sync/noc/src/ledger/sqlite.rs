@@ -3,9 +3,9 @@
 use super::commands::{self, CommandRow, NewCommand, Queued, WaitingCommand};
 use super::{AlertRow, Delivery, Entry, GatewayRow, Ledger, LedgerError, Receipt, RecordRow};
 use crate::sequence::Producers;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vigil_cloud_sync::wire::{REFUSED, WELFARE};
 use vigil_cloud_sync::{EventKind, Origin};
@@ -45,45 +45,44 @@ PRAGMA user_version = 1;
 /// A ledger in a SQLite file.
 pub struct SqliteLedger {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl SqliteLedger {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        migrate(&mut connection)?;
-        Ok(Self { connection })
+        let opened = Connection::open(path);
+        let connection = opened.map_err(|source| LedgerError::Closes { path: path.to_owned(), source })?;
+        let mut ledger = Self { connection, path: path.to_owned() };
+        ledger.set_up().map_err(|why| why.of_file(path))?;
+        Ok(ledger)
     }
-}
 
-fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
-    let tx = connection.transaction()?;
-    match tx.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-        0 => {
-            tx.execute_batch(CREATE)?;
-            tx.execute_batch(commands::CREATE)?;
-            tx.execute_batch(commands::ADD_RESULT)?;
+    fn set_up(&mut self) -> Result<(), LedgerError> {
+        self.connection.busy_timeout(BUSY)?;
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        migrate(&mut self.connection)
+    }
+
+    /// Whether the file is sound, as far as SQLite can tell without comparing every index. Nothing is changed, and a
+    /// receiver may have it open.
+    pub fn check(path: &Path) -> Result<(), LedgerError> {
+        let opened = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let connection = opened.map_err(|source| LedgerError::Closes { path: path.to_owned(), source })?;
+        let found = || -> rusqlite::Result<String> {
+            connection.busy_timeout(BUSY)?;
+            // One finding is enough: what it is for a person comes of many more.
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        };
+        match found() {
+            Ok(found) if found == "ok" => Ok(()),
+            Ok(found) => Err(LedgerError::Unsound { path: path.to_owned(), found }),
+            Err(why) => Err(LedgerError::from(why).of_file(path)),
         }
-        1 => {
-            tx.execute_batch(commands::CREATE)?;
-            tx.execute_batch(commands::ADD_RESULT)?;
-        }
-        2 => tx.execute_batch(commands::ADD_RESULT)?,
-        SCHEMA => {}
-        found => return Err(LedgerError::Newer { found, known: SCHEMA }),
-    }
-    Ok(tx.commit()?)
-}
-
-impl Ledger for SqliteLedger {
-    fn enrol(&mut self, origin: &Origin) -> Result<(), LedgerError> {
-        list(&self.connection, origin)
     }
 
-    fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
+    fn keep(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
         let source = delivery.origin.source();
         let tx = self.connection.transaction()?;
         list(&tx, &delivery.origin)?;
@@ -112,6 +111,35 @@ impl Ledger for SqliteLedger {
         tx.commit()?;
         let duplicates = delivery.entries.len() - accepted;
         Ok(Receipt { accepted, duplicates, reused, alerts, gateway: gateway.try_into()? })
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+    let tx = connection.transaction()?;
+    match tx.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+        0 => {
+            tx.execute_batch(CREATE)?;
+            tx.execute_batch(commands::CREATE)?;
+            tx.execute_batch(commands::ADD_RESULT)?;
+        }
+        1 => {
+            tx.execute_batch(commands::CREATE)?;
+            tx.execute_batch(commands::ADD_RESULT)?;
+        }
+        2 => tx.execute_batch(commands::ADD_RESULT)?,
+        SCHEMA => {}
+        found => return Err(LedgerError::Newer { found, known: SCHEMA }),
+    }
+    Ok(tx.commit()?)
+}
+
+impl Ledger for SqliteLedger {
+    fn enrol(&mut self, origin: &Origin) -> Result<(), LedgerError> {
+        list(&self.connection, origin)
+    }
+
+    fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
+        self.keep(delivery).map_err(|why| why.of_file(&self.path))
     }
 
     fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError> {
@@ -488,6 +516,31 @@ mod tests {
         let of_another = Entry { producer: Some("90b3".to_owned()), ..alert(3, "c", 1, "HIGH", "") };
         assert_eq!(ledger.record(&delivery(vec![of_another])).unwrap().reused, [0; 0]);
         assert_eq!(ledger.gateways().unwrap()[0].reused, 1);
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_named_with_what_sqlite_says() {
+        let (dir, mut ledger) = ledger();
+        let path = dir.path().join("noc.db");
+        let batch = |n: u64| (n..n + 100).map(|n| alert(n % 10, &format!("a{n}"), 1, "HIGH", "")).collect();
+        (0..5).for_each(|n| drop(ledger.record(&delivery(batch(n * 100))).unwrap()));
+        drop(ledger);
+        SqliteLedger::check(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let middle = whole.len() / 2;
+        let mut torn = whole.clone();
+        torn[4_096..middle].fill(0x5A);
+        std::fs::write(&path, torn).unwrap();
+        let unsound = SqliteLedger::check(&path).unwrap_err();
+        let said = format!("the ledger {} is damaged: ", path.display());
+        assert!(unsound.to_string().starts_with(&said), "{unsound}");
+        std::fs::write(&path, b"this was a ledger, once upon a time, and is none".repeat(100)).unwrap();
+        for why in [SqliteLedger::open(&path).err().unwrap(), SqliteLedger::check(&path).unwrap_err()] {
+            assert!(matches!(why, LedgerError::Damaged { .. }), "{why}");
+            assert!(why.to_string().contains("file is not a database"), "{why}");
+        }
+        assert!(SqliteLedger::check(&dir.path().join("none")).is_err(), "and none is made");
+        assert!(!dir.path().join("none").exists());
     }
 
     #[test]
