@@ -85,7 +85,7 @@ impl fmt::Display for Loss {
             }
             Self::WentBack { sequences, inputs } => write!(
                 f,
-                "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it"
+                "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it; its file was damaged in the midst (what lies behind such a place is overwritten by the opening itself, and no copy of it is kept), cut back, or replaced by an earlier one"
             ),
             Self::Unwitnessed => f.write_str(
                 "how far the store had reached is written nowhere any more: db.reach and what lies among its keys are gone; it may be an earlier one, and its numbers are a new producer's from now on",
