@@ -8,13 +8,14 @@ mod absorb;
 mod commands;
 mod handle;
 mod outage;
+mod owed;
 mod past;
 mod pulse;
 mod shortage;
 mod strays;
 
 pub use commands::{Asked, Unread};
-pub use handle::{Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
+pub use handle::{Known, Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
 pub use outage::{Outage, Started};
 pub use past::{Retold, give, rebuild, retold};
 pub use pulse::{HOPELESS_AFTER, Pulse};
@@ -22,11 +23,12 @@ pub use strays::Stray;
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
-use crate::store::{Announcement, Draft, Lane, Opening, Store, StoreError, StoredEvent};
+use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
 use absorb::{absorb, logged, reported};
 use commands::about;
 use handle::Request;
 use outage::{Risen, Ways};
+use owed::Failed;
 use shortage::Shortage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,8 +100,8 @@ pub struct Pump {
     commits: u64,
     shortage: Shortage,
     strays: Strays,
-    /// What a commit that failed would have announced.
-    unsaid: Vec<Announcement>,
+    /// The commit that failed, if one did.
+    failed: Option<Failed>,
     snapshot_input: u64,
     snapshot_at: Timestamp,
     expire_at: Timestamp,
@@ -263,10 +265,15 @@ impl Pump {
         self.shortage.look(&self.ways.folder);
         let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE
             || self.shortage.wants_room(self.store.size());
-        if inputs >= enough || due || too_large {
+        let saves_time = inputs >= enough || due || too_large;
+        if saves_time {
             self.add_snapshot(&mut draft)?;
         }
-        self.commit(draft)?;
+        let done = self.commit(draft);
+        if saves_time {
+            self.failed.iter_mut().for_each(Failed::without_snapshot);
+        }
+        done?;
         if too_large { self.make_room() } else { Ok(()) }
     }
 
@@ -313,9 +320,9 @@ impl Pump {
         let events = !draft.events.is_empty();
         let announcements = !draft.announcements.is_empty() || !draft.prompts.is_empty();
         let tells_the_time = draft.judged_until > self.store.marks().judged_until;
-        let unsaid = draft.announcements.clone();
-        if let Err(why) = self.store.commit(draft) {
-            self.unsaid = unsaid;
+        let before = self.store.marks().stand();
+        if let Err(why) = self.store.write(&draft) {
+            self.failed = Some(Failed::new(before, draft));
             return Err(why.into());
         }
         if tells_the_time {
@@ -340,7 +347,10 @@ impl Pump {
                 drop(reply.send(self.store.next_announcements(limit)?))
             }
             Request::View(reply) => drop(reply.send(self.engine.view(self.clock.now()))),
-            Request::Alerts(reply) => drop(reply.send(self.store.alerts()?)),
+            Request::Alerts(reply) => {
+                let alerts = self.store.alerts()?;
+                drop(reply.send(Known { alerts, unstored: None }));
+            }
             Request::Runs(query, next, reply) => drop(reply.send(self.store.runs(&query, next)?)),
             Request::Reports(from, to, reply) => drop(reply.send(self.reports(from, to)?)),
             Request::Refused(reply) => drop(reply.send(self.store.refusals()?)),
@@ -357,6 +367,13 @@ impl Pump {
             Request::Journal(from, reply) => drop(reply.send(self.store.journal_piece(from)?)),
             Request::Settle(delivered, dead, reply) => {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
+                answered(reply);
+            }
+            Request::Disown(reply) => {
+                self.store.disown()?;
+                tracing::error!(
+                    "the operations centre knows numbers of this store from other events: an earlier one was put back with all that lay beside it; what it held since is lost, and its numbers are a new producer's from now on"
+                );
                 answered(reply);
             }
             Request::NextPrompts(limit, reply) => drop(reply.send(self.store.next_prompts(limit)?)),
@@ -437,6 +454,9 @@ impl Pump {
             next_input: marks.next_input,
             anchor: self.store.anchor()?,
             head: self.store.head(),
+            reached: self.store.reached(),
+            lost: self.store.lost()?,
+            locked: self.store.locked_blocks()?,
         })
     }
 

@@ -376,6 +376,9 @@ impl Outbox for StoredOutbox {
     async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Closed> {
         self.0.settle(stored, dead).await.map_err(|_| Closed)
     }
+    async fn disown(&self) -> Result<(), Closed> {
+        self.0.disown().await.map_err(|_| Closed)
+    }
 }
 
 /// The way to the operations centre, for what goes there and for what comes from there.

@@ -43,6 +43,10 @@ pub trait Outbox: Send + Sync {
         stored: Vec<u64>,
         dead: Vec<(u64, String)>,
     ) -> impl Future<Output = Result<(), Closed>> + Send;
+
+    /// The receiver knows numbers from other events, so the store is an earlier one: its numbers are another producer's
+    /// from now on. Done twice it does no harm.
+    fn disown(&self) -> impl Future<Output = Result<(), Closed>> + Send;
 }
 
 /// How the uplink is, for the status page.
@@ -152,6 +156,10 @@ impl<O: Outbox, W: Way> Round<O, W> {
         let (stored, dead) = divide(events, answer.rejected);
         self.bury(&dead);
         self.courier.outbox.settle(stored, dead).await?;
+        if !answer.reused.is_empty() {
+            tracing::error!(numbers = ?answer.reused, "the receiver knows these numbers from other events");
+            self.courier.outbox.disown().await?;
+        }
         self.courier.cadence.on_success();
         self.width = self.width.saturating_mul(2).min(MAX_BATCH_EVENTS);
         let now = (self.courier.now)();

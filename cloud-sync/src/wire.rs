@@ -137,6 +137,9 @@ pub struct Answer {
     pub duplicates: usize,
     /// Which will never be taken.
     pub rejected: Vec<Rejection>,
+    /// Numbers of accepted events that the receiver knows from other events of the same producer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reused: Vec<u64>,
 }
 
 #[derive(Serialize)]

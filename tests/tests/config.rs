@@ -241,6 +241,25 @@ fn a_receiver_is_checked_alone_or_with_the_agent() {
 }
 
 #[test]
+fn a_receiver_with_a_damaged_ledger_says_what_to_do_and_so_does_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let text = "[noc]\ntls = false\nlisten = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n";
+    std::fs::write(file("noc.toml"), text).unwrap();
+    let sound = vigil(&["check", "--noc", &file("noc.toml")]);
+    assert_eq!(sound.code, Some(0), "there is no ledger yet: {}", sound.err);
+    std::fs::create_dir_all(file("data")).unwrap();
+    std::fs::write(file("data/noc.db"), "no ledger at all, ".repeat(400)).unwrap();
+    for command in [&["check", "--noc"][..], &["noc", "--config"]] {
+        let ended = vigil(&[command, &[&file("noc.toml")]].concat());
+        assert_eq!(ended.code, Some(1), "{command:?}: {ended:?}");
+        for part in ["data/noc.db is damaged: file is not a database", "do not delete them", "send again"] {
+            assert!(ended.err.contains(part), "{command:?}, {part}: {}", ended.err);
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
     let plant = Plant::default().guards(1);
     let agent = Agent::start("gw-1", &plant, Source::Embedded, None);

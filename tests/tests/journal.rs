@@ -1,7 +1,12 @@
 //! `vigil verify-journal`: a night is proved, beside a running agent and without one.
 
 use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
 use vigil_tests::house::{Agent, Ended, Handset, Noc, Plant, Source, message, now, topic, until, vigil};
+
+/// A stop takes five seconds on a quiet machine.
+const OUTLASTS: Duration = Duration::from_secs(30);
 
 fn agent(noc: Option<&Noc>) -> Agent {
     let uplink = noc.map(|noc| noc.uplink("gw-1"));
@@ -66,6 +71,74 @@ fn the_operations_centre_gets_a_head_that_proves_the_journal() {
     let head = format!("{}:{}", kept()["inputs"], kept()["head"].as_str().expect("a head"));
     let ended = verify(&agent, &["--head", &head]);
     assert!(ended.code == Some(0) && ended.out.contains("proved"), "{}{}", ended.out, ended.err);
+}
+
+#[test]
+fn a_database_that_was_deleted_is_told_before_and_after_the_next_start() {
+    let mut agent = agent(None);
+    let before = proved(&verify(&agent, &["--json"]));
+    let kept = format!("{}:{}", before["head"]["inputs"], before["head"]["head"].as_str().expect("a head"));
+    assert!(agent.stop(OUTLASTS).success());
+    std::fs::remove_dir_all(agent.store()).expect("a store");
+    let gone = verify_stopped(&agent, &[]);
+    assert!(
+        gone.code == Some(1) && gone.err.contains("is gone: 20 inputs had been stored in it"),
+        "{}",
+        gone.err
+    );
+    agent.start_again();
+    let running = verify(&agent, &["--head", &kept]);
+    assert_eq!(running.code, Some(1), "{}", running.out);
+    assert!(running.out.contains("FAULT   inputs 0 to") && !running.out.contains("whole"), "{}", running.out);
+    assert!(running.out.contains("MISSING: what it sums up is gone"), "{}", running.out);
+    assert!(running.err.contains("a part of the journal is gone before its time"), "{}", running.err);
+    assert_eq!(proved(&verify(&agent, &["--json"]))["whole"], false);
+    assert!(agent.stop(OUTLASTS).success());
+    let stopped = verify_stopped(&agent, &["--head", &kept]);
+    assert_eq!((stopped.code, &stopped.out), (Some(1), &running.out));
+}
+
+/// Every file of a folder, and of those in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let place = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &place);
+        } else {
+            std::fs::copy(path, place).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn a_gateway_that_was_put_back_whole_is_told_by_the_operations_centre() {
+    let noc = Noc::start(&["gw-1"]);
+    let plant = Plant::default().guards(1).buttons(2);
+    let mut agent = Agent::start("gw-1", &plant, Source::Embedded, Some(&noc.uplink("gw-1")));
+    let press = |agent: &Agent, button: &str| {
+        let mut handset = Handset::connect(agent.mqtt(), button).expect("a way in");
+        let event = message(now(), json!({ "note": button })).to_string();
+        handset.publish(&topic(button, "sos"), event.as_bytes()).expect("acknowledged");
+        until("it arrives", || noc.alerts("gw-1").iter().any(|a| a["subject"] == format!("device:{button}")));
+    };
+    assert!(agent.stop(OUTLASTS).success());
+    let (data, earlier) = (agent.folder().join("data"), tempfile::tempdir().expect("a folder"));
+    copy(&data, earlier.path());
+    agent.start_again();
+    press(&agent, "btn-1");
+    assert!(agent.stop(OUTLASTS).success());
+    assert_eq!(noc.gateway("gw-1")["reused"], 0);
+    std::fs::remove_dir_all(&data).expect("gone");
+    copy(earlier.path(), &data);
+    agent.start_again();
+    assert_eq!(agent.status()["set_aside"], 0, "nothing on the box knows it");
+    press(&agent, "btn-2");
+    until("the gateway hears of it", || agent.status()["set_aside"] == 1);
+    agent.process().said("knows numbers of this store from other events");
+    assert!(noc.gateway("gw-1")["reused"].as_u64() > Some(0));
+    assert_eq!(noc.alerts("gw-1").len(), 2, "and nothing is lost by it");
 }
 
 #[test]

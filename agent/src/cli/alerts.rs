@@ -37,12 +37,29 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         return Ok(());
     }
+    let (_, status): (_, Value) = args.whom.ask("/api/status")?;
+    // Which it is says the list itself: the store may have come back since.
+    if all.iter().any(is_stale) || (all.is_empty() && status.pointer("/outage/why").is_some()) {
+        writeln!(out, "{}", stale(&status))?;
+    }
     if shown.is_empty() {
         writeln!(out, "no alerts")?;
         return Ok(());
     }
-    let (_, status): (_, Value) = args.whom.ask("/api/status")?;
     Ok(write!(out, "{}", listed(&shown, WallClock::of(&status), width()))?)
+}
+
+fn is_stale(alert: &Value) -> bool {
+    alert.get("stale") == Some(&Value::Bool(true))
+}
+
+/// What a list is worth that does not come from the store.
+fn stale(status: &Value) -> String {
+    let since = WallClock::of(status).at(status, "/outage/since");
+    let why = plain(status, "/outage/why");
+    format!(
+        "STALE: nothing is stored since {since} ({why}). These are the alerts that were known then, and those that were told since; older ones cannot be read."
+    )
 }
 
 fn listed(alerts: &[&Value], clock: WallClock, width: u16) -> String {
@@ -68,6 +85,9 @@ pub(super) fn state(alert: &Value, clock: WallClock) -> String {
     }
     if alert.get("cleared_at").is_some_and(Value::is_string) {
         state = format!("{state}, cleared {}", clock.at(alert, "/cleared_at"));
+    }
+    if alert.get("stored") == Some(&Value::Bool(false)) {
+        state.push_str(", NOT STORED");
     }
     state
 }

@@ -88,7 +88,7 @@ async fn journal(base: &str) -> Result<Journal, Failure> {
         next = journal.add(piece);
     }
     let now: Opening = record(&client, base, &url).await?;
-    journal.begins_at(now.anchor);
+    journal.begins_as(now);
     Ok(journal)
 }
 

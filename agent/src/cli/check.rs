@@ -49,6 +49,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some((config, doubts)) = noc {
         super::noc::receiver(&config, &env)?;
         note(doubts.iter().map(ToString::to_string))?;
+        vigil_noc::check(config.data_dir())
+            .map_err(|why| Failure::failed(&why, super::noc::mend_ledger(&why)))?;
         told.push(format!("ok: a receiver of {} gateways", config.gateways().len()));
     }
     let mut out = std::io::stdout().lock();

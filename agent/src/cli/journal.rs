@@ -31,6 +31,10 @@ fn no_journal(why: &NoJournal) -> Failure {
         NoJournal::NoStore(_) => {
             "There is no journal yet: `vigil run` begins one. Is it the right --config? --url asks a running agent."
         }
+        NoJournal::Gone { .. } => {
+            "Keep what lies beside it, as evidence. If it was moved away, put it back before the agent is started: started \
+             without it, the agent begins a new one and says what is missing. What the operations centre has is there still."
+        }
         NoJournal::InUse(_) => "Wait until that process has ended, or ask the agent by --url.",
         NoJournal::Copy { .. } => {
             "The store is read from a copy, so that it stays as it is: this user must be allowed to read it, and TMPDIR \

@@ -4,7 +4,9 @@ use super::signals::Stop;
 use super::{Failure, logs};
 use std::path::PathBuf;
 use vigil_config::{Environment, Gateway, NocConfig};
-use vigil_noc::{GatewayAccess, TlsFiles};
+use vigil_noc::ledger::LedgerError;
+use vigil_noc::lock::NoLock;
+use vigil_noc::{GatewayAccess, NocError, TlsFiles};
 
 /// `vigil noc`
 #[derive(Debug, clap::Args)]
@@ -23,9 +25,42 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let mut stop = Stop::listen()?;
         let shutdown = async move { stop.told().await };
         vigil_noc::run(ready, shutdown).await.map_err(|why| {
-            Failure::failed(why, "Mend noc.toml or what it names, and start the receiver again.")
+            let mend = mend(&why);
+            Failure::failed(why, mend)
         })
     })
+}
+
+const fn mend(why: &NocError) -> &'static str {
+    match why {
+        NocError::Locked(NoLock::InUse { .. }) => {
+            "Stop that one first, or give this one a data_dir of its own in noc.toml."
+        }
+        NocError::Locked(NoLock::File { .. })
+        | NocError::DataDir { .. }
+        | NocError::Access(_)
+        | NocError::Serve(_) => "Mend noc.toml or what it names, and start the receiver again.",
+        NocError::Ledger(why) => mend_ledger(why),
+    }
+}
+
+/// What a person does about a ledger.
+pub const fn mend_ledger(why: &LedgerError) -> &'static str {
+    match why {
+        LedgerError::Damaged { .. } | LedgerError::Unsound { .. } | LedgerError::Unreadable(_) => {
+            "Stop the receiver and move noc.db, noc.db-wal and noc.db-shm out of data_dir; do not delete them. Put a backup \
+             in their place, or nothing: a receiver makes an empty ledger, and gateways send again what it had not \
+             acknowledged. What it had is in the old files only (`sqlite3 noc.db .recover` reads what can be read); look at \
+             the disk."
+        }
+        LedgerError::Newer { .. } => "Install a newer vigil, or give this one a data_dir of its own.",
+        LedgerError::Sqlite(_)
+        | LedgerError::Closes { .. }
+        | LedgerError::Thread(_)
+        | LedgerError::Closed => {
+            "Look at the disk under data_dir, at its room and at who may write there, and start the receiver again."
+        }
+    }
 }
 
 /// What the receiver is made of; credentials are read here.

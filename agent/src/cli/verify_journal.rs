@@ -3,7 +3,7 @@
 use super::journal::journal;
 use super::table::WallClock;
 use super::{Failure, ask::Whom};
-use crate::store::{Digest, Head, Proof, Standing};
+use crate::store::{Digest, Fault, Head, Lost, Proof, Standing};
 use serde_json::{Value, json};
 use std::io::Write;
 use vigil_core::time::Timestamp;
@@ -49,14 +49,31 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let clock = WallClock { zone: journal.opening.site.timezone, now: journal.opening.judged_until };
         write!(out, "{}", told(&proof, head, &standings, clock))?;
     }
-    let wrong = standings.iter().any(|(_, standing)| *standing == Standing::Wrong);
-    if proof.is_whole() && !wrong {
+    if is_whole(&proof, &standings) {
         return Ok(());
     }
     Err(Failure::failed(
-        "the journal is not the one that was written",
+        verdict(&proof, &standings),
         "Keep the folder of the store as it is, as evidence, and compare it with what the operations centre has.",
     ))
+}
+
+fn is_whole(proof: &Proof, standings: &[(Head, Standing)]) -> bool {
+    proof.is_whole() && standings.iter().all(|(_, standing)| !standing.is_bad())
+}
+
+/// Whether somebody or something took a part of it away, or it is another one.
+fn verdict(proof: &Proof, standings: &[(Head, Standing)]) -> &'static str {
+    let missing = |fault: &Fault| matches!(fault, Fault::Missing { .. } | Fault::Locked { .. });
+    let locked = |fault: &Fault| matches!(fault, Fault::Locked { .. });
+    let another = standings.iter().any(|(_, standing)| *standing == Standing::Wrong);
+    if !another && !proof.faults.is_empty() && proof.faults.iter().all(locked) && proof.more_faults == 0 {
+        return "a part of the journal cannot be read: its keys are gone before their time";
+    }
+    if !another && proof.faults.iter().all(missing) && proof.more_faults == 0 {
+        return "a part of the journal is gone before its time";
+    }
+    "the journal is not the one that was written"
 }
 
 fn edge(proof: &Proof, head: Head, standings: &[(Head, Standing)]) -> Value {
@@ -69,12 +86,12 @@ fn edge(proof: &Proof, head: Head, standings: &[(Head, Standing)]) -> Value {
             kept
         })
         .collect();
-    json!({ "whole": proof.is_whole(), "proof": proof, "head": named(&head), "kept": kept })
+    json!({ "whole": is_whole(proof, standings), "proof": proof, "head": named(&head), "kept": kept })
 }
 
 fn told(proof: &Proof, head: Head, standings: &[(Head, Standing)], clock: WallClock) -> String {
     let at = |instant: Option<Timestamp>| clock.at(&json!({ "at": instant }), "/at");
-    let Proof { from, to, blocks, inputs, unchained, faults, more_faults, first_at, last_at } = proof;
+    let Proof { from, to, blocks, inputs, unchained, faults, more_faults, lost, first_at, last_at } = proof;
     let (first, last) = (at(*first_at), at(*last_at));
     let mut lines = vec![
         format!("inputs {from} to {to}, {first} to {last}: {inputs} in {blocks} blocks"),
@@ -89,12 +106,21 @@ fn told(proof: &Proof, head: Head, standings: &[(Head, Standing)], clock: WallCl
     if *more_faults > 0 {
         lines.push(format!("FAULT   and {more_faults} more"));
     }
+    lines.extend(lost.iter().map(|Lost { from, to }| {
+        format!(
+            "LOST    inputs {from} to {} were gone before their time; what is left begins after them",
+            to - 1
+        )
+    }));
     lines.extend(
         standings.iter().map(|(known, standing)| format!("kept    {} {}", known.next_input, said(*standing))),
     );
-    let wrong = standings.iter().any(|(_, standing)| *standing == Standing::Wrong);
-    if proof.is_whole() && !wrong {
-        lines.push("whole: nothing was altered, removed or added".to_owned());
+    if is_whole(proof, standings) {
+        let whole = "nothing was altered, removed or added";
+        lines.push(match lost.last() {
+            None => format!("whole: {whole}"),
+            Some(_) => format!("whole since input {from}: {whole}"),
+        });
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -103,7 +129,8 @@ const fn said(standing: Standing) -> &'static str {
     match standing {
         Standing::Proved => "proved: the journal comes to it",
         Standing::Wrong => "WRONG: the journal is another one",
-        Standing::NotReached => "not reached: the journal ends before it",
-        Standing::Passed => "passed: what it sums up is no longer kept",
+        Standing::NotReached => "MISSING: the journal ends before it, and had reached it",
+        Standing::Passed => "passed: what it sums up has had its time and is no longer kept",
+        Standing::Lost => "MISSING: what it sums up is gone, and its time had not come",
     }
 }

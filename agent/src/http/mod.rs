@@ -13,7 +13,7 @@ mod steps;
 pub use status::{SourceState, Status};
 
 use crate::clock::Clock;
-use crate::pump::{PumpHandle, Stopping};
+use crate::pump::{Known, PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
 use crate::sources::recall::Recall;
 use crate::sources::serial::LineState;
@@ -25,13 +25,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream::{self, Stream};
+use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use vigil_cloud_sync::{Link, ListenerState, UplinkState};
+use vigil_core::alert::{Alert, AlertId};
 use vigil_core::id::GatewayId;
 use vigil_noc::dress;
 
@@ -161,8 +164,30 @@ async fn status_now(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping>
     Ok(Json(&*desk.status().await?).into_response())
 }
 
+/// An alert, and what it is worth while the store is out of order.
+#[derive(Serialize)]
+struct Shown<'a> {
+    /// It is as it stood when the store failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale: Option<bool>,
+    /// Somebody was told of it, and it is not stored yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<bool>,
+    #[serde(flatten)]
+    alert: &'a Alert,
+}
+
+impl<'a> Shown<'a> {
+    fn of(alert: &'a Alert, unstored: Option<&BTreeSet<AlertId>>) -> Self {
+        let stored = unstored.map(|unstored| !unstored.contains(&alert.id));
+        Self { stale: unstored.map(|_| true), stored, alert }
+    }
+}
+
 async fn alerts(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
-    Ok(Json(desk.pump.alerts().await?).into_response())
+    let Known { alerts, unstored } = desk.pump.alerts().await?;
+    let shown: Vec<Shown<'_>> = alerts.iter().map(|alert| Shown::of(alert, unstored.as_ref())).collect();
+    Ok(Json(shown).into_response())
 }
 
 async fn refused(State(desk): State<Arc<Desk>>) -> Result<Response, Stopping> {
@@ -192,7 +217,7 @@ async fn healthz(State(desk): State<Arc<Desk>>) -> (StatusCode, String) {
 
 /// Everything of the API but what the pump answers as things stood.
 fn needs_the_store(path: &str) -> bool {
-    path.starts_with("/api/") && !matches!(path, "/api/status" | "/api/stream")
+    path.starts_with("/api/") && !matches!(path, "/api/status" | "/api/stream" | "/api/alerts")
 }
 
 /// What only the store knows has no answer while it is out of order; who asks is told why.

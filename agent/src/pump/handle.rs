@@ -6,12 +6,12 @@ use super::pulse::Pulse;
 use super::strays::Stray;
 use crate::sources::decode::Refusal;
 use crate::store::{Announcement, DeadLetter, Head, Marks, Opening, Piece, RunQuery, RunsFound};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use vigil_cloud_sync::Decided;
 use vigil_cloud_sync::wire::Event;
-use vigil_core::alert::Alert;
+use vigil_core::alert::{Alert, AlertId};
 use vigil_core::command::{Answer, Order};
 use vigil_core::id::CommandId;
 use vigil_core::report::DailyReport;
@@ -30,11 +30,12 @@ pub struct Stopping;
 pub(super) enum Request {
     NextEvents(usize, oneshot::Sender<Vec<Event>>),
     Settle(Vec<u64>, Vec<(u64, String)>, oneshot::Sender<()>),
+    Disown(oneshot::Sender<()>),
     NextAnnouncements(usize, oneshot::Sender<Vec<(u64, Announcement)>>),
     NextPrompts(usize, oneshot::Sender<Vec<(u64, Prompt)>>),
     Announced(Spoken, oneshot::Sender<()>),
     View(oneshot::Sender<View>),
-    Alerts(oneshot::Sender<Vec<Alert>>),
+    Alerts(oneshot::Sender<Known>),
     Runs(RunQuery, Option<Vec<u8>>, oneshot::Sender<RunsFound>),
     Reports(Date, Date, oneshot::Sender<Vec<DailyReport>>),
     Refused(oneshot::Sender<Vec<Refusal>>),
@@ -48,6 +49,15 @@ pub(super) enum Request {
     Acknowledged(oneshot::Sender<u64>),
     Site(Arc<Site>, oneshot::Sender<()>),
     Health(String, oneshot::Sender<()>),
+}
+
+/// The alerts as far as they are known, newest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Known {
+    /// They.
+    pub alerts: Vec<Alert>,
+    /// Which of them are not stored, if the store is out of order: then the others are as they stood.
+    pub unstored: Option<BTreeSet<AlertId>>,
 }
 
 /// What need not be said any more, by number.
@@ -196,6 +206,10 @@ impl PumpHandle {
     pub async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Stopping> {
         self.insist(|reply| Request::Settle(stored.clone(), dead.clone(), reply)).await
     }
+    /// The NOC knows numbers of the outbox from other events: they are another producer's from now on.
+    pub async fn disown(&self) -> Result<(), Stopping> {
+        self.insist(Request::Disown).await
+    }
     /// Questions to guards that the broker has not taken yet.
     pub async fn next_prompts(&self, limit: usize) -> Result<Vec<(u64, Prompt)>, Stopping> {
         self.insist(|reply| Request::NextPrompts(limit, reply)).await
@@ -212,8 +226,8 @@ impl PumpHandle {
     pub async fn view(&self) -> Result<View, Stopping> {
         self.insist(Request::View).await
     }
-    /// Every stored alert, newest first.
-    pub async fn alerts(&self) -> Result<Vec<Alert>, Stopping> {
+    /// Every stored alert, newest first; those that are known while the store is out of order.
+    pub async fn alerts(&self) -> Result<Known, Stopping> {
         self.ask(Request::Alerts).await
     }
     /// A piece of the log of runs, newest first, from its end or from where the last piece ended.

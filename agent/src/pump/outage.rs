@@ -2,10 +2,11 @@
 //! as that can be. Then the engine is rebuilt from it, as after a start: what was between is a blind interval.
 //!
 //! The engine as it stood answers the pages meanwhile, and hears calls for help: their alerts are announced on site at
-//! once, marked as not stored. Their senders get no acknowledgement and send again, so that each becomes an alert like
-//! any other once there is a store.
+//! once, marked as not stored. Their senders get no acknowledgement and send again; whether they do or not, each becomes
+//! an alert like any other once there is a store (`owed`).
 
-use super::handle::Request;
+use super::handle::{Known, Request};
+use super::owed::Owed;
 use super::pulse::Pulse;
 use super::shortage::Shortage;
 use super::strays::Strays;
@@ -13,7 +14,7 @@ use super::{ALIVE_EVERY, BATCH, Pump, PumpError, PumpHandle, REQUESTS, Revived, 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::room::{self, Room};
-use crate::store::{DiskError, Input, KeyringError, Masters, Store, StoreError};
+use crate::store::{DiskError, Input, KeyringError, Loss, Masters, Store, StoreError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,15 +107,21 @@ impl Risen {
             return Err(PumpError::OtherSite { stored: stored.id.clone(), configured: site.id.clone() });
         }
         let replayed = past.inputs.len();
-        let known = past.snapshot.is_some() || replayed > 0;
-        let down = known.then(|| now.since(judged_until));
         let mut strays = Strays::default();
         for input in &past.inputs {
             if let Input::Observation(observation, outcome) = input {
                 strays.note(site, observation, *outcome);
             }
         }
-        let engine = past::rebuild(past, site, judged_until, now);
+        let mut engine = past::remembered(past, site, now);
+        let blind_from = match store.loss() {
+            // What came after that was heard, and nobody knows it any more: that is as if it had not been.
+            Some(Loss::Locked { .. } | Loss::SetAside { .. }) => engine.now().min(judged_until),
+            Some(Loss::WentBack { .. } | Loss::Unwitnessed) | None => judged_until,
+        };
+        drop(engine.on_deadline(judged_until));
+        // A store that has lost all of that still knows when it was last told that the agent lives.
+        let down = last_known.map(|_| now.since(blind_from));
         Ok(Self { store, engine, clock, keeper, now, replayed, down, strays })
     }
 
@@ -154,6 +161,7 @@ impl Started {
             commits: 0,
             locked: 0,
             shortage: Shortage::default(),
+            owed: Owed::default(),
         };
         let started = down.rise();
         let (started, revived) = match started {
@@ -210,6 +218,8 @@ pub struct Down {
     locked: u32,
     /// How the disk stood: what was given up for room is not given up again because the store was opened again.
     shortage: Shortage,
+    /// What was told and is not stored.
+    owed: Owed,
 }
 
 type Failed = Box<(Down, PumpError)>;
@@ -228,7 +238,7 @@ impl Pump {
             commits: 0,
             shortage: Shortage::default(),
             strays,
-            unsaid: vec![],
+            failed: None,
             snapshot_at: now,
             expire_at: now,
             alive_at: Instant::now() + ALIVE_EVERY,
@@ -237,7 +247,7 @@ impl Pump {
 
     /// The first commit of a pump that has its store, and then the ballast for the day on which there is no room.
     pub(super) fn set_out(&mut self, site: Arc<Site>, revived: Revived) -> Result<(), PumpError> {
-        self.wake(site, revived.down.is_some(), self.snapshot_at)?;
+        self.wake(site, revived.down, self.snapshot_at)?;
         self.keep_room_back();
         Ok(())
     }
@@ -266,11 +276,13 @@ impl Pump {
     /// Lets go of the store.
     fn put_down(self) -> Down {
         let stock = self.stock();
-        let Self { engine, store, clock, terms, ways, commits, unsaid, shortage, .. } = self;
+        let Self { engine, store, clock, terms, ways, commits, failed, shortage, .. } = self;
         store.let_go();
-        unsaid.iter().for_each(|announcement| ways.wakes.unstored.say(&announcement.payload));
+        let unsaid = failed.iter().flat_map(super::owed::Failed::announcements);
+        unsaid.for_each(|announcement| ways.wakes.unstored.say(announcement));
         let site = Arc::clone(engine.site());
-        Down { engine, site, clock, terms, ways, stock, commits, locked: 0, shortage }
+        let owed = Owed::of(failed);
+        Down { engine, site, clock, terms, ways, stock, commits, locked: 0, shortage, owed }
     }
 }
 
@@ -281,6 +293,10 @@ impl Down {
         let free_bytes = room.map(|room| room.free);
         let wanting = room::is_wanting(&self.ways.folder);
         let (why, mend) = match free_bytes.filter(|_| wanting) {
+            Some(free) if free >= room::ROOM_TO_OPEN => (
+                "the quota of this user on the disk under data_dir is used up".to_owned(),
+                format!("raise it, or make room within it, {} MiB at least", room::ROOM_TO_OPEN >> 20),
+            ),
             Some(free) => (
                 "the disk under data_dir is full".to_owned(),
                 format!("make room on it, {} MiB at least ({free} bytes are free)", room::ROOM_TO_OPEN >> 20),
@@ -363,10 +379,14 @@ impl Down {
         let observations = deliveries.into_iter().flat_map(|delivery| delivery.observations);
         for mut observation in observations.filter(|o| o.kind.is_call_for_help()) {
             observation.received_at = observation.received_at.max(self.engine.now());
+            self.owed.hear(&observation);
             let alerts = self.engine.on_observation(observation).effects.alerts;
             // Whatever else fell due was judged by an engine that hears nothing.
             let cries = alerts.iter().filter(|alert| matches!(alert.rule, Rule::Sos | Rule::ManDown));
-            cries.for_each(|alert| self.cry(alert));
+            for alert in cries {
+                self.owed.tell(alert);
+                self.cry(alert);
+            }
         }
     }
 
@@ -381,17 +401,18 @@ impl Down {
     fn answer(&mut self, request: Request) {
         match request {
             Request::View(reply) => drop(reply.send(self.engine.view(self.clock.now()))),
+            Request::Alerts(reply) => drop(reply.send(self.known_alerts())),
             Request::Stock(reply) => drop(reply.send(self.stock.clone())),
             Request::Health(_, reply) => drop(reply.send(())),
             Request::NextEvents(..)
             | Request::Settle(..)
+            | Request::Disown(_)
             | Request::NextAnnouncements(..)
             | Request::NextPrompts(..)
             | Request::Announced(..)
             | Request::Commands(..)
             | Request::Acknowledged(_)
             | Request::Site(..)
-            | Request::Alerts(_)
             | Request::Runs(..)
             | Request::Reports(..)
             | Request::Refused(_)
@@ -403,8 +424,15 @@ impl Down {
         }
     }
 
+    /// The alerts that the engine knows, newest first: what the store holds beyond them cannot be read.
+    fn known_alerts(&self) -> Known {
+        let mut alerts: Vec<Alert> = self.engine.book().iter().cloned().collect();
+        alerts.sort_by_key(|alert| std::cmp::Reverse((alert.detected_at, alert.id)));
+        Known { alerts, unstored: Some(self.owed.told().clone()) }
+    }
+
     /// Opens the store and takes up where it stands.
-    fn rise(self) -> Result<(Pump, Revived), Failed> {
+    fn rise(mut self) -> Result<(Pump, Revived), Failed> {
         let opened = match room::is_wanting(&self.ways.folder) {
             true => Err(StoreError::Disk(DiskError::NoRoom("it is not tried".into())).into()),
             false => Store::open_with(&self.ways.folder, &self.ways.masters).map_err(PumpError::from),
@@ -412,17 +440,22 @@ impl Down {
         if let Some(loss) = opened.as_ref().ok().and_then(Store::loss) {
             tracing::error!("{loss}");
         }
-        let risen = opened.and_then(|store| Risen::from(store, &self.site, self.clock.clone()));
+        let settled = opened.and_then(|mut store| {
+            self.owed.settle(&mut store)?;
+            Ok(store)
+        });
+        let risen = settled.and_then(|store| Risen::from(store, &self.site, self.clock.clone()));
         let risen = match risen {
             Ok(risen) => risen,
             Err(why) => return Err(Box::new((self, why))),
         };
         let revived = risen.revived();
-        let Self { engine, site, clock, terms, ways, stock, commits, locked, shortage } = self;
+        let Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, owed } = self;
         let mut pump = Pump::of(risen, terms, ways);
         pump.commits = commits;
         pump.shortage = shortage;
-        match pump.set_out(Arc::clone(&site), revived) {
+        let set_out = pump.set_out(Arc::clone(&site), revived);
+        match set_out.and_then(|()| pump.make_good(&owed)) {
             Ok(()) => {
                 pump.ways.outage.send_replace(None);
                 Ok((pump, revived))
@@ -430,7 +463,7 @@ impl Down {
             Err(why) => {
                 let Pump { ways, shortage, .. } = pump;
                 Err(Box::new((
-                    Self { engine, site, clock, terms, ways, stock, commits, locked, shortage },
+                    Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, owed },
                     why,
                 )))
             }

@@ -15,6 +15,13 @@ use vigil_core::time::{Span, Timestamp};
 /// The engine as it stood: the snapshot under its own site, and the inputs behind it. What followed from them was
 /// stored with them, so their effects are not stored again.
 pub fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Timestamp) -> Engine {
+    let mut engine = remembered(past, site, now);
+    drop(engine.on_deadline(judged_until));
+    engine
+}
+
+/// The same up to the last that is known of it.
+pub(super) fn remembered(past: Past, site: &Arc<Site>, now: Timestamp) -> Engine {
     let restored = past.snapshot.and_then(restore);
     let first = past.inputs.first().map(Input::received_at);
     let whole = restored.is_none();
@@ -24,7 +31,6 @@ pub fn rebuild(past: Past, site: &Arc<Site>, judged_until: Timestamp, now: Times
     for input in inputs {
         drop(give(&mut engine, input));
     }
-    drop(engine.on_deadline(judged_until));
     engine
 }
 
@@ -113,8 +119,15 @@ fn corrected(input: Input, correction: Correction, latest: Timestamp) -> Input {
 }
 
 impl Pump {
-    /// Takes up where the engine stood, as far as the time is known. `known` is false for a store that is new.
-    pub(super) fn wake(&mut self, site: Arc<Site>, known: bool, now: Timestamp) -> Result<(), PumpError> {
+    /// Takes up where the engine stood, as far as the time is known, after having been blind for so long; a store that is new
+    /// was not.
+    pub(super) fn wake(
+        &mut self,
+        site: Arc<Site>,
+        blind: Option<Span>,
+        now: Timestamp,
+    ) -> Result<(), PumpError> {
+        let known = blind.is_some();
         let judged_until = self.store.marks().judged_until;
         let unset = self.keeper.as_ref().is_some_and(Keeper::is_unset);
         let vouched = self.keeper.as_ref().is_none_or(Keeper::is_vouched_for);
@@ -142,8 +155,9 @@ impl Pump {
             draft.inputs.push(Input::Unset { at: now });
             absorb(&mut draft, self.engine.on_unset(now))?;
         } else if known {
-            draft.inputs.push(Input::Down { from: judged_until, until: now });
-            absorb(&mut draft, self.engine.on_restart(judged_until, now))?;
+            let from = blind.map_or(judged_until, |blind| now - blind);
+            draft.inputs.push(Input::Down { from, until: now });
+            absorb(&mut draft, self.engine.on_restart(from, now))?;
         }
         let changed = **self.engine.site() != *site;
         if changed {

@@ -40,6 +40,36 @@ fn observations(site: &Site, line: &str) -> Vec<Observation> {
     decode::message(site, received_at, line["topic"].as_str().unwrap(), payload.as_bytes()).observations
 }
 
+/// What the journal says of the time in which nothing was known.
+fn blind(pump: &mut Pump) -> Vec<(Timestamp, Timestamp)> {
+    let inputs = pump.store.inputs_from(0).unwrap().into_iter();
+    inputs
+        .filter_map(|input| if let Input::Down { from, until } = input { Some((from, until)) } else { None })
+        .collect()
+}
+
+#[test]
+fn a_store_that_lost_its_keys_was_blind_since_the_last_that_it_knows() {
+    let night = recording("sleeper");
+    let dir = tempfile::tempdir().unwrap();
+    let first = night.observations[0].received_at;
+    let mut pump = revive(dir.path(), &night.site, first);
+    pump.take_in(vec![delivery(&night.observations[..5]).0]).unwrap();
+    let known = pump.store.marks().judged_until;
+    drop(pump);
+    for key in std::fs::read_dir(dir.path().join("db.keys")).unwrap().map(|entry| entry.unwrap().path()) {
+        // Length, version, number, and then whether it is one of a day: of the journal and of the engine's state.
+        let of_a_day = std::fs::read(&key).unwrap()[4] == 0;
+        if of_a_day && key.extension().is_some_and(|kind| kind == "key") {
+            std::fs::remove_file(key).unwrap();
+        }
+    }
+    let later = known + Span::from_mins(7);
+    let mut pump = revive(dir.path(), &night.site, later);
+    let [(from, until)] = blind(&mut pump)[..] else { panic!("{:?}", blind(&mut pump)) };
+    assert!(from <= known && until >= later, "{from} to {until}, known until {known}");
+}
+
 /// A pump on the store in `folder`, whose clock stands at `now`.
 fn revive(folder: &Path, site: &Arc<Site>, now: Timestamp) -> Pump {
     let store = Store::open(&folder.join("db")).unwrap();

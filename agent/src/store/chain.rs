@@ -59,6 +59,23 @@ pub struct Head {
     pub digest: Digest,
 }
 
+/// Inputs that are not in the journal though their time had not come: numbers that were left out, or blocks that were
+/// taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The first of them.
+    pub from: u64,
+    /// The first that is there again.
+    pub to: u64,
+}
+
+impl Lost {
+    /// Whether the last input that a head sums up is one of them.
+    pub const fn has(self, head: Head) -> bool {
+        self.from < head.next_input && head.next_input <= self.to
+    }
+}
+
 /// What is wrong with a journal. Numbers are those of inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
@@ -73,6 +90,13 @@ pub enum Fault {
         /// The first of them.
         from: u64,
         /// The first that is there again.
+        to: u64,
+    },
+    /// These inputs are sealed, and the key of that time is gone before its own.
+    Locked {
+        /// The first of them.
+        from: u64,
+        /// The first that can be read again.
         to: u64,
     },
     /// A block is not what the next one, or the head of the store, says that it was.
@@ -93,6 +117,11 @@ impl fmt::Display for Fault {
             Self::Unreadable { block } => write!(f, "the block of input {block} cannot be read"),
             Self::Missing { from, to } if to - from == 1 => write!(f, "input {from} is missing"),
             Self::Missing { from, to } => write!(f, "inputs {from} to {} are missing", to - 1),
+            Self::Locked { from, to } => write!(
+                f,
+                "inputs {from} to {} cannot be read: the key that they were sealed with is gone, and its time had not come",
+                to - 1
+            ),
             Self::Altered { block } => {
                 write!(f, "the block of input {block} is not the one that was written")
             }
@@ -118,6 +147,8 @@ pub struct Proof {
     pub unchained: u64,
     /// What is wrong, in order.
     pub faults: Vec<Fault>,
+    /// What was lost before its time, and would have passed it by now.
+    pub lost: Vec<Lost>,
     /// How many further faults there are.
     pub more_faults: u64,
     /// When its first input came.
@@ -141,13 +172,23 @@ pub enum Standing {
     Proved,
     /// The journal is another one.
     Wrong,
-    /// The journal ends before it.
+    /// The journal ends before it, and was there once.
     NotReached,
     /// What it sums up has passed its time.
     Passed,
+    /// What it sums up is not there, and was gone before its time.
+    Lost,
 }
 
 impl Standing {
+    /// Whether it says that the journal is not what it was.
+    pub const fn is_bad(self) -> bool {
+        match self {
+            Self::Wrong | Self::NotReached | Self::Lost => true,
+            Self::Proved | Self::Passed => false,
+        }
+    }
+
     /// Before any block was looked at.
     pub fn of(head: Head, anchor: Head) -> Self {
         match head.next_input.cmp(&anchor.next_input) {

@@ -2,12 +2,12 @@
 //! finds, and leaves files of whoever opened it: so it is a copy that is opened, and the store stays as it is.
 
 use super::journal::{Journal, NoJournal};
-use super::places::taken;
-use super::{DiskError, Loss, Masters, Store, StoreError};
+use super::{DiskError, Loss, Masters, Store, StoreError, reach};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+use vigil_noc::lock::taken;
 
 /// A process that ends, and one that is just being made by whoever held the lock a moment ago, hold it a little longer.
 /// Half a second: a person does not feel it, and an agent that runs holds it still.
@@ -45,7 +45,9 @@ impl Journal {
         }
         let locked = matches!(store.loss(), Some(Loss::Locked { .. }));
         let none = if locked { NoJournal::Locked } else { NoJournal::NoSite };
-        whole(&store)?.ok_or_else(|| none(folder.to_owned()))
+        let mut journal = whole(&store)?.ok_or_else(|| none(folder.to_owned()))?;
+        journal.opening.reached = reach::read_beside(folder).next_input;
+        Ok(journal)
     }
 }
 
@@ -71,8 +73,16 @@ fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
     match looked {
         Ok((true, stamp)) => Ok(stamp),
         Ok((false, _)) => Err(NoJournal::InUse(folder.to_owned())),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Err(NoJournal::NoStore(folder.to_owned())),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Err(no_store(folder)),
         Err(why) => Err(not_copied(&path, &std::env::temp_dir(), why)),
+    }
+}
+
+/// There is no database: there never was one, or somebody took it away.
+fn no_store(folder: &Path) -> NoJournal {
+    match reach::read_beside(folder).next_input {
+        0 => NoJournal::NoStore(folder.to_owned()),
+        inputs => NoJournal::Gone { folder: folder.to_owned(), inputs },
     }
 }
 

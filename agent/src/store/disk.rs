@@ -28,8 +28,8 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// sled frees old segments only while its flusher runs.
 const FLUSH_EVERY_MS: u64 = 500;
 /// The lock of a database that was closed a moment ago may still be held: 2 of 30 immediate reopens saw it.
-pub(super) const LOCK_TRIES: u32 = 20;
-pub(super) const LOCK_PAUSE: Duration = Duration::from_millis(100);
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// A damaged database holds up a start no longer than this; a whole one of a million records is read in a second.
 const READ_OUT_PATIENCE: Duration = Duration::from_secs(20);
 /// Records on their way from the thread that reads them.

@@ -186,6 +186,18 @@ pub struct Marks {
     pub clock: Option<Keeping>,
 }
 
+/// Where the numbers stand: whatever a commit adds moves one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand([u64; 5], Timestamp);
+
+impl Marks {
+    /// Where they stand.
+    pub const fn stand(&self) -> Stand {
+        let Self { next_input, next_sequence, next_announcement, next_refusal, dead, .. } = *self;
+        Stand([next_input, next_sequence, next_announcement, next_refusal, dead], self.judged_until)
+    }
+}
+
 /// How many refusals of commands that nobody can read are put on record in an hour: more than people make, and a receiver
 /// that runs wild does not fill the way back to it.
 const UNREAD_AN_HOUR: u32 = 60;

@@ -5,7 +5,7 @@ use super::keyring::LONG_RETENTION;
 use super::keys::{self, Kind};
 use super::records::{decode, encode};
 use super::writes::Writes;
-use super::{Digest, Head, Store, StoreError};
+use super::{Digest, Head, Lost, Store, StoreError};
 use chrono_tz::Tz;
 use vigil_core::alert::Alert;
 use vigil_core::time::{Span, Timestamp};
@@ -15,25 +15,54 @@ const DEAD_KEPT: usize = 1_000;
 /// Journal blocks dropped in one go, so that housekeeping never holds up an acknowledgement for long.
 const EXPIRE_AT_ONCE: usize = 500;
 
+/// More holes than that are told as fewer and larger ones: each is a loss, and one a year is many.
+const MOST_LOST: usize = 64;
+
 /// What goes from the beginning of the journal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Gone {
     inputs: u64,
+    blocks: usize,
     /// Where the journal begins without it.
-    anchor: Option<Head>,
+    anchor: Head,
+    /// What was not there between the blocks that go: what passes its time is one thing, and what was lost another.
+    lost: Vec<Lost>,
 }
 
 impl Gone {
+    /// Nothing yet.
+    const fn from(anchor: Head, lost: Vec<Lost>) -> Self {
+        Self { inputs: 0, blocks: 0, anchor, lost }
+    }
+
     fn note(&mut self, key: &[u8], record: &[u8]) {
         let number = keys::number_of(key).unwrap_or_default();
         let count = ChainedBlock::read(record).map_or(0, |block| block.inputs.len() as u64);
+        if number > self.anchor.next_input {
+            self.lose(Lost { from: self.anchor.next_input, to: number });
+        }
+        self.blocks += 1;
         self.inputs += count;
-        self.anchor = Some(Head { next_input: number + count, digest: Digest::of(number, record) });
+        self.anchor = Head { next_input: number + count, digest: Digest::of(number, record) };
+    }
+
+    fn lose(&mut self, lost: Lost) {
+        self.lost.push(lost);
+        if self.lost.len() > MOST_LOST
+            && let [first, second, ..] = self.lost.as_mut_slice()
+        {
+            // Too much said to be lost is better than too little.
+            second.from = first.from;
+            self.lost.remove(0);
+        }
     }
 
     fn stage(&self, writes: &mut Writes) -> Result<(), StoreError> {
-        if let Some(anchor) = &self.anchor {
-            writes.put(keys::meta("anchor"), encode(anchor)?);
+        if self.blocks > 0 {
+            writes.put(keys::meta("anchor"), encode(&self.anchor)?);
+            if !self.lost.is_empty() {
+                writes.put(keys::meta("lost"), encode(&self.lost)?);
+            }
         }
         Ok(())
     }
@@ -77,7 +106,7 @@ impl Store {
         let mut dropped = 0;
         loop {
             let mut writes = Writes::default();
-            let (mut freed, mut gone) = (0, Gone::default());
+            let (mut freed, mut gone) = (0, self.nothing_gone()?);
             for record in self.disk.scan(&Kind::Journal.prefix()).take(EXPIRE_AT_ONCE) {
                 let (key, bytes) = record?;
                 let needed = keys::number_of(&key).is_none_or(|n| n >= snapshot_from);
@@ -107,10 +136,27 @@ impl Store {
         if let Some(Ok(anchor)) = stored {
             return Ok(anchor);
         }
-        // Nothing has gone yet: the chain begins with the first block that is there.
         let first = self.disk.scan(&Kind::Journal.prefix()).next().transpose()?;
-        let next_input = first.and_then(|(key, _)| keys::number_of(&key)).unwrap_or(self.head.next_input);
-        Ok(Head { next_input, digest: Digest::default() })
+        let digest = Digest::default();
+        let Some((key, block)) = first else {
+            let none_was_written = self.head.digest == digest;
+            return Ok(if none_was_written { self.head } else { Head::default() });
+        };
+        // What passed its time before the journal was a chain left no anchor; since then everything does. So nothing has
+        // gone yet, and a first block that is not the first that was written says that those before it were lost.
+        let unchained = ChainedBlock::read(&block).is_ok_and(|block| block.previous.is_none());
+        let next_input = keys::number_of(&key).filter(|_| unchained).unwrap_or(0);
+        Ok(Head { next_input, digest })
+    }
+
+    /// What was lost before the chain of the journal begins, and not because its time had come.
+    pub fn lost(&self) -> Result<Vec<Lost>, StoreError> {
+        let stored = self.disk.get(&keys::meta("lost"))?;
+        Ok(stored.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default())
+    }
+
+    fn nothing_gone(&self) -> Result<Gone, StoreError> {
+        Ok(Gone::from(self.anchor()?, self.lost()?))
     }
 
     /// The first input that is not in the snapshot.
@@ -122,7 +168,7 @@ impl Store {
     /// Whether there may be more, and how many bytes go.
     fn stage_old_blocks(&self, writes: &mut Writes, before: Timestamp) -> Result<(bool, u64), StoreError> {
         let snapshot_from = self.snapshot_from()?;
-        let (mut dropped, mut freed, mut gone) = (0, 0, Gone::default());
+        let (mut freed, mut gone) = (0, self.nothing_gone()?);
         let mut more = false;
         for record in self.disk.scan(&Kind::Journal.prefix()) {
             let (key, bytes) = record?;
@@ -133,8 +179,7 @@ impl Store {
             freed += bytes.len() as u64;
             gone.note(&key, &bytes);
             writes.remove(key);
-            dropped += 1;
-            if dropped == EXPIRE_AT_ONCE {
+            if gone.blocks == EXPIRE_AT_ONCE {
                 more = true;
                 break;
             }

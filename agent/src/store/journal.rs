@@ -1,11 +1,12 @@
 //! The journal as it is stored, for whoever looks at it from outside: cut into pieces that hold up no commit, and decoded
 //! by who wants to know.
 
-use super::chain::{Head, Proof, Prover, Standing};
+use super::chain::{Fault, Head, Lost, Proof, Prover, Standing};
 use super::entries::{ChainedBlock, Input};
 use super::keys::{self, Kind};
-use super::{Store, StoreError};
+use super::{Store, StoreError, seal};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use vigil_core::site::Site;
 use vigil_core::time::Timestamp;
@@ -28,6 +29,12 @@ pub struct Opening {
     pub anchor: Head,
     /// Where its chain ends.
     pub head: Head,
+    /// How far it had reached by what lies beside the database.
+    pub reached: u64,
+    /// What was lost before its chain begins.
+    pub lost: Vec<Lost>,
+    /// The first inputs of blocks whose key is gone.
+    pub locked: BTreeSet<u64>,
 }
 
 /// Some blocks of a journal, each with the number of its first input, as they are stored.
@@ -63,6 +70,14 @@ pub enum NoJournal {
         /// Why.
         source: std::io::Error,
     },
+    /// Its database is not there, and was.
+    #[error("the store at {folder} is gone: {inputs} inputs had been stored in it")]
+    Gone {
+        /// Where it was.
+        folder: PathBuf,
+        /// How many, by what lies beside it.
+        inputs: u64,
+    },
     /// The database in it does not open.
     #[error("the store at {0} is damaged")]
     Damaged(PathBuf),
@@ -97,8 +112,29 @@ impl Store {
     /// What the journal is worth, if the store says under which site it was written.
     pub(super) fn opening(&self) -> Result<Option<Opening>, StoreError> {
         let (judged_until, next_input) = (self.marks.judged_until, self.marks.next_input);
-        let (anchor, head) = (self.anchor()?, self.head);
-        Ok(self.snapshot()?.map(|(_, (site, _))| Opening { site, judged_until, next_input, anchor, head }))
+        let (anchor, head, reached) = (self.anchor()?, self.head, self.reached());
+        let (lost, locked) = (self.lost()?, self.locked_blocks()?);
+        let snapshot = self.snapshot()?;
+        Ok(snapshot.map(|(_, (site, _))| Opening {
+            site,
+            judged_until,
+            next_input,
+            anchor,
+            head,
+            reached,
+            lost,
+            locked,
+        }))
+    }
+
+    /// The blocks of the journal that were set aside because their keys are gone.
+    pub fn locked_blocks(&self) -> Result<BTreeSet<u64>, StoreError> {
+        let mut locked = BTreeSet::new();
+        for record in self.disk.scan(&keys::set_aside(&Kind::Journal.prefix())) {
+            let (key, block) = record?;
+            locked.extend(keys::number_of(&key).filter(|_| seal::number_of(&block).is_some()));
+        }
+        Ok(locked)
     }
 }
 
@@ -117,16 +153,17 @@ impl Journal {
     }
 
     /// What has passed its time while the journal was read is no part of it.
-    pub fn begins_at(&mut self, anchor: Head) {
+    pub fn begins_as(&mut self, now: Opening) {
+        let anchor = now.anchor;
         if anchor.next_input > self.opening.anchor.next_input {
-            self.opening.anchor = anchor;
+            (self.opening.anchor, self.opening.lost) = (anchor, now.lost);
             self.blocks.retain(|(first, _)| *first >= anchor.next_input);
         }
     }
 
     /// What its chain is worth; `known` are heads that somebody has kept elsewhere.
     pub fn prove(&self, known: &[Head]) -> (Proof, Vec<(Head, Standing)>) {
-        let Opening { anchor, head, .. } = self.opening;
+        let Opening { anchor, head, reached, ref lost, ref locked, .. } = self.opening;
         let mut prover = Prover::from(anchor);
         let mut standings: Vec<(Head, Standing)> =
             known.iter().map(|head| (*head, Standing::of(*head, anchor))).collect();
@@ -138,7 +175,29 @@ impl Journal {
                 }
             }
         }
-        (prover.end(head), standings)
+        let mut proof = prover.end(head);
+        if reached > head.next_input {
+            // What lies beside the database knows of more than the database itself.
+            proof.faults.push(Fault::Missing { from: head.next_input, to: reached });
+        }
+        for fault in &mut proof.faults {
+            // The hole begins with a block that is there, and that nobody can open.
+            if let Fault::Missing { from, to } = *fault
+                && locked.contains(&from)
+            {
+                *fault = Fault::Locked { from, to };
+            }
+        }
+        for (known, standing) in &mut standings {
+            let between =
+                *standing == Standing::NotReached && known.next_input <= proof.to.max(head.next_input);
+            let before = *standing == Standing::Passed && lost.iter().any(|lost| lost.has(*known));
+            if between || before {
+                *standing = Standing::Lost;
+            }
+        }
+        proof.lost.clone_from(lost);
+        (proof, standings)
     }
 
     /// Its blocks in order: the number of the first input with all that are in it, or nothing for one that cannot be
@@ -163,7 +222,8 @@ mod tests {
         let (anchor, head) = Default::default();
         let toml = "[site]\nid = \"s\"\nname = \"S\"\ntenant = \"t\"\nclient = \"c\"\ntimezone = \"UTC\"\n";
         let site = vigil_config::parse_site(std::path::Path::new("site.toml"), toml.as_bytes()).unwrap();
-        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head }
+        let (reached, lost, locked) = Default::default();
+        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head, reached, lost, locked }
     }
 
     #[test]

@@ -432,7 +432,7 @@ impl Keyring {
 }
 
 /// Where the keys of the database in `folder` lie.
-fn place_of(folder: &Path) -> PathBuf {
+pub(super) fn place_of(folder: &Path) -> PathBuf {
     folder.with_extension("keys")
 }
 

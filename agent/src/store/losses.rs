@@ -1,7 +1,7 @@
 //! What a start finds to be gone, and what it saves: a damaged database is read out as far as that goes, and no number
 //! is given twice whatever happened to it.
 
-use super::chain::Head;
+use super::chain::{Digest, Head};
 use super::disk::{self, Part};
 use super::entries::{Announcement, ChainedBlock, DeadLetter, Marks, StoredEvent};
 use super::keys::{self, Kind};
@@ -64,6 +64,8 @@ pub enum Loss {
         /// Inputs that were stored and that it does not know, as far as that was noted.
         inputs: u64,
     },
+    /// What lies beside the database is gone, so that nobody can say whether it is an earlier one.
+    Unwitnessed,
     /// Keys are gone: what they sealed is set aside and will never be read.
     Locked {
         /// How many records.
@@ -83,7 +85,10 @@ impl fmt::Display for Loss {
             }
             Self::WentBack { sequences, inputs } => write!(
                 f,
-                "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it"
+                "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it; its file was damaged in the midst (what lies behind such a place is overwritten by the opening itself, and no copy of it is kept), cut back, or replaced by an earlier one"
+            ),
+            Self::Unwitnessed => f.write_str(
+                "how far the store had reached is written nowhere any more: db.reach and what lies among its keys are gone; it may be an earlier one, and its numbers are a new producer's from now on",
             ),
             Self::Locked { records } => {
                 write!(
@@ -97,25 +102,41 @@ impl fmt::Display for Loss {
 
 impl Store {
     /// Takes up the store where it stands: whose numbers they are, and whether they go on where they ended.
-    pub(super) fn take_up(&mut self, folder: &Path) -> Result<(), StoreError> {
+    pub(super) fn take_up(&mut self) -> Result<(), StoreError> {
         let stored = self.disk.get(&keys::meta("producer"))?.map(|bytes| decode::<u64>(&bytes));
         let fresh = stored.is_none() && self.marks == Marks::default();
         let mut writes = Writes::default();
         let known = stored.and_then(Result::ok);
         self.producer = Producer(known.unwrap_or_else(rand::random));
-        if known.is_none() {
+        if self.reach.is_of_copy() {
+            return Ok(());
+        }
+        // Whoever writes a producer has written beside the database before: that it is not there is no matter of age.
+        let unwitnessed = known.is_some() && !self.reach.knows();
+        if unwitnessed {
+            self.producer = Producer(rand::random());
+        } else if !self.reach.knows() {
+            self.note_reach()?;
+        }
+        let folder = self.disk.folder().to_owned();
+        if known.is_none() || unwitnessed {
             writes.put(keys::meta("producer"), encode(&self.producer.0)?);
         }
-        let damaged = if fresh { unread(folder)? } else { None };
+        let damaged = if fresh { unread(&folder)? } else { None };
         let before = self.reach.last();
         if let Some(Attempt { kept, .. }) = &damaged {
             self.loss = Some(self.bring_over(kept.clone(), &mut writes)?);
         } else if self.marks.next_sequence < before.next_sequence || self.marks.next_input < before.next_input
         {
+            self.keep_beginning(&mut writes)?;
             self.loss = Some(Loss::WentBack {
                 sequences: before.next_sequence.saturating_sub(self.marks.next_sequence.max(1)),
                 inputs: before.next_input.saturating_sub(self.marks.next_input),
             });
+        }
+        if unwitnessed {
+            self.keep_beginning(&mut writes)?;
+            self.loss = Some(Loss::Unwitnessed);
         }
         if self.loss.is_some() {
             self.marks.next_sequence = self.marks.next_sequence.max(before.next_sequence);
@@ -131,6 +152,17 @@ impl Store {
             written?;
         }
         self.note_reach()
+    }
+
+    /// Numbers are left out now, and retention has no part in that: the journal goes on to begin where it did.
+    fn keep_beginning(&self, writes: &mut Writes) -> Result<(), StoreError> {
+        let blocks = self.disk.scan(&Kind::Journal.prefix()).next().transpose()?;
+        if blocks.is_none() && self.disk.get(&keys::meta("anchor"))?.is_none() {
+            let digest = self.disk.get(&keys::meta("head"))?.and_then(|bytes| decode::<Head>(&bytes).ok());
+            let digest = digest.map(|head| head.digest).unwrap_or_default();
+            writes.put(keys::meta("anchor"), encode(&Head { next_input: self.marks.next_input, digest })?);
+        }
+        Ok(())
     }
 
     /// Sets those aside whose keys are gone, so that they are told of once and stand in nobody's way.
@@ -154,6 +186,23 @@ impl Store {
         Ok(())
     }
 
+    /// The operations centre knows numbers of this store from other events: everything on this box was brought back from
+    /// an earlier time together. From now on it is another producer, and no number is given twice.
+    pub fn disown(&mut self) -> Result<(), StoreError> {
+        let producer = Producer(rand::random());
+        let mut marks = self.marks.clone();
+        marks.next_input = marks.next_input.saturating_add(INPUTS_LEFT_OUT);
+        marks.set_aside += 1;
+        let mut writes = Writes::default();
+        self.keep_beginning(&mut writes)?;
+        writes.put(keys::meta("producer"), encode(&producer.0)?);
+        writes.put(keys::meta("marks"), encode(&marks)?);
+        self.disk.commit(writes)?;
+        self.head.next_input = marks.next_input;
+        (self.producer, self.marks) = (producer, marks);
+        self.note_reach()
+    }
+
     /// Writes down beside the database how far it has reached.
     pub(super) fn note_reach(&mut self) -> Result<(), StoreError> {
         let Marks { next_sequence, next_input, .. } = self.marks;
@@ -168,6 +217,7 @@ impl Store {
             last: Timestamp::default(),
             writes,
             counts: BTreeMap::new(),
+            first: None,
             anchor: None,
         };
         let mut waiting = Vec::new();
@@ -186,15 +236,16 @@ impl Store {
                 Some(b'R') => drop(pieces.insert(key, bytes)),
                 Some(b'O') => waiting.push((key, bytes)),
                 Some(b'M') if key == keys::meta("marks") => saved.marks_of_old(&bytes),
+                Some(b'M') if key == keys::meta("anchor") => saved.anchor = decode(&bytes).ok(),
+                Some(b'M') if key == keys::meta("lost") => saved.writes.put(key, bytes),
                 Some(_) | None => {}
             }
         }
         saved.reports(&pieces);
         saved.outbox(waiting, self.reach.last().next_sequence);
         saved.marks.judged_until = saved.marks.judged_until.max(saved.last);
-        if let Some(anchor) = &saved.anchor {
-            saved.writes.put(keys::meta("anchor"), encode(anchor)?);
-        }
+        let beginning = saved.beginning();
+        saved.writes.put(keys::meta("anchor"), encode(&beginning)?);
         let (marks, counts) = (saved.marks, saved.counts);
         self.marks = marks;
         Ok(Loss::SetAside { kept, saved: counts, to_the_end: found.to_the_end })
@@ -238,7 +289,9 @@ struct Saved<'a> {
     last: Timestamp,
     writes: &'a mut Writes,
     counts: BTreeMap<&'static str, usize>,
-    /// Where the journal begins that is saved.
+    /// The first block that is saved, and the digest of the one before it, if it is a link of the chain.
+    first: Option<(u64, Option<Digest>)>,
+    /// Where the old journal began.
     anchor: Option<Head>,
 }
 
@@ -277,15 +330,27 @@ impl Saved<'_> {
 
     fn block(&mut self, key: Vec<u8>, bytes: Vec<u8>) {
         if let (Some(number), Ok(block)) = (keys::number_of(&key), ChainedBlock::read(&bytes)) {
-            if self.anchor.is_none_or(|anchor| number < anchor.next_input) {
-                let digest = block.previous.unwrap_or_default();
-                self.anchor = Some(Head { next_input: number, digest });
+            if self.first.is_none_or(|(first, _)| number < first) {
+                self.first = Some((number, block.previous));
             }
             let count = block.inputs.len();
             self.marks.next_input = self.marks.next_input.max(number.saturating_add(count as u64));
             self.last = self.last.max(block.received_at);
             self.writes.put(key, bytes);
             *self.counts.entry("inputs").or_default() += count;
+        }
+    }
+
+    /// Where the journal begins: what lies between there and the first block that is saved was lost.
+    fn beginning(&self) -> Head {
+        match (self.first, self.anchor) {
+            // It went and was there for all that: what is there counts.
+            (Some((first, previous)), Some(anchor)) if first < anchor.next_input => {
+                Head { next_input: first, digest: previous.unwrap_or_default() }
+            }
+            (_, Some(anchor)) => anchor,
+            (Some((first, None)), None) => Head { next_input: first, digest: Digest::default() },
+            (Some((_, Some(_))) | None, None) => Head::default(),
         }
     }
 

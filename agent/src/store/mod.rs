@@ -28,9 +28,11 @@ mod survey;
 mod turnover;
 mod writes;
 
-pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
+pub use chain::{Digest, Fault, Head, Lost, Proof, Prover, Standing};
 pub use disk::{DiskError, Medium};
-pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
+pub use entries::{
+    Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, Stand, StoredEvent,
+};
 pub use journal::{Journal, NoJournal, Opening, Piece};
 pub use keyring::KeyringError;
 pub use losses::Loss;
@@ -137,7 +139,7 @@ impl Store {
             disk = moving::anew(folder, disk, Cause::Bare)?;
             survey = Survey::of(&disk)?;
         }
-        let mut store = Self::begin(folder, disk, survey)?;
+        let mut store = Self::begin(disk, survey, Reach::beside(folder)?)?;
         if matches!(store.loss, Some(Loss::WentBack { .. }))
             && moving::has_room(folder, &store.disk, Cause::WentBack)
         {
@@ -168,10 +170,10 @@ impl Store {
         let disk = Disk::open(folder)?;
         *disk.keyring() = keyring;
         let survey = Survey::of(&disk)?;
-        Self::begin(folder, disk, survey)
+        Self::begin(disk, survey, Reach::of_copy())
     }
 
-    fn begin(folder: &Path, disk: Disk, survey: Survey) -> Result<Self, StoreError> {
+    fn begin(disk: Disk, survey: Survey, reach: Reach) -> Result<Self, StoreError> {
         survey.used.last().into_iter().for_each(|number| disk.keyring().note(*number));
         disk.keyring().settle_unreadable(&survey.used);
         let commands = commands(disk.get(&keys::meta("commands"))?);
@@ -184,7 +186,7 @@ impl Store {
             head: Head::default(),
             dropped: 0,
             producer: Producer::default(),
-            reach: Reach::beside(folder)?,
+            reach,
             loss: None,
             turnover: Turnover::default(),
             lock: None,
@@ -196,7 +198,7 @@ impl Store {
             None => {}
         }
         store.disk.keyring().tell(store.marks.judged_until);
-        store.take_up(folder)?;
+        store.take_up()?;
         store.lose(&survey.locked)?;
         store.index_outbox()?;
         store.take_up_the_chain()?;
@@ -285,6 +287,11 @@ impl Store {
         self.head
     }
 
+    /// How many inputs had been stored when that was last written down beside the database.
+    pub const fn reached(&self) -> u64 {
+        self.reach.last().next_input
+    }
+
     /// How many inputs went before their time for want of room, since the store was made.
     pub const fn dropped(&self) -> u64 {
         self.dropped
@@ -313,7 +320,9 @@ impl Store {
     pub fn damaged(&self) -> Option<&Path> {
         match &self.loss {
             Some(Loss::SetAside { kept, .. }) => Some(kept),
-            Some(Loss::WentBack { .. } | Loss::Locked { .. }) | None => self.disk.set_aside(),
+            Some(Loss::WentBack { .. } | Loss::Unwitnessed | Loss::Locked { .. }) | None => {
+                self.disk.set_aside()
+            }
         }
     }
 
@@ -339,6 +348,11 @@ impl Store {
 
     /// Writes a draft as one; on return it is on stable storage.
     pub fn commit(&mut self, draft: Draft) -> Result<(), StoreError> {
+        self.write(&draft)
+    }
+
+    /// The same of a draft that somebody keeps in case it fails.
+    pub fn write(&mut self, draft: &Draft) -> Result<(), StoreError> {
         let mut writes = Writes::default();
         let mut marks = self.marks.clone();
         marks.judged_until = match draft.set_back {
@@ -346,10 +360,10 @@ impl Store {
             false => marks.judged_until.max(draft.judged_until),
         };
         if draft.clock.is_some() {
-            marks.clock = draft.clock;
+            marks.clock.clone_from(&draft.clock);
         }
         let added = staging::events(&mut writes, &mut marks, &draft.events)?;
-        let (journal_bytes, head) = staging::journal(&mut writes, &mut marks, self.head, draft.inputs)?;
+        let (journal_bytes, head) = staging::journal(&mut writes, &mut marks, self.head, &draft.inputs)?;
         if head != self.head {
             writes.put(keys::meta("head"), encode(&head)?);
         }
@@ -365,8 +379,8 @@ impl Store {
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));
         draft.prompted.iter().for_each(|n| writes.remove(keys::numbered(Kind::Prompt, *n)));
         let snapshot = draft.snapshot.is_some();
-        if let Some((site, bytes)) = draft.snapshot {
-            self.stage_snapshot(&mut writes, &marks, &site, &bytes)?;
+        if let Some((site, bytes)) = &draft.snapshot {
+            self.stage_snapshot(&mut writes, &marks, site, bytes)?;
         }
         self.disk.keyring().tell(marks.judged_until);
         writes.put(keys::meta("marks"), encode(&marks)?);
@@ -376,8 +390,8 @@ impl Store {
         self.disk.commit(writes)?;
         self.marks = marks;
         self.head = head;
-        if let Some(commands) = draft.commands {
-            self.commands = commands;
+        if let Some(commands) = &draft.commands {
+            self.commands.clone_from(commands);
         }
         self.journal_bytes += journal_bytes;
         self.waiting.extend(added);

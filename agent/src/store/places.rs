@@ -1,10 +1,8 @@
 //! Beside the database: its lock, what was set aside of it, and names that are certain to be there.
 
-use super::disk::{DiskError, LOCK_PAUSE, LOCK_TRIES};
-use std::fs::{self, File, TryLockError};
-use std::io;
+use super::disk::DiskError;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Syncs the names in the folder that this one lies in.
 pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
@@ -25,32 +23,11 @@ pub(super) fn put_aside(folder: &Path) -> Result<PathBuf, DiskError> {
 /// Takes the lock beside the database: sled's own lies in the folder, which may be moved away under it.
 pub(super) fn lock(folder: &Path) -> Result<File, DiskError> {
     let path = folder.with_extension("lock");
-    let problem = |source| DiskError::Folder { path: path.clone(), source };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(problem)?;
+    match vigil_noc::lock::take(&path) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(DiskError::InUse(folder.to_owned())),
+        Err(source) => Err(DiskError::Folder { path, source }),
     }
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(problem)?;
-    match taken(LOCK_TRIES, LOCK_PAUSE, || file.try_lock()).map_err(problem)? {
-        true => Ok(file),
-        false => Err(DiskError::InUse(folder.to_owned())),
-    }
-}
-
-/// Whether a lock could be taken: one that was let go a moment ago may still be held.
-pub(super) fn taken(
-    tries: u32,
-    pause: Duration,
-    attempt: impl Fn() -> Result<(), TryLockError>,
-) -> io::Result<bool> {
-    for left in (0..tries).rev() {
-        match attempt() {
-            Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) if left > 0 => std::thread::sleep(pause),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(why)) => return Err(why),
-        }
-    }
-    Ok(false)
 }
 
 /// The damaged database that was set aside last, if there is one.

@@ -1,11 +1,16 @@
-//! How far the numbers of the store have reached, kept beside the database in a small file of its own.
+//! How far the numbers of the store have reached, kept beside the database in small files of their own.
 //!
 //! A database file that was cut back, or brought back from a copy, opens without complaint and would give numbers to
 //! new events that the operations centre knows from others. So what was reached is written down elsewhere as well:
 //! the sequences before an event is given out, the inputs now and then. Two slots take turns, so that a power cut in
 //! the middle of one leaves the other. What is written here is on stable storage in the database before.
+//!
+//! It is written twice: beside the database, and among its keys, without which nobody brings a database back. Whoever
+//! takes one of the two away, or brings one back with the database, is given away by the other.
 
 use super::disk::DiskError;
+use super::keyfile::make_folder;
+use super::keyring;
 use super::places::sync_parent;
 use super::records::{decode, encode};
 use serde::{Deserialize, Serialize};
@@ -21,7 +26,7 @@ const RECORD: usize = 64;
 /// What was reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reached {
-    /// Rises by one with each writing; the higher one counts.
+    /// Rises by one with each writing; the highest counts.
     turn: u64,
     /// Whose numbers they are.
     pub(super) producer: u64,
@@ -31,31 +36,43 @@ pub(super) struct Reached {
     pub(super) next_input: u64,
 }
 
-/// The file.
+/// The files.
 #[derive(Debug)]
 pub(super) struct Reach {
-    path: PathBuf,
-    file: File,
+    /// None for a copy of a database, of which nothing is written down.
+    files: Vec<(PathBuf, File)>,
     last: Reached,
 }
 
 impl Reach {
-    /// Opens the file beside the database in `folder`, or makes one.
+    /// Opens the files beside the database in `folder`, or makes them.
     pub(super) fn beside(folder: &Path) -> Result<Self, DiskError> {
-        let path = folder.with_extension("reach");
-        let problem = |source| DiskError::Folder { path: path.clone(), source };
-        let made = !path.exists();
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = options.map_err(problem)?;
-        if made {
-            file.sync_all().and_then(|()| sync_parent(&path)).map_err(problem)?;
+        let [first, second] = places(folder);
+        let files = vec![opened(first)?, opened(second)?];
+        let told: Vec<_> = files.iter().map(|(path, file)| (path, read(file))).collect();
+        let last = told.iter().filter_map(|(_, told)| *told).max_by_key(|reached| reached.turn);
+        if let (Some(_), [(gone, None), ..]) = (last, told.as_slice()) {
+            tracing::error!(
+                path = %gone.display(),
+                "how far the store had reached is not there, or cannot be read: somebody took it away; what is written among the keys counts"
+            );
         }
-        let slots = [0, 1].map(|slot| read_slot(&file, slot));
-        if !made && slots.iter().all(Option::is_none) {
-            tracing::error!(path = %path.display(), "how far the store had reached cannot be read: a loss would not be noticed");
-        }
-        let last = slots.into_iter().flatten().max_by_key(|reached| reached.turn).unwrap_or_default();
-        Ok(Self { path, file, last })
+        Ok(Self { last: last.unwrap_or_default(), files })
+    }
+
+    /// That of a copy, which nobody goes on with: it is judged by nothing.
+    pub(super) fn of_copy() -> Self {
+        Self { files: vec![], last: Reached::default() }
+    }
+
+    /// Whether the database is a copy.
+    pub(super) const fn is_of_copy(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Whether anything was ever written down that can still be read.
+    pub(super) const fn knows(&self) -> bool {
+        self.last.turn > 0
     }
 
     /// What was written last; nothing is all zero.
@@ -71,16 +88,49 @@ impl Reach {
         next_input: u64,
     ) -> Result<(), DiskError> {
         let reached = Reached { turn: self.last.turn + 1, producer, next_sequence, next_input };
-        let problem = |source| DiskError::Folder { path: self.path.clone(), source };
         let mut record = encode(&reached).map_err(|e| DiskError::Engine(e.to_string()))?;
         // The length goes in front, because a slot is longer than what is in it.
         record.insert(0, u8::try_from(record.len()).unwrap_or(u8::MAX));
         record.resize(RECORD, 0);
-        let written = self.file.write_all_at(&record, reached.turn % 2 * SLOT);
-        written.and_then(|()| self.file.sync_data()).map_err(problem)?;
+        for (path, file) in &self.files {
+            let written = file.write_all_at(&record, reached.turn % 2 * SLOT);
+            let problem = |source| DiskError::Folder { path: path.clone(), source };
+            written.and_then(|()| file.sync_data()).map_err(problem)?;
+        }
         self.last = reached;
         Ok(())
     }
+}
+
+/// Beside the database, and among its keys.
+fn places(folder: &Path) -> [PathBuf; 2] {
+    [folder.with_extension("reach"), keyring::place_of(folder).join("reached")]
+}
+
+fn opened(path: PathBuf) -> Result<(PathBuf, File), DiskError> {
+    let open = || {
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(Ok(()), make_folder)?;
+        let made = !path.exists();
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        if made {
+            file.sync_all().and_then(|()| sync_parent(&path))?;
+        }
+        Ok(file)
+    };
+    match open() {
+        Ok(file) => Ok((path, file)),
+        Err(source) => Err(DiskError::Folder { path, source }),
+    }
+}
+
+/// How far the database in `folder` had reached, if anything beside it says so. Nothing is changed.
+pub(super) fn read_beside(folder: &Path) -> Reached {
+    let files = places(folder).into_iter().filter_map(|path| File::open(path).ok());
+    files.filter_map(|file| read(&file)).max_by_key(|reached| reached.turn).unwrap_or_default()
+}
+
+fn read(file: &File) -> Option<Reached> {
+    [0, 1].into_iter().filter_map(|slot| read_slot(file, slot)).max_by_key(|reached| reached.turn)
 }
 
 fn read_slot(file: &File, slot: u64) -> Option<Reached> {
@@ -120,7 +170,28 @@ mod tests {
         file.note(7, 1, 10).unwrap();
         file.note(7, 2, 20).unwrap();
         let torn = file.last().turn % 2 * SLOT + 9;
-        file.file.write_all_at(&[0xFF; 3], torn).unwrap();
+        for (_, written) in &file.files {
+            written.write_all_at(&[0xFF; 3], torn).unwrap();
+        }
         assert_eq!(reached(&dir), (1, 10));
+    }
+
+    #[test]
+    fn one_of_the_two_is_enough_and_the_later_one_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir.path().join("db"));
+        reach(&dir).note(7, 1, 10).unwrap();
+        let earlier = std::fs::read(&places[0]).unwrap();
+        reach(&dir).note(7, 2, 20).unwrap();
+        for place in &places {
+            let later = std::fs::read(place).unwrap();
+            std::fs::remove_file(place).unwrap();
+            assert_eq!(reached(&dir), (2, 20), "{} is gone", place.display());
+            std::fs::write(place, &earlier).unwrap();
+            assert_eq!(reached(&dir), (2, 20), "{} is an earlier one", place.display());
+            std::fs::write(place, later).unwrap();
+        }
+        places.iter().for_each(|place| std::fs::remove_file(place).unwrap());
+        assert!(!reach(&dir).knows());
     }
 }

@@ -6,6 +6,7 @@
 
 use super::disk::DiskError;
 use super::places::sync_parent;
+use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -53,9 +54,27 @@ impl Room {
     }
 }
 
-/// Whether there is too little room to open a store. A disk that does not say counts as one with room.
+/// Whether there is too little room to open a store, on the disk or for this user. A disk that does not say counts as one
+/// with room.
 pub fn is_wanting(path: &Path) -> bool {
-    Room::under(path).is_some_and(|room| room.free < ROOM_TO_OPEN)
+    Room::under(path).is_some_and(|room| room.free < ROOM_TO_OPEN) || is_refused(path)
+}
+
+/// Whether this user may take no more of a disk that has room: a quota is in nothing that the disk says. So much is taken and
+/// given back; nothing is written.
+fn is_refused(path: &Path) -> bool {
+    let probe = path.with_file_name("room");
+    let taken = File::create(&probe)
+        .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, ROOM_TO_OPEN)?))
+        .map_err(|why| why.kind());
+    // It holds nothing, and the next attempt makes it anew.
+    let _gone = fs::remove_file(&probe);
+    taken.is_err_and(is_want_of_room)
+}
+
+/// Whether an error says that there is no room, and nothing else: of a database it would be taken for damage.
+pub(super) const fn is_want_of_room(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 fn ballast(store: &Path) -> PathBuf {
@@ -124,6 +143,16 @@ mod tests {
         let file = fs::metadata(dir.path().join("ballast")).unwrap();
         assert!(file.blocks() * 512 >= BALLAST_BYTES, "{} blocks", file.blocks());
         assert!(give_up(&store) && !give_up(&store));
+    }
+
+    #[test]
+    fn a_quota_is_want_of_room_and_nothing_is_left_of_the_question() {
+        let errno = |raw: i32| is_want_of_room(std::io::Error::from_raw_os_error(raw).kind());
+        // ENOSPC and EDQUOT; EIO, EFBIG and EROFS are something else.
+        assert_eq!([28, 122, 5, 27, 30].map(errno), [true, true, false, false, false]);
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_refused(&dir.path().join("db")) && !is_refused(&dir.path().join("a/b/db")));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

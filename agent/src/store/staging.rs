@@ -35,14 +35,14 @@ pub(super) fn journal(
     writes: &mut Writes,
     marks: &mut Marks,
     mut head: Head,
-    inputs: Vec<Input>,
+    inputs: &[Input],
 ) -> Result<(u64, Head), StoreError> {
-    for input in &inputs {
+    for input in inputs {
         if let Input::Observation(_, outcome) = input {
             *marks.outcomes.entry(*outcome).or_default() += 1;
         }
     }
-    let bytes = if inputs.is_empty() { 0 } else { block(writes, &mut head, &inputs)? };
+    let bytes = if inputs.is_empty() { 0 } else { block(writes, &mut head, inputs)? };
     marks.next_input = head.next_input;
     Ok((bytes, head))
 }

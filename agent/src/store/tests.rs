@@ -547,6 +547,70 @@ fn a_store_from_before_there_were_producers_gets_one_and_has_lost_nothing() {
     assert_eq!(store.next_events(1).unwrap()[0].producer, producer);
 }
 
+/// A store that was brought back from a copy of its database alone, with what lies beside it as it is now.
+fn brought_back(dir: &tempfile::TempDir) -> Producer {
+    let mut store = Store::open(&db(dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..inputs([1]) }).unwrap();
+    let producer = store.producer();
+    drop(store);
+    copied(&db(dir), &dir.path().join("copy"));
+    let mut store = Store::open(&db(dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "b")], ..inputs([2, 3]) }).unwrap();
+    store.next_events(3).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(db(dir)).unwrap();
+    std::fs::rename(dir.path().join("copy"), db(dir)).unwrap();
+    producer
+}
+
+fn beside(dir: &tempfile::TempDir) -> [std::path::PathBuf; 2] {
+    ["db.reach", "db.keys/reached"].map(|name| dir.path().join(name))
+}
+
+#[test]
+fn an_earlier_store_is_noticed_though_what_lies_beside_it_is_gone() {
+    for gone in 0..2 {
+        let dir = folder();
+        let producer = brought_back(&dir);
+        std::fs::remove_file(&beside(&dir)[gone]).unwrap();
+        let store = Store::open(&db(&dir)).unwrap();
+        assert_eq!(store.loss(), Some(&Loss::WentBack { sequences: 1, inputs: 2 }));
+        assert_eq!(store.producer(), producer);
+    }
+}
+
+#[test]
+fn a_store_without_any_witness_says_so_once_and_numbers_for_another_producer() {
+    let dir = folder();
+    let producer = brought_back(&dir);
+    beside(&dir).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.marks().set_aside), (Some(&Loss::Unwitnessed), 1));
+    let renamed = store.producer();
+    assert_ne!(renamed, producer);
+    assert_eq!(store.next_events(9).unwrap()[0].producer, renamed);
+    drop(store);
+    let store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.marks().set_aside, store.producer()), (None, 1, renamed));
+}
+
+#[test]
+fn a_store_that_is_told_that_its_numbers_are_taken_is_another_producer() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(Draft { events: vec![event(Lane::Alert, "a")], ..inputs([1]) }).unwrap();
+    let producer = store.producer();
+    store.disown().unwrap();
+    let renamed = store.producer();
+    assert_ne!(renamed, producer);
+    store.commit(Draft { events: vec![event(Lane::Alert, "b")], ..inputs([2]) }).unwrap();
+    assert!(store.next_events(9).unwrap().iter().all(|event| event.producer == renamed));
+    assert!(matches!(proof(&store).faults[..], [Fault::Missing { from: 1, .. }]));
+    drop(store);
+    let store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.producer(), store.loss(), store.marks().set_aside), (renamed, None, 1));
+}
+
 /// What the chain of a store is worth.
 fn proof(store: &Store) -> Proof {
     let mut prover = Prover::from(store.anchor().unwrap());
@@ -609,6 +673,86 @@ fn what_somebody_does_to_the_journal_is_named() {
     assert_eq!(with(&|w| w.remove(key(10))), [Fault::Missing { from: 10, to: 12 }]);
     assert_eq!(
         with(&|w| w.remove(key(0))),
-        [Fault::Altered { block: 2 }, Fault::Missing { from: 10, to: 12 }]
+        [Fault::Missing { from: 0, to: 2 }, Fault::Missing { from: 10, to: 12 }]
     );
+}
+
+/// What the journal of a store is worth that nobody has open, held against a head.
+fn proved(dir: &tempfile::TempDir, known: Head) -> (Proof, Standing) {
+    let (proof, standings) = Journal::of_closed(&db(dir)).unwrap().prove(&[known]);
+    (proof, standings[0].1)
+}
+
+fn with_snapshot(draft: Draft) -> Draft {
+    Draft { snapshot: Some((a_site(), vec![])), ..draft }
+}
+
+#[test]
+fn a_journal_whose_beginning_was_taken_away_is_never_called_whole() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(with_snapshot(inputs(0..5))).unwrap();
+    let kept = store.head();
+    drop(store);
+    std::fs::remove_dir_all(db(&dir)).unwrap();
+    let gone = Journal::of_closed(&db(&dir)).unwrap_err();
+    assert!(matches!(gone, NoJournal::Gone { inputs: 5, .. }), "{gone}");
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(with_snapshot(inputs(10..13))).unwrap();
+    drop(store);
+    let (proof, standing) = proved(&dir, kept);
+    let [Fault::Missing { from: 0, to }] = proof.faults[..] else { panic!("{proof:?}") };
+    assert!(to > 5 && standing == Standing::Lost, "{standing:?}");
+    // When the rest has had its time, what was lost is still no matter of time.
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(with_snapshot(inputs(4_000..4_001))).unwrap();
+    store.expire(at(4_000), Span::from_hours(1)).unwrap();
+    let passed = Head { next_input: to + 2, ..kept };
+    drop(store);
+    let (proof, standing) = proved(&dir, kept);
+    assert_eq!(
+        (proof.is_whole(), &proof.lost[..], standing),
+        (true, &[Lost { from: 0, to }][..], Standing::Lost)
+    );
+    assert_eq!(proved(&dir, passed).1, Standing::Passed);
+}
+
+#[test]
+fn a_journal_that_was_brought_back_from_a_copy_is_not_whole() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(with_snapshot(inputs(0..2))).unwrap();
+    drop(store);
+    copied(&db(&dir), &dir.path().join("copy"));
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(with_snapshot(inputs(2..7))).unwrap();
+    let kept = store.head();
+    drop(store);
+    std::fs::remove_dir_all(db(&dir)).unwrap();
+    std::fs::rename(dir.path().join("copy"), db(&dir)).unwrap();
+    let (proof, standing) = proved(&dir, kept);
+    assert_eq!(proof.faults, [Fault::Missing { from: 2, to: 7 }]);
+    assert_eq!(standing, Standing::NotReached);
+    assert!(standing.is_bad());
+}
+
+#[test]
+fn what_of_a_journal_could_not_be_saved_is_no_matter_of_time() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    for n in 0..4 {
+        store.commit(with_snapshot(inputs(n..n + 1))).unwrap();
+    }
+    let mut writes = Writes::default();
+    [0, 1].iter().for_each(|n| writes.remove(keys::numbered(Kind::Journal, *n)));
+    store.disk.commit(writes).unwrap();
+    drop(store);
+    let settings = db(&dir).join("conf");
+    let damaged: Vec<u8> = std::fs::read(&settings).unwrap().iter().map(|byte| byte ^ 0x55).collect();
+    std::fs::write(settings, damaged).unwrap();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert!(store.damaged().is_some());
+    store.commit(with_snapshot(inputs(9..10))).unwrap();
+    let faults = proof(&store).faults;
+    assert_eq!(faults[0], Fault::Missing { from: 0, to: 2 });
 }

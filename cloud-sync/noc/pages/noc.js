@@ -95,6 +95,7 @@ function gatewayNode(gateway) {
   fact(facts, "Tenant", row.tenant);
   if (row.last_heard_at) fact(facts, "Last heard", timeNode(row.last_heard_at, HERE, new Date().toISOString()));
   fact(facts, "Last event", row.highest_sequence);
+  if (row.reused > 0) fact(facts, "Numbers given twice", `${row.reused} (its store was put back)`, "loud");
   if (row.missing > 0) fact(facts, "Missing", `${row.missing} (${holes(row)})`, "loud");
   node.append(head, facts);
   if (row.health) node.append(healthNode(row.health));

@@ -18,6 +18,7 @@ pub mod dress;
 mod feed;
 pub mod incoming;
 pub mod ledger;
+pub mod lock;
 mod operator;
 mod orders;
 mod receive;
@@ -33,13 +34,21 @@ use access::Register;
 use commands::{Bells, WaitingRoom};
 use feed::Feed;
 use ledger::{Clerk, Ledger, LedgerError, SqliteLedger};
+use lock::NoLock;
 use serve::stopped;
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
 /// The file in the data folder.
 const LEDGER_FILE: &str = "noc.db";
+
+/// Whether the ledger in a data folder is sound; one that is not there yet is. Nothing is changed.
+pub fn check(data_dir: &Path) -> Result<(), LedgerError> {
+    let path = data_dir.join(LEDGER_FILE);
+    if path.exists() { SqliteLedger::check(&path) } else { Ok(()) }
+}
 
 /// How the receiver is set up.
 #[derive(Debug, Clone)]
@@ -73,6 +82,9 @@ pub enum NocError {
     /// A listener cannot be set up.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// Another receiver has the ledger.
+    #[error(transparent)]
+    Locked(#[from] NoLock),
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -84,6 +96,8 @@ pub struct Noc {
     operator: Server,
     register: Register,
     clerk: Clerk,
+    /// Held for as long as there is a receiver: two on one ledger would each tell half of the operators.
+    lock: File,
 }
 
 impl Noc {
@@ -94,11 +108,13 @@ impl Noc {
         warn_of_the_open(config.events_listen, config.operator_listen, tls.is_some());
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|source| NocError::DataDir { path: config.data_dir.clone(), source })?;
-        let mut ledger = SqliteLedger::open(&config.data_dir.join(LEDGER_FILE))?;
+        let path = config.data_dir.join(LEDGER_FILE);
+        let lock = lock::take_for(&path)?;
+        let mut ledger = SqliteLedger::open(&path)?;
         register.origins().try_for_each(|origin| ledger.enrol(origin))?;
         let events = Server::bind(config.events_listen, tls).await?;
         let operator = Server::bind(config.operator_listen, None).await?;
-        Ok(Self { events, operator, register, clerk: Clerk::hire(ledger)? })
+        Ok(Self { events, operator, register, clerk: Clerk::hire(ledger)?, lock })
     }
 
     /// Where gateways send.
@@ -145,6 +161,7 @@ impl Noc {
             self.events.serve(receive::router(reception), stopped(stopping.clone())),
             self.operator.serve(operator::router(room, orders::router(ordering)), stopped(stopping)),
         );
+        drop(self.lock);
         ended
     }
 }
@@ -172,18 +189,32 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    #[tokio::test]
-    async fn a_receiver_whose_ledger_is_gone_ends() {
-        let dir = tempfile::tempdir().unwrap();
+    fn set_up(dir: &tempfile::TempDir) -> NocConfig {
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = NocConfig {
+        NocConfig {
             events_listen: here,
             operator_listen: here,
             data_dir: dir.path().to_owned(),
             tls: None,
             gateways: vec![],
-        };
-        let noc = Noc::bind(config).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn two_receivers_never_share_a_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        let noc = Noc::bind(set_up(&dir)).await.unwrap();
+        let why = Noc::bind(set_up(&dir)).await.err().unwrap();
+        assert!(matches!(why, NocError::Locked(NoLock::InUse { by: Some(_), .. })), "{why}");
+        assert!(why.to_string().contains("noc.db is in use by another process"), "{why}");
+        drop(noc);
+        Noc::bind(set_up(&dir)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_receiver_whose_ledger_is_gone_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let noc = Noc::bind(set_up(&dir)).await.unwrap();
         let clerk = noc.clerk.clone();
         let serving = tokio::spawn(noc.serve(std::future::pending()));
         let fell = clerk.ask(|_| -> Result<(), LedgerError> { panic!("a defect") }).await;

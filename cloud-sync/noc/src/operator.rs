@@ -253,6 +253,7 @@ mod tests {
             last_heard_at: silent_ms.map(|ms| now - Span::from_millis(ms)),
             highest_sequence: None,
             missing: 0,
+            reused: 0,
             holes: vec![],
             health: health.map(|h| serde_json::value::RawValue::from_string(h.to_owned()).unwrap()),
         };

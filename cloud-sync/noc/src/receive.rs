@@ -154,7 +154,14 @@ async fn store(reception: &Reception, origin: Origin, items: Items) -> Result<An
     let receipt = reception.clerk.ask(move |ledger| ledger.record(&delivery)).await?;
     receipt.alerts.iter().for_each(|row| reception.feed.alert(row));
     reception.feed.gateway(&receipt.gateway);
-    Ok(Answer { accepted: receipt.accepted, duplicates: receipt.duplicates, rejected })
+    let reused = receipt.reused;
+    if !reused.is_empty() {
+        tracing::error!(
+            gateway = %receipt.gateway.gateway, numbers = ?reused,
+            "a gateway gave numbers that it had given to other events: its store was put back to an earlier time"
+        );
+    }
+    Ok(Answer { accepted: receipt.accepted, duplicates: receipt.duplicates, rejected, reused })
 }
 
 async fn commands(

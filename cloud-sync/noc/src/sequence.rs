@@ -35,6 +35,9 @@ pub struct Producers {
     /// The others, the one that was heard last at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     producers: Vec<(String, Sequences)>,
+    /// How many numbers came with another event than before.
+    #[serde(default)]
+    reused: u64,
 }
 
 impl Producers {
@@ -55,6 +58,22 @@ impl Producers {
             let (_, oldest) = self.producers.remove(0);
             self.nameless.given_up = self.nameless.given_up.saturating_add(oldest.missing());
         }
+    }
+
+    /// Whether that number of that producer is known to have come.
+    pub fn has(&self, producer: &str, sequence: u64) -> bool {
+        let known = self.producers.iter().find(|(name, _)| name == producer);
+        known.is_some_and(|(_, sequences)| sequences.has(sequence))
+    }
+
+    /// Notes that a number came with another event than before.
+    pub fn note_reused(&mut self) {
+        self.reused = self.reused.saturating_add(1);
+    }
+
+    /// How many did.
+    pub const fn reused(&self) -> u64 {
+        self.reused
     }
 
     /// The first producer that gives its name goes on where the nameless one stood, if it is the same: a gateway that
@@ -122,6 +141,12 @@ impl Sequences {
     /// The missing ranges, lowest first; of very many the lowest are only counted.
     pub fn holes(&self) -> &[Hole] {
         &self.holes
+    }
+
+    /// Whether that number has come for certain.
+    fn has(&self, sequence: u64) -> bool {
+        let heard = self.heard.is_some_and(|(low, high)| (low..=high).contains(&sequence));
+        heard && self.given_up == 0 && !self.expects(sequence)
     }
 
     /// Whether that number is one that is still to come.

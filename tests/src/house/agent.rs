@@ -185,6 +185,12 @@ impl Agent {
         self.status()["outcomes"][name].as_u64().unwrap_or(0)
     }
 
+    /// Starts it again by a script of a shell, which has its command line as arguments.
+    pub fn start_through(&mut self, script: &str) {
+        std::fs::write(self.folder.path().join(LAUNCHER), script).expect("a folder of the test");
+        self.start_again();
+    }
+
     /// Starts it again without waiting until it runs.
     pub fn launch_again(&mut self) {
         self.process = launch(self.folder.path());

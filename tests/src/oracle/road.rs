@@ -117,7 +117,12 @@ impl Road {
         let delivery = Delivery { origin: self.origin.clone(), received_at, entries };
         let receipt = locked(&self.world.noc).ledger.record(&delivery)?;
         self.world.books().stored.extend(ids);
-        Ok(Answer { accepted: receipt.accepted, duplicates: receipt.duplicates, rejected: vec![] })
+        Ok(Answer {
+            accepted: receipt.accepted,
+            duplicates: receipt.duplicates,
+            rejected: vec![],
+            reused: receipt.reused,
+        })
     }
 
     /// A receiver that works, but for what it will not have.

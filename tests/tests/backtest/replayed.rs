@@ -193,6 +193,9 @@ fn opening(site: &Site, next_input: u64) -> Opening {
         next_input,
         anchor: Default::default(),
         head: Default::default(),
+        reached: 0,
+        lost: vec![],
+        locked: Default::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A disk that fills under a running agent, and one that is full when it starts.
 
-use super::promised::{Gone, alerts_arrive, are_there};
+use super::promised::{Gone, alerts_arrive, are_there, journal};
 use super::{everything, health};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -9,9 +9,10 @@ use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use vigil_agent::store::room::ROOM_TO_OPEN;
+use vigil_core::observation::Kind;
 use vigil_tests::house::{
-    Agent, Busy, FaultyNoc, Field, Handset, Plant, Promised, SmallDisk, Source, fetch, message, now, until,
-    vigil, with_small_disks,
+    Agent, Busy, FaultyNoc, Field, Handset, Plant, Promised, SmallDisk, Source, fetch, message, now, topic,
+    until, vigil, with_small_disks,
 };
 
 /// Devices that publish all the time.
@@ -64,8 +65,10 @@ fn says_why(agent: &Agent, why: &str) {
     let asked = |path| fetch(agent.page(), path).unwrap();
     assert_eq!(asked("/").0, 200);
     assert!(asked("/metrics").1.contains("vigil_store_up 0"));
-    let (code, refused) = asked("/api/alerts");
+    let (code, refused) = asked("/api/runs");
     assert!(code == 503 && refused.contains(why), "{code}: {refused}");
+    let listed = vigil(&["alerts", "--url", &format!("http://{}", agent.page())]);
+    assert!(listed.code == Some(0) && listed.out.starts_with("STALE: nothing is stored since"), "{listed:?}");
     let shown = vigil(&["status", "--url", &format!("http://{}", agent.page())]);
     assert!(shown.out.contains("OUT OF ORDER"), "{shown:?}");
 }
@@ -132,6 +135,73 @@ fn a_full_disk_loses_nothing_and_calls_for_help_are_heard_meanwhile() {
     });
 }
 
+/// The alerts of this rule, by their subjects.
+fn of_rule(agent: &Agent, rule: &str) -> BTreeMap<String, Value> {
+    let alerts = agent.alerts().into_iter().filter(|alert| alert["rule"] == rule);
+    alerts.map(|alert| (alert["subject"].as_str().unwrap().to_owned(), alert)).collect()
+}
+
+#[test]
+fn a_call_that_was_heard_without_a_store_is_kept_though_nobody_repeats_it() {
+    with_small_disks(
+        "sat_out::a_call_that_was_heard_without_a_store_is_kept_though_nobody_repeats_it",
+        || {
+            let mut noc = FaultyNoc::start();
+            let folder = Agent::files("gw-1", &plant(), Source::Embedded, Some(&noc.uplink()));
+            let disk = SmallDisk::at(&folder.path().join("data"), DISK_MIB);
+            let mut agent = Agent::of(folder, Some(disk));
+            let field = Field::around(agent.mqtt(), PAUSE);
+            let mut siren = field.connect(SIREN);
+            siren.subscribe("vigil/v1/plant-7/alerts").unwrap();
+            press(&field, "btn-1").join().unwrap();
+            assert_eq!(heard(&mut siren, "btn-1")["stored"], Value::Null);
+            until("room is kept back", || ballast(&agent).exists());
+            noc.fall();
+            let filled = agent.disk().fill(0);
+            // The first call meets a store that is still open, and fails it; the second one that is not.
+            let mut told = BTreeMap::new();
+            for button in ["btn-2", "btn-3"] {
+                let event = message(now(), json!({"id": format!("call-{button}"), "note": "help"}));
+                field.connect(button).send(&topic(button, "sos"), event.to_string().as_bytes()).unwrap();
+                let alert = heard(&mut siren, button);
+                assert_eq!(alert["stored"], false);
+                told.insert(format!("device:{button}"), alert["id"].clone());
+                health(&mut agent, 503);
+            }
+            let shown = of_rule(&agent, "sos");
+            assert_eq!(shown.len(), 3, "{shown:?}");
+            assert!(shown.values().all(|alert| alert["stale"] == true));
+            let stored = |subject: &str| shown[subject]["stored"].clone();
+            assert_eq!(
+                ["device:btn-1", "device:btn-2", "device:btn-3"].map(stored),
+                [json!(true), json!(false), json!(false)]
+            );
+            let listed = vigil(&["alerts", "--url", &format!("http://{}", agent.page())]);
+            assert!(listed.code == Some(0) && listed.out.contains("STORED"), "{listed:?}");
+            drop(filled);
+            health(&mut agent, 200);
+            for (subject, id) in &told {
+                until("it is an alert like any other", || of_rule(&agent, "sos").contains_key(subject));
+                let kept = of_rule(&agent, "sos");
+                assert_eq!((&kept[subject]["id"], kept[subject].get("stale")), (id, None), "{subject}");
+            }
+            // One of the devices comes back after all.
+            press(&field, "btn-3").join().unwrap();
+            assert!(agent.outcomes("duplicate") > 0);
+            noc.rise();
+            let subjects = ["device:btn-1", "device:btn-2", "device:btn-3"].map(str::to_owned);
+            alerts_arrive(&agent, &noc, &subjects);
+            assert!(agent.stop(OUTLASTS).success());
+            let calls: Vec<usize> = journal(&agent)
+                .into_values()
+                .filter(|(o, _)| matches!(o.kind, Kind::Sos(_)))
+                .map(|(_, counted)| counted)
+                .collect();
+            assert_eq!(calls, [1, 1, 1], "each is in the journal and counts once");
+        },
+    );
+}
+
 /// A stop takes five seconds on a quiet machine.
 const OUTLASTS: Duration = Duration::from_secs(30);
 
@@ -155,6 +225,25 @@ fn the_same_process_goes_on_when_the_disk_takes_more_again() {
     assert_eq!((gone.dropped, gone.thinned), (0, 0), "there is room on this disk");
     assert!(agent.stop(OUTLASTS).success());
     are_there(&promised, &agent, &gone);
+}
+
+#[test]
+fn a_quota_is_sat_out_like_a_full_disk_and_is_no_damage() {
+    let mut agent = Agent::start("gw-1", &plant(), Source::Embedded, None);
+    press(&Field::around(agent.mqtt(), PAUSE), "btn-1").join().unwrap();
+    agent.kill();
+    let settings = agent.store().join("conf");
+    let damaged: Vec<u8> = std::fs::read(&settings).unwrap().iter().map(|byte| byte ^ 0x55).collect();
+    std::fs::write(&settings, damaged).unwrap();
+    // The first of each thread: those of the start, and of the first attempts after it.
+    let quota = "inject=fallocate:error=EDQUOT:when=1..6";
+    let script = format!("exec strace -D -f -qq -e trace=fallocate -e {quota} -o /dev/null -- \"$@\"");
+    agent.start_through(&script);
+    says_why(&agent, "the quota of this user");
+    assert!(!is_damaged(&agent), "what cannot be written is not judged");
+    health(&mut agent, 200);
+    assert!(is_damaged(&agent), "now it is");
+    assert_eq!(of_rule(&agent, "sos").len(), 1, "and everything is saved");
 }
 
 /// Every file of a database and what lies beside it, the ballast excepted.

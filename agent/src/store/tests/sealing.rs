@@ -109,6 +109,7 @@ fn copy(from: &Path, to: &Path) {
 fn keys_of(dir: &tempfile::TempDir) -> Vec<PathBuf> {
     let place = dir.path().join("db.keys");
     let mut keys = if place.exists() { files(&place) } else { vec![] };
+    keys.retain(|path| path.extension() == Some(std::ffi::OsStr::new("key")));
     keys.sort();
     keys
 }
@@ -344,6 +345,25 @@ fn a_key_that_is_gone_is_said_once_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_journal_whose_key_is_gone_is_said_to_be_locked_and_not_altered() {
+    let (dir, first) = two_days();
+    let kept = {
+        let mut store = Store::open(&db(&dir)).unwrap();
+        store.commit(told(DAY + 1)).unwrap();
+        store.head()
+    };
+    fs::remove_file(first).unwrap();
+    let verdict = || Journal::of_closed(&db(&dir)).unwrap().prove(&[kept]);
+    let (proof, standings) = verdict();
+    assert_eq!(proof.faults, [Fault::Locked { from: 0, to: 1 }]);
+    assert_eq!(standings, [(kept, Standing::Proved)], "what came later is proved");
+    assert!(proof.faults[0].to_string().contains("the key that they were sealed with is gone"));
+    // The agent sets it aside, and it stays what it was.
+    drop(Store::open(&db(&dir)).unwrap());
+    assert_eq!(verdict().0.faults, proof.faults);
+}
+
+#[test]
 fn a_store_without_any_key_is_kept_until_they_are_put_back() {
     let (dir, _) = two_days();
     let (keys, elsewhere) = (dir.path().join("db.keys"), dir.path().join("elsewhere"));
@@ -495,9 +515,8 @@ fn a_store_of_before_is_written_anew_wherever_a_crash_breaks_that_off() {
         for made in ["made", "made.keys"] {
             fs::remove_dir_all(dir.path().join(made)).unwrap();
         }
-        for made in ["made.reach", "made.lock"] {
-            fs::remove_file(dir.path().join(made)).unwrap();
-        }
+        fs::rename(dir.path().join("made.reach"), dir.path().join("db.reach")).unwrap();
+        fs::remove_file(dir.path().join("made.lock")).unwrap();
     };
     let whole = |dir: &tempfile::TempDir| {
         let mut store = Store::open(&db(dir)).unwrap();

@@ -9,8 +9,10 @@ pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, Wa
 pub use sqlite::SqliteLedger;
 
 use crate::sequence::Hole;
+use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::path::{Path, PathBuf};
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::Timestamp;
 
@@ -79,6 +81,8 @@ pub struct Receipt {
     pub accepted: usize,
     /// How many were there before.
     pub duplicates: usize,
+    /// Numbers of new entries that its producer had given to others before.
+    pub reused: Vec<u64>,
     /// The alerts that show something new.
     pub alerts: Vec<AlertRow>,
     /// The gateway after it.
@@ -117,6 +121,8 @@ pub struct GatewayRow {
     pub missing: u64,
     /// Which.
     pub holes: Vec<Hole>,
+    /// How many numbers it has given twice: each time its store had been put back to an earlier time.
+    pub reused: u64,
     /// Its latest health record.
     pub health: Option<Box<RawValue>>,
 }
@@ -142,6 +148,30 @@ pub enum LedgerError {
     /// The database failed.
     #[error("the ledger failed: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// Its file is there and is none, or is damaged.
+    #[error("the ledger {} is damaged: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// A look at it found pages that do not fit together.
+    #[error("the ledger {} is damaged: {found}", path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// The first of what SQLite found.
+        found: String,
+    },
+    /// Its file cannot be opened.
+    #[error("the ledger {} cannot be opened: {source}", path.display())]
+    Closes {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
     /// A stored text is not what was written.
     #[error("the ledger holds an unreadable record: {0}")]
     Unreadable(#[from] serde_json::Error),
@@ -159,6 +189,20 @@ pub enum LedgerError {
     /// The thread that keeps it is gone.
     #[error("the ledger is closed")]
     Closed,
+}
+
+impl LedgerError {
+    /// Names the file of what SQLite said, if it said that the file itself is at fault.
+    fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Sqlite(source) if is_damage(&source) => Self::Damaged { path: path.to_owned(), source },
+            other => other,
+        }
+    }
+}
+
+fn is_damage(why: &rusqlite::Error) -> bool {
+    matches!(why.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// The calls of the seam. They block; the [`Clerk`] makes them on a thread of its own.

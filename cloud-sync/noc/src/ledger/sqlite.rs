@@ -3,9 +3,9 @@
 use super::commands::{self, CommandRow, NewCommand, Queued, WaitingCommand};
 use super::{AlertRow, Delivery, Entry, GatewayRow, Ledger, LedgerError, Receipt, RecordRow};
 use crate::sequence::Producers;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vigil_cloud_sync::wire::{REFUSED, WELFARE};
 use vigil_cloud_sync::{EventKind, Origin};
@@ -45,17 +45,72 @@ PRAGMA user_version = 1;
 /// A ledger in a SQLite file.
 pub struct SqliteLedger {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl SqliteLedger {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        migrate(&mut connection)?;
-        Ok(Self { connection })
+        let opened = Connection::open(path);
+        let connection = opened.map_err(|source| LedgerError::Closes { path: path.to_owned(), source })?;
+        let mut ledger = Self { connection, path: path.to_owned() };
+        ledger.set_up().map_err(|why| why.of_file(path))?;
+        Ok(ledger)
+    }
+
+    fn set_up(&mut self) -> Result<(), LedgerError> {
+        self.connection.busy_timeout(BUSY)?;
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        migrate(&mut self.connection)
+    }
+
+    /// Whether the file is sound, as far as SQLite can tell without comparing every index. Nothing is changed, and a
+    /// receiver may have it open.
+    pub fn check(path: &Path) -> Result<(), LedgerError> {
+        let opened = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let connection = opened.map_err(|source| LedgerError::Closes { path: path.to_owned(), source })?;
+        let found = || -> rusqlite::Result<String> {
+            connection.busy_timeout(BUSY)?;
+            // One finding is enough: what it is for a person comes of many more.
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        };
+        match found() {
+            Ok(found) if found == "ok" => Ok(()),
+            Ok(found) => Err(LedgerError::Unsound { path: path.to_owned(), found }),
+            Err(why) => Err(LedgerError::from(why).of_file(path)),
+        }
+    }
+
+    fn keep(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
+        let source = delivery.origin.source();
+        let tx = self.connection.transaction()?;
+        list(&tx, &delivery.origin)?;
+        let (mut accepted, mut alerts, mut reused) = (0, vec![], vec![]);
+        let mut sequences = sequences(&tx, &source)?;
+        for entry in &delivery.entries {
+            let taken = is_taken(&sequences, entry);
+            sequences.note(entry.producer.as_deref(), entry.sequence);
+            if !insert_event(&tx, &source, delivery.received_at, entry)? {
+                continue;
+            }
+            accepted += 1;
+            if taken {
+                sequences.note_reused();
+                reused.push(entry.sequence);
+            }
+            if raise_alert(&tx, &source, delivery.received_at, entry)? {
+                alerts.push(alert_row(delivery, entry));
+            }
+            note_health(&tx, &source, entry)?;
+            commands::note_outcome(&tx, &source, entry)?;
+        }
+        note_sequences(&tx, &source, delivery.received_at, &sequences)?;
+        forget_old_health(&tx, &source, delivery.received_at)?;
+        let gateway = tx.query_row(&gateways_where("source = ?1"), [&source], gateway_columns)?;
+        tx.commit()?;
+        let duplicates = delivery.entries.len() - accepted;
+        Ok(Receipt { accepted, duplicates, reused, alerts, gateway: gateway.try_into()? })
     }
 }
 
@@ -84,27 +139,7 @@ impl Ledger for SqliteLedger {
     }
 
     fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
-        let source = delivery.origin.source();
-        let tx = self.connection.transaction()?;
-        list(&tx, &delivery.origin)?;
-        let (mut accepted, mut alerts) = (0, vec![]);
-        for entry in &delivery.entries {
-            if !insert_event(&tx, &source, delivery.received_at, entry)? {
-                continue;
-            }
-            accepted += 1;
-            if raise_alert(&tx, &source, delivery.received_at, entry)? {
-                alerts.push(alert_row(delivery, entry));
-            }
-            note_health(&tx, &source, entry)?;
-            commands::note_outcome(&tx, &source, entry)?;
-        }
-        note_sequences(&tx, &source, delivery)?;
-        forget_old_health(&tx, &source, delivery.received_at)?;
-        let gateway = tx.query_row(&gateways_where("source = ?1"), [&source], gateway_columns)?;
-        tx.commit()?;
-        let duplicates = delivery.entries.len() - accepted;
-        Ok(Receipt { accepted, duplicates, alerts, gateway: gateway.try_into()? })
+        self.keep(delivery).map_err(|why| why.of_file(&self.path))
     }
 
     fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError> {
@@ -249,18 +284,32 @@ fn note_health(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), 
     Ok(())
 }
 
-fn note_sequences(tx: &Transaction<'_>, source: &str, delivery: &Delivery) -> Result<(), LedgerError> {
+/// Whether its producer had given its number before. A health record takes the place of one that still waits, under its
+/// number, so that its number says nothing.
+fn is_taken(sequences: &Producers, entry: &Entry) -> bool {
+    let producer = entry.producer.as_deref().filter(|_| entry.kind != EventKind::Health);
+    producer.is_some_and(|producer| sequences.has(producer, entry.sequence))
+}
+
+fn sequences(tx: &Transaction<'_>, source: &str) -> Result<Producers, LedgerError> {
     let stored: Option<String> = tx
         .query_row("SELECT sequences FROM gateways WHERE source = ?1", [source], |row| row.get(0))
         .optional()?;
-    let mut sequences: Producers = match stored {
-        Some(text) => serde_json::from_str(&text)?,
-        None => Producers::default(),
-    };
-    delivery.entries.iter().for_each(|entry| sequences.note(entry.producer.as_deref(), entry.sequence));
+    match stored {
+        Some(text) => Ok(serde_json::from_str(&text)?),
+        None => Ok(Producers::default()),
+    }
+}
+
+fn note_sequences(
+    tx: &Transaction<'_>,
+    source: &str,
+    received_at: Timestamp,
+    sequences: &Producers,
+) -> Result<(), LedgerError> {
     tx.execute(
         "UPDATE gateways SET sequences = ?2, heard_ms = ?3 WHERE source = ?1",
-        params![source, serde_json::to_string(&sequences)?, delivery.received_at.millis()],
+        params![source, serde_json::to_string(sequences)?, received_at.millis()],
     )?;
     Ok(())
 }
@@ -318,6 +367,7 @@ impl TryFrom<GatewayColumns> for GatewayRow {
             highest_sequence: sequences.highest(),
             missing: sequences.missing(),
             holes: sequences.holes(),
+            reused: sequences.reused(),
             health: columns.health.map(RawValue::from_string).transpose()?,
         })
     }
@@ -450,6 +500,47 @@ mod tests {
         ledger.record(&delivery(vec![health, refused])).unwrap();
         assert_eq!(ledger.gateways().unwrap()[0].health.as_ref().unwrap().get(), r#"{"n":1}"#);
         assert_eq!(ledger.records(EventKind::Health, 10).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_number_that_comes_with_another_event_is_said() {
+        let (_dir, mut ledger) = ledger();
+        let of = |entry: Entry| Entry { producer: Some("5f0c".to_owned()), ..entry };
+        let before: Vec<Entry> = (1..=3).map(|n| of(alert(n, &format!("a{n}"), 1, "HIGH", ""))).collect();
+        assert_eq!(ledger.record(&delivery(before.clone())).unwrap().reused, [0; 0]);
+        assert_eq!(ledger.record(&delivery(before)).unwrap().reused, [0; 0], "they come again");
+        // Its store was put back to an earlier time, and so was everything beside it.
+        let after = vec![of(alert(2, "b", 1, "HIGH", "")), of(entry(3, "health.9", EventKind::Health, "{}"))];
+        let receipt = ledger.record(&delivery(after)).unwrap();
+        assert_eq!((receipt.accepted, &receipt.reused[..], receipt.gateway.reused), (2, &[2][..], 1));
+        let of_another = Entry { producer: Some("90b3".to_owned()), ..alert(3, "c", 1, "HIGH", "") };
+        assert_eq!(ledger.record(&delivery(vec![of_another])).unwrap().reused, [0; 0]);
+        assert_eq!(ledger.gateways().unwrap()[0].reused, 1);
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_named_with_what_sqlite_says() {
+        let (dir, mut ledger) = ledger();
+        let path = dir.path().join("noc.db");
+        let batch = |n: u64| (n..n + 100).map(|n| alert(n % 10, &format!("a{n}"), 1, "HIGH", "")).collect();
+        (0..5).for_each(|n| drop(ledger.record(&delivery(batch(n * 100))).unwrap()));
+        drop(ledger);
+        SqliteLedger::check(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let middle = whole.len() / 2;
+        let mut torn = whole.clone();
+        torn[4_096..middle].fill(0x5A);
+        std::fs::write(&path, torn).unwrap();
+        let unsound = SqliteLedger::check(&path).unwrap_err();
+        let said = format!("the ledger {} is damaged: ", path.display());
+        assert!(unsound.to_string().starts_with(&said), "{unsound}");
+        std::fs::write(&path, b"this was a ledger, once upon a time, and is none".repeat(100)).unwrap();
+        for why in [SqliteLedger::open(&path).err().unwrap(), SqliteLedger::check(&path).unwrap_err()] {
+            assert!(matches!(why, LedgerError::Damaged { .. }), "{why}");
+            assert!(why.to_string().contains("file is not a database"), "{why}");
+        }
+        assert!(SqliteLedger::check(&dir.path().join("none")).is_err(), "and none is made");
+        assert!(!dir.path().join("none").exists());
     }
 
     #[test]
