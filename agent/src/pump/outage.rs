@@ -5,6 +5,7 @@
 //! once, marked as not stored. Their senders get no acknowledgement and send again, so that each becomes an alert like
 //! any other once there is a store.
 
+use super::flood::Flood;
 use super::handle::Request;
 use super::pulse::Pulse;
 use super::shortage::Shortage;
@@ -154,6 +155,7 @@ impl Started {
             commits: 0,
             locked: 0,
             shortage: Shortage::default(),
+            flood: Flood::default(),
         };
         let started = down.rise();
         let (started, revived) = match started {
@@ -210,6 +212,8 @@ pub struct Down {
     locked: u32,
     /// How the disk stood: what was given up for room is not given up again because the store was opened again.
     shortage: Shortage,
+    /// What was thinned before.
+    flood: Flood,
 }
 
 type Failed = Box<(Down, PumpError)>;
@@ -227,6 +231,7 @@ impl Pump {
             ways,
             commits: 0,
             shortage: Shortage::default(),
+            flood: Flood::default(),
             strays,
             unsaid: vec![],
             snapshot_at: now,
@@ -266,11 +271,12 @@ impl Pump {
     /// Lets go of the store.
     fn put_down(self) -> Down {
         let stock = self.stock();
-        let Self { engine, store, clock, terms, ways, commits, unsaid, shortage, .. } = self;
+        let Self { engine, store, clock, terms, ways, commits, unsaid, shortage, flood, .. } = self;
         store.let_go();
         unsaid.iter().for_each(|announcement| ways.wakes.unstored.say(&announcement.payload));
         let site = Arc::clone(engine.site());
-        Down { engine, site, clock, terms, ways, stock, commits, locked: 0, shortage }
+        let flood = flood.after_an_outage();
+        Down { engine, site, clock, terms, ways, stock, commits, locked: 0, shortage, flood }
     }
 }
 
@@ -418,19 +424,19 @@ impl Down {
             Err(why) => return Err(Box::new((self, why))),
         };
         let revived = risen.revived();
-        let Self { engine, site, clock, terms, ways, stock, commits, locked, shortage } = self;
+        let Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, flood } = self;
         let mut pump = Pump::of(risen, terms, ways);
         pump.commits = commits;
-        pump.shortage = shortage;
+        (pump.shortage, pump.flood) = (shortage, flood);
         match pump.set_out(Arc::clone(&site), revived) {
             Ok(()) => {
                 pump.ways.outage.send_replace(None);
                 Ok((pump, revived))
             }
             Err(why) => {
-                let Pump { ways, shortage, .. } = pump;
+                let Pump { ways, shortage, flood, .. } = pump;
                 Err(Box::new((
-                    Self { engine, site, clock, terms, ways, stock, commits, locked, shortage },
+                    Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, flood },
                     why,
                 )))
             }
