@@ -6,6 +6,7 @@
 
 mod absorb;
 mod commands;
+mod flood;
 mod handle;
 mod outage;
 mod owed;
@@ -15,6 +16,7 @@ mod shortage;
 mod strays;
 
 pub use commands::{Asked, Unread};
+pub use flood::Thinned;
 pub use handle::{Known, Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
 pub use outage::{Outage, Started};
 pub use past::{Retold, give, rebuild, retold};
@@ -26,6 +28,7 @@ use crate::sources::Inbound;
 use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
 use absorb::{absorb, logged, reported};
 use commands::about;
+use flood::Flood;
 use handle::Request;
 use outage::{Risen, Ways};
 use owed::Failed;
@@ -39,6 +42,7 @@ use tokio::time::Instant;
 use vigil_core::command::Order;
 use vigil_core::engine::{BadSnapshot, Engine};
 use vigil_core::id::CommandId;
+use vigil_core::observation::Observation;
 use vigil_core::report::DailyReport;
 use vigil_core::site::Site;
 use vigil_core::time::{Date, Span, Timestamp};
@@ -99,6 +103,7 @@ pub struct Pump {
     ways: Ways,
     commits: u64,
     shortage: Shortage,
+    flood: Flood,
     strays: Strays,
     /// The commit that failed, if one did.
     failed: Option<Failed>,
@@ -218,19 +223,15 @@ impl Pump {
             draft.refusals.extend(delivery.refused);
             for mut observation in delivery.observations {
                 // Sources stamp on their own threads; the engine sees one order.
-                let stamped = self.clock.no_later_than_now(observation.received_at);
-                observation.received_at = stamped.max(self.engine.now());
-                if !self.shortage.takes(&observation) {
-                    draft.thinned += 1;
-                    continue;
+                observation.received_at = self.clock.no_later_than_now(observation.received_at);
+                if let Some(observation) = self.flood.lets_through(observation, |o| self.engine.knows(o)) {
+                    self.take(&mut draft, observation)?;
                 }
-                let commit = self.engine.on_observation(observation);
-                if let Some((observation, outcome)) = &commit.observation {
-                    self.strays.note(self.engine.site(), observation, *outcome);
-                }
-                absorb(&mut draft, commit)?;
             }
         }
+        let (merged, flooded) = self.flood.end_of_batch();
+        draft.flooded = flooded;
+        merged.into_iter().try_for_each(|heartbeat| self.take(&mut draft, heartbeat))?;
         draft.judged_until = self.engine.now();
         self.finish(draft)?;
         for receipt in receipts {
@@ -238,6 +239,19 @@ impl Pump {
             let _gone = receipt.send(());
         }
         Ok(())
+    }
+
+    fn take(&mut self, draft: &mut Draft, mut observation: Observation) -> Result<(), PumpError> {
+        observation.received_at = observation.received_at.max(self.engine.now());
+        if !self.shortage.takes(&observation) {
+            draft.thinned += 1;
+            return Ok(());
+        }
+        let commit = self.engine.on_observation(observation);
+        if let Some((observation, outcome)) = &commit.observation {
+            self.strays.note(self.engine.site(), observation, *outcome);
+        }
+        Ok(absorb(draft, commit)?)
     }
 
     /// Fires what is due. Nothing is written if nothing follows, unless the store is to learn that the agent lives.
@@ -469,6 +483,7 @@ impl Pump {
             commits: self.commits,
             head: self.store.head(),
             strays: self.strays.list(),
+            floods: self.flood.list(),
         }
     }
 

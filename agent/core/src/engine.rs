@@ -289,6 +289,12 @@ impl Engine {
         self.state.now
     }
 
+    /// Whether an event of this identity is among the latest of its device.
+    pub fn knows(&self, observation: &Observation) -> bool {
+        let instrument = self.state.devices.get(&observation.device);
+        instrument.is_some_and(|instrument| instrument.recent.knows(observation.identity))
+    }
+
     /// Every alert that can still change.
     pub const fn book(&self) -> &AlertBook {
         &self.state.book

@@ -95,6 +95,7 @@ fn status(s: &Value, width: u16) -> String {
     let clock = WallClock::of(s);
     let mut tables = vec![guards(s, clock, width), runs(s, clock, width), devices(s, clock, width)];
     tables.extend(serial(s, clock, width));
+    tables.extend(floods(s, clock, width));
     tables.extend(advice(s, width));
     format!("{}\n{}", summary(s, clock, width), tables.join("\n"))
 }
@@ -298,6 +299,19 @@ fn devices(s: &Value, clock: WallClock, width: u16) -> String {
     text(&shown)
 }
 
+/// Devices that talk without end; nothing if none does.
+fn floods(s: &Value, clock: WallClock, width: u16) -> Option<String> {
+    let list = entries(s, "floods");
+    let header = ["talks without end", "heartbeats merged", "positions thinned", "last thinned"];
+    let mut shown = table(&header, width);
+    for flood in list {
+        let [device, heartbeats, positions] =
+            ["/device", "/heartbeats", "/positions"].map(|key| plain(flood, key));
+        shown.add_row([device, heartbeats, positions, clock.at(flood, "/last_at")]);
+    }
+    (!list.is_empty()).then(|| text(&shown))
+}
+
 /// The serial lines, if there are any.
 fn serial(s: &Value, clock: WallClock, width: u16) -> Option<String> {
     let lines = entries(s, "serial");
@@ -378,6 +392,7 @@ mod tests {
             "commands": {"reachable": true, "last_success_at": "2026-03-10T21:00:00.000Z", "decided": 3, "refused": 1},
             "outbox": {"critical": 1, "alerts": 0, "tours": 0, "reports": 0, "health": 1, "dead": 2},
             "outcomes": {"applied": 12}, "refused": {},
+            "floods": [{"device": "hs-2", "heartbeats": 51, "positions": 730, "last_at": "2026-03-10T20:54:00.000Z"}],
             "serial": [{"device": "gate", "port": "/dev/serial/by-id/usb-1a86_USB_Serial-if00-port0", "protocol": "rdm6300", "up": true,
                         "read": 7, "last_read_at": "2026-03-10T15:54:00.000Z", "skipped_bytes": 3, "waiting": 0, "lost": 0,
                         "last_error": "an old one"},
@@ -398,6 +413,7 @@ mod tests {
             "LOST, last heard at 02:29; not reached; 3 failed in a row, next try 02:35: connection refused",
             "commands listening, last heard at 02:30; 3 decided, 1 of them refused",
             "waiting critical 1, health 1; 2 rejected by the NOC",
+            "hs-2 51 730 02:24",
             "stored applied 12 refused none",
             "Asha INACTIVE NONE active unknown unknown 1.00 21:15 phone",
             "Ravi off duty - - - - - -",

@@ -18,6 +18,7 @@ type Counted = Family<Labels, Counter>;
 pub fn text(status: &Status) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("vigil");
     inputs(&mut registry, status);
+    floods(&mut registry, status);
     serial(&mut registry, status);
     outbox(&mut registry, status);
     broker(&mut registry, status);
@@ -60,6 +61,18 @@ fn inputs(registry: &mut Registry, status: &Status) {
     registry.register("dropped_inputs", "Inputs that went before their time for want of room", dropped);
     let connected = ConstGauge::new(i64::from(status.source.connected));
     registry.register("source_up", "1 while messages can come in", connected);
+}
+
+/// A label for each device that was thinned: no more of them than the site has.
+fn floods(registry: &mut Registry, status: &Status) {
+    let thinned = Counted::default();
+    for flood in &status.floods {
+        for (kind, n) in [("heartbeat", flood.heartbeats), ("location", flood.positions)] {
+            let labels = vec![("device", flood.device.to_string()), ("kind", kind.to_owned())];
+            thinned.get_or_create(&labels).inc_by(n);
+        }
+    }
+    registry.register("thinned", "Messages of devices that talk without end that were thinned", thinned);
 }
 
 fn serial(registry: &mut Registry, status: &Status) {

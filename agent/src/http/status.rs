@@ -2,7 +2,7 @@
 
 use super::Desk;
 use crate::clock::ClockView;
-use crate::pump::{Outage, Stock, Stopping};
+use crate::pump::{Outage, Stock, Stopping, Thinned};
 use crate::sources::broker::{BrokerHandle, Counts};
 use crate::sources::decode::Reason;
 use crate::sources::decode::foreign::Advice;
@@ -65,6 +65,8 @@ pub struct Status {
     pub serial: Vec<LineState>,
     /// Foreign devices that are not set up as they should be, and the setting that mends it.
     pub advice: Vec<Advice>,
+    /// Devices that talk without end, and what of theirs was thinned since the start.
+    pub floods: Vec<Thinned>,
     /// What the broker inside has counted since the start; `null` with a broker outside.
     pub broker: Option<Counts>,
     /// How the uplink is; `null` if none is configured.
@@ -109,6 +111,7 @@ impl Status {
             source,
             serial: desk.serial.iter().map(|line| line.borrow().clone()).collect(),
             advice: desk.recall.advice(),
+            floods: stock.floods.clone(),
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
             uplink,
             link: desk.link.as_ref().map(|link| link.view(desk.clock.now())),

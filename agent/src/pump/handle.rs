@@ -1,6 +1,7 @@
 //! The way to ask the pump: questions go in by a bounded queue, and are answered between two batches.
 
 use super::commands::Asked;
+use super::flood::Thinned;
 use super::outage::Outage;
 use super::pulse::Pulse;
 use super::strays::Stray;
@@ -95,6 +96,8 @@ pub struct Stock {
     pub head: Head,
     /// Tags that were read and say nothing, the latest first.
     pub strays: Vec<Stray>,
+    /// Devices that talk without end, and what of theirs was thinned.
+    pub floods: Vec<Thinned>,
 }
 
 /// What others wait for: work for the uplink, announcements for the site, anything new for the pages.

@@ -5,6 +5,7 @@
 //! once, marked as not stored. Their senders get no acknowledgement and send again; whether they do or not, each becomes
 //! an alert like any other once there is a store (`owed`).
 
+use super::flood::Flood;
 use super::handle::{Known, Request};
 use super::owed::Owed;
 use super::pulse::Pulse;
@@ -161,6 +162,7 @@ impl Started {
             commits: 0,
             locked: 0,
             shortage: Shortage::default(),
+            flood: Flood::default(),
             owed: Owed::default(),
         };
         let started = down.rise();
@@ -218,6 +220,8 @@ pub struct Down {
     locked: u32,
     /// How the disk stood: what was given up for room is not given up again because the store was opened again.
     shortage: Shortage,
+    /// What was thinned before.
+    flood: Flood,
     /// What was told and is not stored.
     owed: Owed,
 }
@@ -237,6 +241,7 @@ impl Pump {
             ways,
             commits: 0,
             shortage: Shortage::default(),
+            flood: Flood::default(),
             strays,
             failed: None,
             snapshot_at: now,
@@ -276,13 +281,13 @@ impl Pump {
     /// Lets go of the store.
     fn put_down(self) -> Down {
         let stock = self.stock();
-        let Self { engine, store, clock, terms, ways, commits, failed, shortage, .. } = self;
+        let Self { engine, store, clock, terms, ways, commits, failed, shortage, flood, .. } = self;
         store.let_go();
         let unsaid = failed.iter().flat_map(super::owed::Failed::announcements);
         unsaid.for_each(|announcement| ways.wakes.unstored.say(announcement));
         let site = Arc::clone(engine.site());
-        let owed = Owed::of(failed);
-        Down { engine, site, clock, terms, ways, stock, commits, locked: 0, shortage, owed }
+        let (flood, owed) = (flood.after_an_outage(), Owed::of(failed));
+        Down { engine, site, clock, terms, ways, stock, commits, locked: 0, shortage, flood, owed }
     }
 }
 
@@ -450,10 +455,10 @@ impl Down {
             Err(why) => return Err(Box::new((self, why))),
         };
         let revived = risen.revived();
-        let Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, owed } = self;
+        let Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, flood, owed } = self;
         let mut pump = Pump::of(risen, terms, ways);
         pump.commits = commits;
-        pump.shortage = shortage;
+        (pump.shortage, pump.flood) = (shortage, flood);
         let set_out = pump.set_out(Arc::clone(&site), revived);
         match set_out.and_then(|()| pump.make_good(&owed)) {
             Ok(()) => {
@@ -461,9 +466,9 @@ impl Down {
                 Ok((pump, revived))
             }
             Err(why) => {
-                let Pump { ways, shortage, .. } = pump;
+                let Pump { ways, shortage, flood, .. } = pump;
                 Err(Box::new((
-                    Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, owed },
+                    Self { engine, site, clock, terms, ways, stock, commits, locked, shortage, flood, owed },
                     why,
                 )))
             }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use vigil_cloud_sync::wire::REFUSED;
 use vigil_core::alert::{Alert, Status};
 use vigil_core::command::{Answer, StatusStep};
-use vigil_core::observation::Observation;
+use vigil_core::engine::Outcome;
+use vigil_core::observation::{Heartbeat, Kind, Observation};
 
 struct Recording {
     site: Arc<Site>,
@@ -86,7 +87,7 @@ fn revive_with(store: Store, site: &Arc<Site>, clock: Clock) -> Pump {
 
 fn delivery(observations: &[Observation]) -> (Inbound, oneshot::Receiver<()>) {
     let (receipt, stored) = oneshot::channel();
-    (Inbound { observations: observations.to_vec(), refused: vec![], receipt }, stored)
+    (Inbound { observations: observations.to_vec(), refused: vec![], receipt, place: None }, stored)
 }
 
 /// Feeds a night in deliveries of `width`, killed without a word after each delivery in `kills`.
@@ -146,6 +147,43 @@ fn an_alert_is_stored_sent_and_announced_in_one_commit() {
     assert_eq!(sent.last(), Some(&format!("report.{}.{}", kept[0].date, kept[0].revision).as_str()));
     assert!(stored > 0);
     assert_eq!((alerts, announced), (stored as usize, stored as usize));
+}
+
+#[test]
+fn a_flood_becomes_little_that_says_all_of_it_and_every_message_of_it_is_acknowledged() {
+    let recording = recording("dead_phone");
+    let dir = tempfile::tempdir().unwrap();
+    let now = recording.observations[0].received_at;
+    let mut pump = revive(dir.path(), &recording.site, now);
+    let said = |n: i64, man_down| {
+        let heartbeat = Heartbeat { interactions: 1, man_down, ..Heartbeat::default() };
+        let (device, id) = (recording.observations[0].device.clone(), n.to_string());
+        Observation::new(device, now, now, Some(&id), Kind::Heartbeat(heartbeat))
+    };
+    let flood: Vec<_> = (0..3_000).map(|n| said(n, false)).collect();
+    for some in flood.chunks(500) {
+        // Each of them twice, as after a lost connection.
+        let (inbound, mut stored) = delivery(some);
+        let (again, mut stored_again) = delivery(some);
+        pump.take_in(vec![inbound, again]).unwrap();
+        assert_eq!((stored.try_recv(), stored_again.try_recv()), (Ok(()), Ok(())));
+    }
+    let journal = pump.store.inputs_from(0).unwrap();
+    let touches = |input: &Input| {
+        let Input::Observation(Observation { kind: Kind::Heartbeat(said), .. }, Outcome::Applied) = input
+        else {
+            return 0;
+        };
+        said.interactions
+    };
+    assert_eq!(journal.iter().map(touches).sum::<u32>(), 3_000, "each touch counts once");
+    assert!(journal.len() < 2_000, "{}", journal.len());
+    let marks = pump.store.marks();
+    assert_eq!(marks.refused[&Reason::Flood] + journal.len() as u64, 6_000, "and each message has a name");
+    let (inbound, _stored) = delivery(&[said(9_000, true)]);
+    pump.take_in(vec![inbound]).unwrap();
+    let rules: Vec<_> = pump.store.alerts().unwrap().into_iter().map(|alert| alert.rule).collect();
+    assert!(rules.contains(&vigil_core::alert::Rule::ManDown), "a fallen guard is heard at once: {rules:?}");
 }
 
 #[test]

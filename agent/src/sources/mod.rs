@@ -7,13 +7,16 @@ pub mod decode;
 pub mod mqtt;
 pub mod recall;
 pub mod serial;
+mod share;
 pub mod voice;
+
+pub use share::Share;
 
 use crate::clock::Clock;
 use decode::{Arrival, Decoded, Reason, Refusal};
 use recall::Recall;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use vigil_core::observation::Observation;
 use vigil_core::site::Site;
 
@@ -26,6 +29,9 @@ pub struct Inbound {
     pub refused: Vec<Refusal>,
     /// Answered once all of it is on stable storage; dropped unanswered if it could not be stored.
     pub receipt: oneshot::Sender<()>,
+    /// Its part of its sender's share of the queue, free again when the pump takes it; `None` of a source that has no
+    /// senders.
+    pub place: Option<OwnedSemaphorePermit>,
 }
 
 /// The agent is stopping, or its store failed: nothing more is taken.
@@ -56,12 +62,26 @@ impl Intake {
     /// Decodes one message and queues it; waits while the queue is full, so that senders feel the store's pace.
     /// The receiver resolves to `Ok` when it is stored, to `Err` when it never will be.
     pub async fn submit(&self, topic: &str, payload: &[u8]) -> Result<oneshot::Receiver<()>, Stopped> {
+        self.submit_within(None, topic, payload).await
+    }
+
+    /// The same for one of many senders, who first waits while too much of its own is on its way.
+    pub async fn submit_within(
+        &self,
+        share: Option<&Share>,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<oneshot::Receiver<()>, Stopped> {
         let arrival = Arrival { at: self.clock.now(), known: self.clock.is_set() };
         let site = Arc::clone(&self.site.borrow());
         let mut decoded = decode::message(&site, arrival, topic, payload);
         self.recall.settle(&mut decoded);
         let Decoded { observations, refused, asides: _ } = decoded;
-        self.queue(observations, refused).await
+        let place = match share {
+            Some(share) => share.room(observations.len()).await,
+            None => None,
+        };
+        self.queue(observations, refused, place).await
     }
 
     /// Records that a message was refused before it was looked at, like one to somebody else's topic.
@@ -73,16 +93,17 @@ impl Intake {
         payload: &[u8],
     ) -> Result<oneshot::Receiver<()>, Stopped> {
         let refusal = Refusal::new(self.clock.now(), reason, topic, detail, payload);
-        self.queue(vec![], vec![refusal]).await
+        self.queue(vec![], vec![refusal], None).await
     }
 
     async fn queue(
         &self,
         observations: Vec<Observation>,
         refused: Vec<Refusal>,
+        place: Option<OwnedSemaphorePermit>,
     ) -> Result<oneshot::Receiver<()>, Stopped> {
         let (receipt, stored) = oneshot::channel();
-        self.queue.send(Inbound { observations, refused, receipt }).await.map_err(|_| Stopped)?;
+        self.queue.send(Inbound { observations, refused, receipt, place }).await.map_err(|_| Stopped)?;
         Ok(stored)
     }
 }

@@ -177,7 +177,7 @@ impl Line {
             let refusal = Refusal::new(now, Reason::UnknownDevice, &topic, detail.to_owned(), &[]);
             // That it lives, twice a minute, is nothing to refuse.
             let refused = if reading.what.is_of_port() { vec![] } else { vec![refusal] };
-            return self.intake.queue(vec![], refused).await;
+            return self.intake.queue(vec![], refused, None).await;
         }
         // By the clock as it stands now: it may have been set since.
         let age = Span::from_millis(i64::try_from(reading.at.elapsed().as_millis()).unwrap_or(i64::MAX));
@@ -192,7 +192,7 @@ impl Line {
             What::Gone => (Kind::Status { online: false }, read_at),
         };
         let said = Observation::new(device.clone(), at, now, Some(&reading.id), kind);
-        self.intake.queue(vec![said], vec![]).await
+        self.intake.queue(vec![said], vec![], None).await
     }
 }
 

@@ -280,6 +280,8 @@ pub struct Draft {
     pub refusals: Vec<Refusal>,
     /// How many positions were not taken for want of room: acknowledged and counted, but not kept.
     pub thinned: u64,
+    /// How many heartbeats and positions of devices that talk without end were not kept by themselves.
+    pub flooded: u64,
     /// Keys of outbox events that the NOC has.
     pub delivered: Vec<u64>,
     /// Outbox events that the NOC rejected.
@@ -311,6 +313,7 @@ impl Draft {
             && self.announcements.is_empty()
             && self.refusals.is_empty()
             && self.thinned == 0
+            && self.flooded == 0
             && self.delivered.is_empty()
             && self.dead.is_empty()
             && self.announced.is_empty()

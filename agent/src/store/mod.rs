@@ -372,8 +372,10 @@ impl Store {
         staging::announcements(&mut writes, &mut marks, &draft.announcements)?;
         staging::prompts(&mut writes, &mut marks, &draft.prompts)?;
         staging::refusals(&mut writes, &mut marks, &draft.refusals)?;
-        if draft.thinned > 0 {
-            *marks.refused.entry(Reason::NoRoom).or_default() += draft.thinned;
+        for (reason, n) in [(Reason::NoRoom, draft.thinned), (Reason::Flood, draft.flooded)] {
+            if n > 0 {
+                *marks.refused.entry(reason).or_default() += n;
+            }
         }
         self.stage_settled(&mut writes, &mut marks, &draft.delivered, &draft.dead, draft.judged_until)?;
         draft.announced.iter().for_each(|n| writes.remove(keys::numbered(Kind::Local, *n)));

@@ -5,6 +5,7 @@ use super::figures::percentile;
 use super::raw::count;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -139,6 +140,63 @@ fn packet(head: u8, body: &[u8]) -> Result<Vec<u8>, Failure> {
     let (low, high) = (u8::try_from(length % 128)?, u8::try_from(length / 128)?);
     let lengths = if high == 0 { vec![low] } else { vec![low | 0x80, high] };
     Ok([&[head], &lengths[..], body].concat())
+}
+
+/// What a device says that talks without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Talk {
+    /// What may be thinned: heartbeats and positions.
+    SignsOfLife,
+    /// What never is.
+    PhoneEvents,
+}
+
+/// Messages in each of its ticks,
+const AT_A_TIME: usize = 10;
+/// which makes a thousand a second.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Talks as the first guard's handset, whether it is answered or not, until it is `over`; gives the messages a second.
+pub fn talk(broker: SocketAddr, what: Talk, over: &AtomicBool) -> Result<f64, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut answers, mut stream) = connect(broker, "talker").await?.into_split();
+        // Its acknowledgements are read and dropped, so that the broker can go on writing them.
+        let dropped =
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut tokio::io::sink()).await });
+        let (began, mut sent) = (Instant::now(), 0);
+        let mut ticks = tokio::time::interval(TICK);
+        while !over.load(Ordering::Acquire) {
+            ticks.tick().await;
+            let mut burst = Vec::new();
+            for _ in 0..AT_A_TIME {
+                burst.extend(remark(what, sent)?);
+                sent += 1;
+            }
+            stream.write_all(&burst).await?;
+        }
+        dropped.abort();
+        Ok(count(sent) / began.elapsed().as_secs_f64())
+    })
+}
+
+fn remark(what: Talk, sent: usize) -> Result<Vec<u8>, Failure> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let ts = Timestamp::from_millis(i64::try_from(now.as_millis())?);
+    let position =
+        format!("{{\"ts\":\"{ts}\",\"lat\":12.9716,\"lon\":77.5946,\"accuracy\":8.0,\"id\":\"{sent}\"}}");
+    let (kind, text) = match (what, sent % 2) {
+        (Talk::SignsOfLife, 0) => ("heartbeat", payload(u32::MAX, 0, sent)?),
+        (Talk::SignsOfLife, _) => ("location", position.into_bytes()),
+        (Talk::PhoneEvents, _) => {
+            ("activity", format!("{{\"ts\":\"{ts}\",\"event\":\"{sent}\"}}").into_bytes())
+        }
+    };
+    let mut body = Vec::with_capacity(PAYLOAD_BYTES + 64);
+    add_text(&mut body, &format!("vigil/v1/plant-7/hs-G-1/{kind}"))?;
+    body.extend(u16::try_from(sent % 60_000 + 1)?.to_be_bytes());
+    body.extend(text);
+    packet(0x32, &body)
 }
 
 #[cfg(test)]

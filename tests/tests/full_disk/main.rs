@@ -31,10 +31,11 @@ fn everything(id: &str, n: u32) -> (&'static str, Value) {
     match n % 6 {
         _ if n == 0 => ("attendance", json!({"action": "check_in"})),
         0 => ("task", json!({"task": format!("T-{id}"), "state": "completed"})),
-        1 => ("heartbeat", json!({"battery": 0.8, "interactions": n})),
+        // Many heartbeats in a moment become one, and their names go.
+        1 => ("activity", json!({"event": format!("first {n}")})),
         2 => ("scan", json!({"tag": format!("04AA{:04}", 1 + n % 3)})),
         3 => ("location", json!({"lat": 12.9716, "lon": 77.5946, "accuracy": 10.0})),
         4 => ("activity", json!({"event": id})),
-        _ => ("heartbeat", json!({"battery": 0.7, "steps": n})),
+        _ => ("activity", json!({"event": format!("last {n}")})),
     }
 }

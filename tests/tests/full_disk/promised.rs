@@ -21,7 +21,8 @@ pub struct Gone {
 impl Gone {
     pub fn of(agent: &Agent) -> Self {
         let status = agent.status();
-        let thinned = status["refused"]["no_room"].as_u64().unwrap_or(0);
+        let refused = |reason: &str| status["refused"][reason].as_u64().unwrap_or(0);
+        let thinned = refused("no_room") + refused("flood");
         Self { dropped: status["dropped_inputs"].as_u64().unwrap(), thinned }
     }
 }

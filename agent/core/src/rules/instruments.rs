@@ -69,6 +69,11 @@ impl From<Recent> for VecDeque<Identity> {
 }
 
 impl Recent {
+    /// Whether an event is among them.
+    pub(crate) fn knows(&self, identity: Identity) -> bool {
+        self.known.contains(&identity)
+    }
+
     /// Whether an event is new; remembers it.
     pub(crate) fn is_new(&mut self, identity: Identity) -> bool {
         if !self.known.insert(identity) {

@@ -14,6 +14,7 @@ const REPORT_EVERY_MS = 60000;
 // More would only be scrolled past; `vigil alerts` and `vigil tours` list all.
 const ALERTS_SHOWN = 100;
 const RUNS_SHOWN = 24;
+const FLOOD_SHOWN_MS = 600_000;
 
 const PRESENCE = { on_duty: ["on duty", "good"], on_break: ["on break", "warn"], off_duty: ["off duty", "quiet"] };
 const SIGNALS = ["phone", "movement", "tasks", "tours"];
@@ -170,6 +171,12 @@ function deviceState(device) {
   return device.last_received_at ? ["heard", "good"] : ["not heard yet", "quiet"];
 }
 
+/** What of a device was thinned within the last minutes. */
+function floodWords(flood, now) {
+  if (!flood || Date.parse(now) - Date.parse(flood.last_at) > FLOOD_SHOWN_MS) return null;
+  return `talks without end: ${flood.heartbeats} heartbeats merged, ${flood.positions} positions thinned`;
+}
+
 function deviceNode(device, mend) {
   const row = element("tr");
   const known = deviceState(device);
@@ -183,7 +190,8 @@ function deviceNode(device, mend) {
 function showDevices(status) {
   const lost = (device) => device.silent || device.offline;
   const devices = [...status.devices].sort((a, b) => lost(b) - lost(a));
-  const mends = new Map(status.advice.map(({ device, mend }) => [device, mend]));
+  const floods = status.floods.map((flood) => [flood.device, floodWords(flood, status.now)]);
+  const mends = new Map([...floods, ...status.advice.map(({ device, mend }) => [device, mend])]);
   fill("devices", devices, ({ id }) => id, (device) => deviceNode(device, mends.get(device.id)));
 }
 

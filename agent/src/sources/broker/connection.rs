@@ -89,8 +89,10 @@ pub(super) async fn serve(house: &House, guest: Guest) -> Ending {
         replying,
         unacked: &unacked,
     };
+    let share = house.shares.of(attachment.key().user());
+    let unacked = &unacked;
     let reader =
-        Reader { house, attachment: &attachment, frames, version, idle, pending, replies, unacked: &unacked };
+        Reader { house, attachment: &attachment, frames, version, idle, pending, replies, unacked, share };
     let ending = {
         let mut reading = std::pin::pin!(reader.run());
         let mut writing = std::pin::pin!(writer.run());

@@ -6,7 +6,7 @@ use super::limits::MAX_PAYLOAD_BYTES;
 use super::session::{Message, property_bytes};
 use super::topics::check_name;
 use crate::sources::decode::Reason;
-use crate::sources::{Intake, Stopped};
+use crate::sources::{Intake, Share, Stopped};
 use bytes::Bytes;
 use rmqtt_codec::types::Publish;
 use rmqtt_codec::v5::{PublishAckReason, PublishProperties};
@@ -45,7 +45,7 @@ impl Ingress {
     }
 
     /// Takes a publish in, or records why not; waits while the store is behind.
-    pub(super) async fn take(&self, user: &User, publish: Publish) -> Result<Taken, Stopped> {
+    pub(super) async fn take(&self, user: &User, share: &Share, publish: Publish) -> Result<Taken, Stopped> {
         self.exchange.counters.published.add(1);
         let (topic, payload) = (&*publish.topic, &publish.payload);
         let site = self.site();
@@ -54,7 +54,7 @@ impl Ingress {
             let reason = ack_reason(reason);
             return Ok(Taken { receipt, reason, message: None });
         }
-        let receipt = self.intake.submit(topic, payload).await?;
+        let receipt = self.intake.submit_within(Some(share), topic, payload).await?;
         let message = Some(message(&site, publish));
         Ok(Taken { receipt, reason: PublishAckReason::Success, message })
     }
@@ -123,7 +123,8 @@ fn ack_reason(reason: Reason) -> PublishAckReason {
         | Reason::NotThisSite
         | Reason::Future
         | Reason::Command
-        | Reason::NoRoom => PublishAckReason::UnspecifiedError,
+        | Reason::NoRoom
+        | Reason::Flood => PublishAckReason::UnspecifiedError,
     }
 }
 

@@ -35,6 +35,7 @@ mod passwords;
 mod reader;
 mod retained;
 mod session;
+mod shares;
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other packet fails the test")]
 mod tests;
@@ -57,6 +58,7 @@ use ingress::Ingress;
 use limits::VERIFICATIONS;
 use listener::{Addresses, Door};
 use session::Message;
+use shares::Shares;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -118,6 +120,7 @@ struct House {
     verifications: Semaphore,
     places: Arc<Semaphore>,
     addresses: Addresses,
+    shares: Shares,
 }
 
 impl House {
@@ -223,6 +226,7 @@ impl House {
             verifications: Semaphore::new(VERIFICATIONS),
             places,
             addresses: Addresses::default(),
+            shares: Shares::default(),
         }
     }
 }

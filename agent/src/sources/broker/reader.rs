@@ -9,6 +9,7 @@ use super::ingress::Taken;
 use super::topics::check_filter;
 use super::wire::{Incoming, Outgoing, Request, Version};
 use super::writer::Pending;
+use crate::sources::Share;
 use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v5::{DisconnectReasonCode as Reason, PublishAckReason, SubscribeAckReason, ToReasonCode};
@@ -28,6 +29,7 @@ pub(super) struct Reader<'h> {
     pub(super) pending: mpsc::Sender<Pending>,
     pub(super) replies: mpsc::Sender<Outgoing>,
     pub(super) unacked: &'h AtomicUsize,
+    pub(super) share: Share,
 }
 
 impl Reader<'_> {
@@ -112,7 +114,7 @@ impl Reader<'_> {
         let (receipt, reason, message) = if again.is_some() {
             (None, PublishAckReason::Success, None)
         } else {
-            let taken = self.house.ingress.take(self.attachment.key().user(), publish).await;
+            let taken = self.house.ingress.take(self.attachment.key().user(), &self.share, publish).await;
             let Taken { receipt, reason, message } = taken.map_err(|_| Ending::Stopped)?;
             (Some(receipt), reason, message)
         };

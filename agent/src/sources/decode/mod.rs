@@ -63,6 +63,8 @@ pub enum Reason {
     Command,
     /// A position that came within a minute of another while the disk was short of room.
     NoRoom,
+    /// A heartbeat or a position of a device that talks without end.
+    Flood,
 }
 
 impl Reason {
@@ -80,6 +82,7 @@ impl Reason {
             Self::NotAllowed => "not_allowed",
             Self::Command => "command",
             Self::NoRoom => "no_room",
+            Self::Flood => "flood",
         }
     }
 }
