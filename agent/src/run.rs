@@ -16,7 +16,7 @@ use crate::pump::{self, PumpError, PumpHandle, Revived, Started, Terms, Wakes};
 use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt, serial};
-use crate::store::{Kept, StoreError};
+use crate::store::{KeptByName, StoreError};
 use crate::{announcer, keeper};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -293,7 +293,7 @@ type Source = (Voice, watch::Receiver<SourceState>, Option<SocketAddr>);
 async fn source(
     tasks: &mut JoinSet<Result<(), RunError>>,
     setup: SourceSetup,
-    (intake, kept): (Intake, Option<Vec<(Vec<u8>, Kept)>>),
+    (intake, kept): (Intake, Option<KeptByName>),
     site: watch::Receiver<Arc<Site>>,
     pump: &PumpHandle,
     stopping: &watch::Receiver<bool>,
@@ -301,7 +301,7 @@ async fn source(
     let stop = told_to_stop(stopping.clone());
     match setup {
         SourceSetup::Embedded(config) => {
-            let broker = broker::Broker::bind(config, intake, site).await?;
+            let broker = broker::Broker::bind(*config, intake, site).await?;
             let (voice, addr) = (Voice::Embedded(broker.handle()), broker.local_addr());
             broker.handle().restore(kept);
             let keeper = keeper::run(broker.handle(), pump.clone(), stopping.clone());

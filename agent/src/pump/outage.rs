@@ -14,7 +14,7 @@ use super::{ALIVE_EVERY, BATCH, Pump, PumpError, PumpHandle, REQUESTS, Revived, 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::room::{self, Room};
-use crate::store::{DiskError, Input, Kept, KeyringError, Masters, Store, StoreError};
+use crate::store::{DiskError, Input, KeptByName, KeyringError, Masters, Store, StoreError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -173,7 +173,7 @@ impl Started {
     }
 
     /// What the broker inside kept for its clients, by name; `None` while there is no store to read it from.
-    pub fn kept(&mut self) -> Result<Option<Vec<(Vec<u8>, Kept)>>, PumpError> {
+    pub fn kept(&mut self) -> Result<Option<KeptByName>, PumpError> {
         match self {
             Self::Up(pump) => Ok(Some(pump.store.kept()?)),
             Self::Down(_) => Ok(None),

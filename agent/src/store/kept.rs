@@ -107,6 +107,9 @@ pub struct KeptProperties {
     pub user_properties: Vec<(String, String)>,
 }
 
+/// Such records by name, as they are on disk.
+pub type KeptByName = Vec<(Vec<u8>, Kept)>;
+
 /// Changes of such records, by name: what each is now, or that it is no more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keeping {
@@ -122,7 +125,7 @@ fn key(name: &[u8]) -> Vec<u8> {
 
 impl Store {
     /// Everything that the broker keeps, by name.
-    pub fn kept(&mut self) -> Result<Vec<(Vec<u8>, Kept)>, StoreError> {
+    pub fn kept(&mut self) -> Result<KeptByName, StoreError> {
         let all = self.read_all(Kind::Broker)?;
         Ok(all.into_iter().map(|(key, kept)| (key.get(1..).unwrap_or_default().to_vec(), kept)).collect())
     }

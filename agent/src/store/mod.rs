@@ -33,7 +33,9 @@ pub use chain::{Digest, Fault, Head, Proof, Prover, Standing};
 pub use disk::{DiskError, Medium};
 pub use entries::{Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, StoredEvent};
 pub use journal::{Journal, NoJournal, Opening, Piece};
-pub use kept::{Keeping, Kept, KeptDelivery, KeptFilter, KeptMessage, KeptProperties, KeptSession};
+pub use kept::{
+    Keeping, Kept, KeptByName, KeptDelivery, KeptFilter, KeptMessage, KeptProperties, KeptSession,
+};
 pub use keyring::KeyringError;
 pub use losses::Loss;
 pub use master::{BadMaster, Masters};

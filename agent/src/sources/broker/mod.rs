@@ -52,7 +52,7 @@ pub use topics::InvalidTopic;
 
 use super::Intake;
 use crate::clock::Clock;
-use crate::store::Kept;
+use crate::store::KeptByName;
 use bytes::Bytes;
 use exchange::Exchange;
 pub use exchange::Page;
@@ -242,7 +242,7 @@ impl BrokerHandle {
     }
 
     /// Takes up what an earlier life has kept, and notes from now on what changes; `None` if it cannot be read now.
-    pub fn restore(&self, kept: Option<Vec<(Vec<u8>, Kept)>>) {
+    pub fn restore(&self, kept: Option<KeptByName>) {
         self.house.exchange.restore(kept, self.house.ingress.now());
     }
 

@@ -8,7 +8,7 @@ use crate::sources::broker::acl::User;
 use crate::sources::broker::limits::Limits;
 use crate::sources::broker::session::{Message, Moment, Session, Subscription, qos};
 use crate::sources::broker::will::{PendingWill, Will};
-use crate::store::{Keeping, Kept, KeptDelivery, KeptFilter, KeptSession};
+use crate::store::{Keeping, Kept, KeptByName, KeptDelivery, KeptFilter, KeptSession};
 use ring::digest::{SHA256, digest};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
@@ -143,7 +143,7 @@ impl Exchange {
     }
 
     /// Takes up what was kept, and notes from now on what changes; `None` if it cannot be read now.
-    pub(in super::super) fn restore(&self, kept: Option<Vec<(Vec<u8>, Kept)>>, at: Timestamp) {
+    pub(in super::super) fn restore(&self, kept: Option<KeptByName>, at: Timestamp) {
         let mut state = self.lock();
         state.ledger.is_written = true;
         state.ledger.anew = kept.is_none();
@@ -275,7 +275,7 @@ impl State {
         })
     }
 
-    fn restore(&mut self, kept: Vec<(Vec<u8>, Kept)>, moment: Moment, limits: &Limits) {
+    fn restore(&mut self, kept: KeptByName, moment: Moment, limits: &Limits) {
         let (mut sessions, mut messages) = (BTreeMap::new(), Vec::new());
         for (name, kept) in kept {
             match kept {
@@ -369,6 +369,7 @@ impl Writing {
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other packet fails the test")]
 mod tests {
     use super::*;
     use crate::sources::broker::exchange::{Arrival, Attached};
