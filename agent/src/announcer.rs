@@ -73,6 +73,7 @@ impl<V: Speak> Announcer<V> {
                 Spoken { prompts: self.ask_guards(prompts).await, alerts: self.tell_alerts(alerts).await };
             let stuck = spoken.prompts.len() + spoken.alerts.len() < all;
             if spoken != Spoken::default() {
+                self.voice.settle().await;
                 self.pump.announced(spoken).await?;
             }
             if stuck {

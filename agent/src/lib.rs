@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod http;
 pub mod inbox;
+pub mod keeper;
 pub mod orders;
 pub mod pump;
 pub mod run;

@@ -407,6 +407,7 @@ impl Pump {
                 self.report_health(data)?;
                 answered(reply);
             }
+            Request::Keep(keeping, reply) => drop(reply.send(self.store.keep(&keeping)?)),
         }
         Ok(())
     }

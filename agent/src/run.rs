@@ -9,7 +9,6 @@
 //!
 //! Every task's end is known: a task that ends before the agent is told to stop is an error, and stops it.
 
-use crate::announcer;
 use crate::clock::Clock;
 use crate::http::{self, Desk, SourceState};
 use crate::inbox::StoredInbox;
@@ -17,7 +16,8 @@ use crate::pump::{self, PumpError, PumpHandle, Revived, Started, Terms, Wakes};
 use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt, serial};
-use crate::store::StoreError;
+use crate::store::{KeptByName, StoreError};
+use crate::{announcer, keeper};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,15 +93,16 @@ impl Agent {
             has_uplink: setup.uplink.is_some(),
         };
         let (folder, here) = (setup.data_dir.join("db"), Arc::clone(&setup.site));
-        let (pump, handle, revived) =
+        let (mut pump, handle, revived) =
             Started::at((folder, setup.masters), here, clock.clone(), terms, inbound, wakes.clone())
                 .map_err(not_started)?;
+        let kept = pump.kept().map_err(not_started)?;
         let intake = Intake::new(site_seen.clone(), queue, clock.clone());
         let recall = intake.recall();
         let mut tasks = JoinSet::new();
         let serial = lines(&mut tasks, setup.serial, &intake, &stopping);
         let (voice, source, mqtt_addr) =
-            source(&mut tasks, setup.source, intake, site_seen, &stopping).await?;
+            source(&mut tasks, setup.source, (intake, kept), site_seen, &handle, &stopping).await?;
         let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
         let uplink = line.as_ref().map(|line| courier(&mut tasks, line, &handle, &wakes, &clock, &stopping));
         let heard = line.map(|line| listener(&mut tasks, line, &handle, &clock, &stopping));
@@ -292,15 +293,19 @@ type Source = (Voice, watch::Receiver<SourceState>, Option<SocketAddr>);
 async fn source(
     tasks: &mut JoinSet<Result<(), RunError>>,
     setup: SourceSetup,
-    intake: Intake,
+    (intake, kept): (Intake, Option<KeptByName>),
     site: watch::Receiver<Arc<Site>>,
+    pump: &PumpHandle,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Source, RunError> {
     let stop = told_to_stop(stopping.clone());
     match setup {
         SourceSetup::Embedded(config) => {
-            let broker = broker::Broker::bind(config, intake, site).await?;
+            let broker = broker::Broker::bind(*config, intake, site).await?;
             let (voice, addr) = (Voice::Embedded(broker.handle()), broker.local_addr());
+            broker.handle().restore(kept);
+            let keeper = keeper::run(broker.handle(), pump.clone(), stopping.clone());
+            tasks.spawn(async move { keeper.await.map_err(|_| RunError::Ended("pump")) });
             let state = SourceState {
                 mode: "embedded",
                 address: addr.to_string(),

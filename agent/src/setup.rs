@@ -45,7 +45,7 @@ pub struct Setup {
 /// How messages come in.
 pub enum SourceSetup {
     /// Through the broker inside.
-    Embedded(broker::BrokerConfig),
+    Embedded(Box<broker::BrokerConfig>),
     /// From a broker outside.
     External(mqtt::ExternalConfig),
 }
@@ -84,7 +84,7 @@ pub enum SetupError {
 /// Reads everything that `config` names.
 pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result<Setup, SetupError> {
     let source = match config.mqtt() {
-        Mode::Embedded(embedded) => SourceSetup::Embedded(self::embedded(embedded)?),
+        Mode::Embedded(embedded) => SourceSetup::Embedded(Box::new(self::embedded(embedded)?)),
         Mode::External(external) => SourceSetup::External(self::external(config, external, &site, env)?),
     };
     let uplink = config.uplink().map(|uplink| self::uplink(config, uplink, &site, env)).transpose()?;

@@ -195,13 +195,13 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
         gateway: uplink.origin.gateway.clone(),
         site: Arc::clone(site),
         data_dir: folder.join("gateway"),
-        source: SourceSetup::Embedded(broker::BrokerConfig {
+        source: SourceSetup::Embedded(Box::new(broker::BrokerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
             password_file: Some(file.clone()),
             allow_anonymous: false,
             limits: broker::Limits::default(),
-        }),
+        })),
         serial: vec![],
         uplink: Some(uplink.clone()),
         heartbeat: Duration::from_secs(5),

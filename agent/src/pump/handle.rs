@@ -6,7 +6,7 @@ use super::outage::Outage;
 use super::pulse::Pulse;
 use super::strays::Stray;
 use crate::sources::decode::Refusal;
-use crate::store::{Announcement, DeadLetter, Head, Marks, Opening, Piece, RunQuery, RunsFound};
+use crate::store::{Announcement, DeadLetter, Head, Keeping, Marks, Opening, Piece, RunQuery, RunsFound};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -50,6 +50,7 @@ pub(super) enum Request {
     Acknowledged(oneshot::Sender<u64>),
     Site(Arc<Site>, oneshot::Sender<()>),
     Health(String, oneshot::Sender<()>),
+    Keep(Keeping, oneshot::Sender<()>),
 }
 
 /// The alerts as far as they are known, newest first.
@@ -284,6 +285,10 @@ impl PumpHandle {
     /// A health report for the NOC, unless one still waits.
     pub async fn health(&self, data: String) -> Result<(), Stopping> {
         self.insist(|reply| Request::Health(data.clone(), reply)).await
+    }
+    /// Writes what has changed of what the broker inside keeps for its clients.
+    pub async fn keep(&self, keeping: &Keeping) -> Result<(), Stopping> {
+        self.insist(|reply| Request::Keep(keeping.clone(), reply)).await
     }
     /// A number that rises with every commit.
     pub fn changes(&self) -> watch::Receiver<u64> {

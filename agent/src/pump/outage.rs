@@ -15,7 +15,7 @@ use super::{ALIVE_EVERY, BATCH, Pump, PumpError, PumpHandle, REQUESTS, Revived, 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
 use crate::store::room::{self, Room};
-use crate::store::{DiskError, Input, KeyringError, Loss, Masters, Store, StoreError};
+use crate::store::{DiskError, Input, KeptByName, KeyringError, Loss, Masters, Store, StoreError};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -178,6 +178,14 @@ impl Started {
             }
         };
         Ok((started, handle, revived))
+    }
+
+    /// What the broker inside kept for its clients, by name; `None` while there is no store to read it from.
+    pub fn kept(&mut self) -> Result<Option<KeptByName>, PumpError> {
+        match self {
+            Self::Up(pump) => Ok(Some(pump.store.kept()?)),
+            Self::Down(_) => Ok(None),
+        }
     }
 
     /// Runs until `stop`, on a thread of its own.
@@ -425,7 +433,8 @@ impl Down {
             | Request::DeadLetters(_)
             | Request::Opening(_)
             | Request::Journal(..)
-            | Request::Command(..) => {}
+            | Request::Command(..)
+            | Request::Keep(..) => {}
         }
     }
 

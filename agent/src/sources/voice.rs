@@ -25,6 +25,11 @@ pub trait Speak: Send + Sync {
         payload: Vec<u8>,
         retain: bool,
     ) -> impl Future<Output = Result<(), NotTaken>> + Send;
+
+    /// Resolves when what it has is not lost with it.
+    fn settle(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 impl fmt::Display for NotTaken {
@@ -52,6 +57,12 @@ impl Speak for Voice {
             Self::External(handle) => {
                 handle.publish(topic, payload, retain).await.map_err(|e| NotTaken(e.to_string()))
             }
+        }
+    }
+
+    async fn settle(&self) {
+        if let Self::Embedded(handle) = self {
+            handle.settle().await;
         }
     }
 }

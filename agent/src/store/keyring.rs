@@ -56,9 +56,15 @@ impl Class {
     pub(super) fn of(place: &[u8]) -> Option<Self> {
         match Kind::of(place) {
             Some(Kind::Meta) => None,
-            Some(Kind::Alert | Kind::Dead | Kind::Local | Kind::Outbox | Kind::Report | Kind::Run) => {
-                Some(Self::Long)
-            }
+            Some(
+                Kind::Alert
+                | Kind::Broker
+                | Kind::Dead
+                | Kind::Local
+                | Kind::Outbox
+                | Kind::Report
+                | Kind::Run,
+            ) => Some(Self::Long),
             Some(Kind::Journal | Kind::Prompt | Kind::Refusal | Kind::SetAside | Kind::Snapshot) | None => {
                 Some(Self::Short)
             }

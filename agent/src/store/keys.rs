@@ -9,6 +9,8 @@ use vigil_core::time::{Date, Timestamp};
 pub enum Kind {
     /// The latest revision of an alert.
     Alert = b'A',
+    /// What the broker inside keeps for its clients.
+    Broker = b'B',
     /// An event that the NOC rejected, with its reason.
     Dead = b'D',
     /// A refused input.
@@ -34,8 +36,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Alert,
+        Self::Broker,
         Self::Dead,
         Self::Refusal,
         Self::Journal,

@@ -2,7 +2,7 @@
 //!
 //! What is in it: the journal of inputs in blocks, the engine's snapshot (the journal behind it rebuilds the engine
 //! to where it stood), the latest revision of every alert, closed runs, the report of each day, the outbox to the NOC, announcements for
-//! the site, refused inputs, dead letters, and the marks that tie them together.
+//! the site, refused inputs, dead letters, what the broker inside keeps for its clients, and the marks that tie them together.
 
 mod chain;
 mod closed;
@@ -10,6 +10,7 @@ mod disk;
 mod entries;
 mod expiry;
 mod journal;
+mod kept;
 mod keyfile;
 mod keyring;
 pub mod keys;
@@ -34,6 +35,9 @@ pub use entries::{
     Announcement, CommandMarks, DeadLetter, Draft, Input, Lane, Marks, Past, Stand, StoredEvent,
 };
 pub use journal::{Journal, NoJournal, Opening, Piece};
+pub use kept::{
+    Keeping, Kept, KeptByName, KeptDelivery, KeptFilter, KeptMessage, KeptProperties, KeptSession,
+};
 pub use keyring::KeyringError;
 pub use losses::Loss;
 pub use master::{BadMaster, Masters};

@@ -49,7 +49,10 @@ impl Store {
     }
 
     /// Every readable record of a kind, in order; the others are set aside, counted, and logged.
-    fn read_all<T: DeserializeOwned>(&mut self, kind: Kind) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+    pub(super) fn read_all<T: DeserializeOwned>(
+        &mut self,
+        kind: Kind,
+    ) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
         self.read_some(kind, usize::MAX)
     }
 

@@ -56,9 +56,16 @@ fn end_of(place: &[u8]) -> End {
     match Kind::of(place) {
         Some(Kind::Journal | Kind::Alert | Kind::Run | Kind::Report) => End::Waits,
         Some(Kind::Refusal | Kind::SetAside) => End::Goes,
-        Some(Kind::Dead | Kind::Local | Kind::Meta | Kind::Outbox | Kind::Prompt | Kind::Snapshot) | None => {
-            End::Moves
-        }
+        Some(
+            Kind::Broker
+            | Kind::Dead
+            | Kind::Local
+            | Kind::Meta
+            | Kind::Outbox
+            | Kind::Prompt
+            | Kind::Snapshot,
+        )
+        | None => End::Moves,
     }
 }
 

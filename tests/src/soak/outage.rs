@@ -160,13 +160,13 @@ pub fn gateway(plan: Plan, folder: &Path, noc: SocketAddr) -> Result<(), Failure
             gateway: origin.gateway.clone(),
             site,
             data_dir: folder.to_owned(),
-            source: SourceSetup::Embedded(broker::BrokerConfig {
+            source: SourceSetup::Embedded(Box::new(broker::BrokerConfig {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 tls: None,
                 password_file: None,
                 allow_anonymous: true,
                 limits: broker::Limits::default(),
-            }),
+            })),
             serial: vec![],
             uplink: Some(UplinkConfig::new(&format!("http://{noc}/v1"), origin, Token::new(TOKEN))),
             heartbeat: Duration::from_secs(30),

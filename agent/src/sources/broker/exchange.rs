@@ -3,6 +3,8 @@
 //! One mutex, held for the time of a look-up and never across an await. A connection holds an [`Attachment`] to its
 //! session; dropping it, however the connection ends, keeps the session or ends it, and makes the will due.
 
+mod keeping;
+
 use super::acl::User;
 use super::limits::{Counters, Counts, Limits, WRITE_BATCH};
 use super::retained::Retained;
@@ -10,6 +12,8 @@ use super::session::{Delivery, Message, Offered, Peer, Session, Subscription};
 use super::topics::Tree;
 use super::will::{PendingWill, Will};
 use super::wire::{Outgoing, Request, granted};
+use keeping::Ledger;
+pub use keeping::Page;
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{DisconnectReasonCode, RetainHandling, SubscribeAckReason};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +61,7 @@ struct State {
     departing: BTreeSet<Key>,
     epoch: u64,
     closing: bool,
+    ledger: Ledger,
 }
 
 /// A session and the connection that has it, if one does.
@@ -67,6 +72,8 @@ struct Seat {
     /// How long it is kept without a connection; zero ends it with the connection.
     kept: Duration,
     left_at: Option<Instant>,
+    /// Whether there may be something of it on disk.
+    recorded: bool,
 }
 
 #[derive(Debug)]
@@ -157,6 +164,8 @@ impl Exchange {
         seat.kept = arrival.kept;
         seat.left_at = None;
         seat.link = Some(Link { epoch, wake: Arc::clone(&wake), kick, will: arrival.will });
+        seat.session.set_kept(!arrival.kept.is_zero());
+        state.note(&key);
         // What waited for the client can go out at once.
         wake.notify_one();
         let attachment = Attachment { exchange: Arc::clone(self), key, epoch, wake, wants_will: true };
@@ -170,10 +179,20 @@ impl Exchange {
         if message.retain && !state.retained.keep(&message, &self.limits) {
             self.counters.refused_retained.add(1);
             tracing::warn!(topic = message.topic, "no room for another retained message");
+        } else if message.retain && from.is_some() {
+            // What the agent itself retains it says again when it starts.
+            state.note_topic(&message.topic);
         }
-        for (key, delivery) in state.deliveries(&message, from) {
+        let deliveries = state.deliveries(&message, from);
+        let waiting = || state.seats.values().map(|seat| seat.session.queued_bytes()).sum::<usize>();
+        if !deliveries.is_empty() && waiting() > self.limits.queued_bytes_of_all {
+            self.counters.dropped.add(deliveries.len());
+            return;
+        }
+        for (key, delivery) in deliveries {
             if let Some(seat) = state.seats.get_mut(&key) {
                 self.offer(seat, delivery);
+                state.note(&key);
             }
         }
     }
@@ -198,6 +217,7 @@ impl Exchange {
         let wills = due.into_iter().filter_map(|key| {
             let will = state.wills.remove(&key)?;
             state.departing.insert(key.clone());
+            state.touch(&key);
             Some((key, will.into_message()))
         });
         let wills = wills.collect();
@@ -276,7 +296,11 @@ impl State {
     }
 
     fn end_session(&mut self, key: &Key) {
-        for filter in self.seats.remove(key).map(|seat| seat.session.filters).unwrap_or_default() {
+        let Some(seat) = self.seats.remove(key) else { return };
+        if seat.recorded {
+            self.strike(key, &seat.session.numbers());
+        }
+        for filter in seat.session.filters {
             self.subscribers.remove(&filter, key);
         }
     }
@@ -293,6 +317,7 @@ impl State {
                 qos: QoS::AtMostOnce,
                 retain: false,
                 numbers: vec![],
+                number: 0,
             });
             delivery.qos = delivery.qos.max(subscription.qos.min(message.qos));
             delivery.retain |= subscription.retain_as_published && message.retain;
@@ -337,14 +362,19 @@ impl Attachment {
     /// The client changed how long its session is kept.
     pub(super) fn keep_for(&self, kept: Duration) {
         let kept = kept.min(self.exchange.limits.session_expiry);
-        self.with(|seat| seat.kept = kept);
+        self.with(|seat| {
+            seat.kept = kept;
+            seat.session.set_kept(!kept.is_zero());
+        });
     }
 
     /// Works on the session, unless another connection has it by now.
     fn with<T>(&self, work: impl FnOnce(&mut Seat) -> T) -> Option<T> {
         let mut state = self.exchange.lock();
         let seat = state.seats.get_mut(&self.key)?;
-        (seat.link.as_ref()?.epoch == self.epoch).then(|| work(seat))
+        let done = (seat.link.as_ref()?.epoch == self.epoch).then(|| work(seat))?;
+        state.note(&self.key);
+        Some(done)
     }
 
     /// The next packets for the client, a bounded number.
@@ -415,12 +445,18 @@ impl Attachment {
         }
         seat.wake();
         seat.session.filters.insert(filter);
+        seat.session.on_changed();
+        state.note(&self.key);
         granted(subscription.qos)
     }
 
     /// Takes a subscription back; false if there was none.
     pub(super) fn unsubscribe(&self, filter: &str) -> bool {
-        let had = self.with(|seat| seat.session.filters.remove(filter)).unwrap_or(false);
+        let had = self.with(|seat| {
+            seat.session.on_changed();
+            seat.session.filters.remove(filter)
+        });
+        let had = had.unwrap_or(false);
         had && self.exchange.lock().subscribers.remove(filter, &self.key).is_some()
     }
 }
@@ -433,6 +469,7 @@ fn first(message: &Arc<Message>, subscription: Subscription) -> Delivery {
         qos,
         retain: true,
         numbers: subscription.number.into_iter().collect(),
+        number: 0,
     }
 }
 
@@ -449,6 +486,8 @@ impl Drop for Attachment {
         }
         if kept.is_zero() {
             state.end_session(&self.key);
+        } else {
+            state.touch(&self.key);
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use vigil_core::site::Site;
+use vigil_core::time::Timestamp;
 
 /// Where everything that clients publish goes through.
 #[derive(Debug, Clone)]
@@ -42,6 +43,11 @@ impl Ingress {
     /// The site as it is now.
     pub(super) fn site(&self) -> Arc<Site> {
         Arc::clone(&self.site.borrow())
+    }
+
+    /// The agent's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.intake.clock.now()
     }
 
     /// Takes a publish in, or records why not; waits while the store is behind.

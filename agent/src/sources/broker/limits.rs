@@ -65,6 +65,8 @@ pub struct Limits {
     pub queued_messages: usize,
     /// Bytes that wait for one client: those thousand messages at 1 KiB each.
     pub queued_bytes: usize,
+    /// Bytes that wait for all clients together, in memory and on disk: a full queue for each of thirty-two screens.
+    pub queued_bytes_of_all: usize,
     /// Retained messages: a status for each device of the largest site measured, and the gateway's.
     pub retained_messages: usize,
     /// Bytes of retained topics and payloads: 1 KiB each.
@@ -88,6 +90,7 @@ impl Default for Limits {
             subscriptions: 64,
             queued_messages: 1_000,
             queued_bytes: 1024 * 1024,
+            queued_bytes_of_all: 32 * 1024 * 1024,
             retained_messages: 4_096,
             retained_bytes: 4 * 1024 * 1024,
             idle: Duration::from_secs(3_600),

@@ -21,8 +21,8 @@
 //! With `allow_anonymous`, and from a loopback address only, a client without a user name may speak for every device, and
 //! without a password file a user name is taken at its word.
 //!
-//! Sessions and retained messages live in memory: after a restart clients subscribe again and devices say "online" again.
-//! Everything is bounded; the numbers and their reasons are in [`Limits`].
+//! Sessions, what waits for their clients and what is retained outlive the agent (decision 0033): it is written behind, and
+//! what a client was promised waits for it. Everything is bounded; the numbers and their reasons are in [`Limits`].
 
 mod acl;
 mod connection;
@@ -52,8 +52,10 @@ pub use topics::InvalidTopic;
 
 use super::Intake;
 use crate::clock::Clock;
+use crate::store::KeptByName;
 use bytes::Bytes;
 use exchange::Exchange;
+pub use exchange::Page;
 use ingress::Ingress;
 use limits::VERIFICATIONS;
 use listener::{Addresses, Door};
@@ -237,6 +239,31 @@ impl BrokerHandle {
         topics::check_name(topic)?;
         self.house.exchange.publish(Message::new(topic, payload.into(), retain), None);
         Ok(())
+    }
+
+    /// Takes up what an earlier life has kept, and notes from now on what changes; `None` if it cannot be read now.
+    pub fn restore(&self, kept: Option<KeptByName>) {
+        self.house.exchange.restore(kept, self.house.ingress.now());
+    }
+
+    /// Waits until there is something to write.
+    pub async fn changed(&self) {
+        self.house.exchange.changed().await;
+    }
+
+    /// What is to be written next.
+    pub fn page(&self) -> Page {
+        self.house.exchange.page(self.house.ingress.now())
+    }
+
+    /// A page is on stable storage; true if another is to be written at once.
+    pub fn on_written(&self, page: &Page) -> bool {
+        self.house.exchange.on_written(page)
+    }
+
+    /// Waits until what was published so far is kept for those who are to get it.
+    pub async fn settle(&self) {
+        self.house.exchange.settle().await;
     }
 
     /// What happened so far, for `/metrics`.

@@ -62,10 +62,12 @@ impl Reader<'_> {
             }
             Incoming::Subscribe(id, requests) => {
                 let reasons = requests.into_iter().map(|r| self.subscribe(r)).collect();
+                self.attachment.settle().await;
                 return self.reply(Outgoing::SubAck(id, reasons)).await;
             }
             Incoming::Unsubscribe(id, filters) => {
                 let found = filters.iter().map(|f| self.attachment.unsubscribe(f)).collect();
+                self.attachment.settle().await;
                 return self.reply(Outgoing::UnsubAck(id, found)).await;
             }
             Incoming::Ping => return self.reply(Outgoing::Pong).await,

@@ -40,6 +40,11 @@ impl Retained {
         self.by_topic.values().filter(move |m| matches(filter, &m.topic) && !m.is_expired(now))
     }
 
+    /// That of a topic.
+    pub(super) fn get(&self, topic: &str) -> Option<&Arc<Message>> {
+        self.by_topic.get(topic)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_topic.len()

@@ -1,5 +1,9 @@
 //! One client's session: its subscriptions, what waits for it, and what is on its way in both directions.
 
+mod kept;
+
+pub(super) use kept::{Moment, qos};
+
 use super::limits::Limits;
 use super::wire::Outgoing;
 use bytes::Bytes;
@@ -85,6 +89,8 @@ pub(super) struct Delivery {
     pub(super) retain: bool,
     /// The subscription identifiers of all filters that covered it (v5).
     pub(super) numbers: Vec<NonZeroU32>,
+    /// Under which it is kept, in the order of the session's messages.
+    pub(super) number: u64,
 }
 
 /// What the client at the other end can take.
@@ -96,12 +102,12 @@ pub(super) struct Peer {
     pub(super) max_packet: usize,
 }
 
+/// A message that was sent and not yet acknowledged.
 #[derive(Debug)]
-enum Stage {
-    /// Sent; PUBACK or PUBREC is awaited.
-    Sent(Delivery),
-    /// PUBREL sent; PUBCOMP is awaited.
-    Released,
+struct OnItsWay {
+    delivery: Delivery,
+    /// False while PUBACK or PUBREC is awaited; with PUBREL sent, PUBCOMP is.
+    released: bool,
 }
 
 /// The part of a session that outlives its connections.
@@ -110,10 +116,17 @@ pub(super) struct Session {
     pub(super) filters: BTreeSet<String>,
     queue: VecDeque<Delivery>,
     queued_bytes: usize,
-    in_flight: VecDeque<(NonZeroU16, Stage)>,
+    in_flight: VecDeque<(NonZeroU16, OnItsWay)>,
     resend: VecDeque<NonZeroU16>,
     received: BTreeSet<NonZeroU16>,
     last_id: u16,
+    next_number: u64,
+    /// Whether it outlives the agent; only then is it noted what changes.
+    is_kept: bool,
+    /// The numbers of messages that came, went or were sent since that was last written.
+    touched: BTreeSet<u64>,
+    /// Whether anything else has changed.
+    changed: bool,
 }
 
 /// What happened to a message that was offered.
@@ -157,9 +170,24 @@ impl Session {
         Offered::Queued
     }
 
-    fn push(&mut self, delivery: Delivery) {
+    fn push(&mut self, mut delivery: Delivery) {
         self.queued_bytes += delivery.message.bytes();
+        delivery.number = self.next_number;
+        self.next_number += 1;
+        self.touch(&delivery);
         self.queue.push_back(delivery);
+    }
+
+    /// What has no acknowledgement is not kept.
+    fn touch(&mut self, delivery: &Delivery) {
+        if self.is_kept && delivery.qos != QoS::AtMostOnce {
+            self.touched.insert(delivery.number);
+        }
+    }
+
+    /// What waits for its client, in bytes.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
     }
 
     fn drop_oldest_qos0(&mut self) {
@@ -177,10 +205,10 @@ impl Session {
     /// The next packet for the client, if it can take one; `dropped` counts what it will never get.
     pub(super) fn next(&mut self, peer: Peer, now: Instant, dropped: &mut usize) -> Option<Outgoing> {
         while let Some(id) = self.resend.pop_front() {
-            if let Some((id, stage)) = self.in_flight.iter().find(|(other, _)| *other == id) {
-                return Some(match stage {
-                    Stage::Sent(delivery) => Outgoing::publish(delivery.clone(), Some(*id), true),
-                    Stage::Released => Outgoing::Release(*id),
+            if let Some((id, on_its_way)) = self.in_flight.iter().find(|(other, _)| *other == id) {
+                return Some(match on_its_way.released {
+                    false => Outgoing::publish(on_its_way.delivery.clone(), Some(*id), true),
+                    true => Outgoing::Release(*id),
                 });
             }
         }
@@ -190,6 +218,7 @@ impl Session {
             }
             let delivery = self.queue.pop_front()?;
             self.queued_bytes -= delivery.message.bytes();
+            self.touch(&delivery);
             if delivery.message.is_expired(now) || !fits_packet(&delivery, peer.max_packet) {
                 *dropped += 1;
                 continue;
@@ -202,7 +231,7 @@ impl Session {
 
     fn launch(&mut self, delivery: &Delivery) -> NonZeroU16 {
         let id = self.free_id();
-        self.in_flight.push_back((id, Stage::Sent(delivery.clone())));
+        self.in_flight.push_back((id, OnItsWay { delivery: delivery.clone(), released: false }));
         id
     }
 
@@ -220,15 +249,21 @@ impl Session {
 
     /// PUBACK, PUBCOMP, or a PUBREC that refuses: the message is done with.
     pub(super) fn on_done(&mut self, id: NonZeroU16) {
-        self.in_flight.retain(|(other, _)| *other != id);
+        let Some(done) = self.in_flight.iter().position(|(other, _)| *other == id) else { return };
+        if let Some((_, on_its_way)) = self.in_flight.remove(done) {
+            self.touch(&on_its_way.delivery);
+        }
     }
 
     /// PUBREC: the client has it. False if it was never sent.
     pub(super) fn on_received(&mut self, id: NonZeroU16) -> bool {
-        let Some((_, stage)) = self.in_flight.iter_mut().find(|(other, _)| *other == id) else {
+        let Some((_, on_its_way)) = self.in_flight.iter_mut().find(|(other, _)| *other == id) else {
             return false;
         };
-        *stage = Stage::Released;
+        on_its_way.released = true;
+        if self.is_kept {
+            self.touched.insert(on_its_way.delivery.number);
+        }
         true
     }
 
@@ -240,10 +275,12 @@ impl Session {
     /// A QoS 2 message of the client is stored.
     pub(super) fn on_stored(&mut self, id: NonZeroU16) {
         self.received.insert(id);
+        self.on_changed();
     }
 
     /// PUBREL: the id is free again. False if it was not in use.
     pub(super) fn on_release(&mut self, id: NonZeroU16) -> bool {
+        self.on_changed();
         self.received.remove(&id)
     }
 }
@@ -263,7 +300,7 @@ mod tests {
 
     fn delivery(text: &'static str, qos: QoS) -> Delivery {
         let message = Arc::new(Message::new("t", text.into(), false));
-        Delivery { message, qos, retain: false, numbers: vec![] }
+        Delivery { message, qos, retain: false, numbers: vec![], number: 0 }
     }
 
     fn id(n: u16) -> NonZeroU16 {

@@ -84,6 +84,11 @@ impl<K: Ord, V> Tree<K, V> {
         node.here.insert(key, value)
     }
 
+    /// That of one subscriber to a filter.
+    pub(super) fn get(&self, filter: &str, key: &K) -> Option<&V> {
+        filter.split('/').try_fold(&self.root, |node, level| node.below.get(level))?.here.get(key)
+    }
+
     /// Takes a subscription out, and every branch that nobody is left on.
     pub(super) fn remove(&mut self, filter: &str, key: &K) -> Option<V> {
         self.root.remove(&mut filter.split('/'), key)

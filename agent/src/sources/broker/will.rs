@@ -30,6 +30,11 @@ impl PendingWill {
         self.due
     }
 
+    /// The message, for when it is due.
+    pub(super) fn message(&self) -> &Message {
+        &self.will.message
+    }
+
     /// The message, to be published now.
     pub(super) fn into_message(self) -> Message {
         self.will.message

@@ -257,7 +257,7 @@ impl Outgoing {
 
 impl OutgoingPublish {
     fn into_packet(self, now: Instant) -> Publish {
-        let Self { delivery: Delivery { message, qos, retain, numbers }, id, dup } = self;
+        let Self { delivery: Delivery { message, qos, retain, numbers, number: _ }, id, dup } = self;
         let mut properties: PublishProperties = message.properties.as_deref().cloned().unwrap_or_default();
         properties.message_expiry_interval = message.expiry_left(now);
         properties.subscription_ids = numbers;

@@ -51,10 +51,18 @@ impl Writer<'_> {
                     Ok(None) => return self.finish().await,
                     Err(NotStored) => return Ending::NotStored,
                 },
-                () = attachment.woken() => self.collect(&mut batch),
+                () = attachment.woken() => {
+                    // A subscription is acknowledged before what it brings, if that is ready.
+                    batch.extend(std::iter::from_fn(|| self.replying.try_recv().ok()));
+                    self.collect(&mut batch);
+                }
             }
             if let Err(ending) = self.add_what_is_ready(&mut batch) {
                 return ending;
+            }
+            if batch.iter().any(|packet| matches!(packet, Outgoing::Received(..))) {
+                // The client takes it that its message is never taken in again.
+                self.attachment.settle().await;
             }
             if self.write(batch).await.is_err() {
                 return Ending::Unwritable;
