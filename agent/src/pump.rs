@@ -385,9 +385,6 @@ impl Pump {
             }
             Request::Disown(reply) => {
                 self.store.disown()?;
-                tracing::error!(
-                    "the operations centre knows numbers of this store from other events: an earlier one was put back with all that lay beside it; what it held since is lost, and its numbers are a new producer's from now on"
-                );
                 answered(reply);
             }
             Request::NextPrompts(limit, reply) => drop(reply.send(self.store.next_prompts(limit)?)),

@@ -244,8 +244,13 @@ fn a_receiver_is_checked_alone_or_with_the_agent() {
 fn a_receiver_with_a_damaged_ledger_says_what_to_do_and_so_does_check() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let text = "[noc]\ntls = false\nlisten = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n";
+    let text = "[noc]\ntls = false\nlisten = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\n\
+                [[gateways]]\nid = \"gw-1\"\ntenant = \"acme\"\nsite = \"plant-7\"\ncredential = \"open\"\n";
     std::fs::write(file("noc.toml"), text).unwrap();
+    std::fs::create_dir_all(file("credentials")).unwrap();
+    std::fs::write(file("credentials/open"), "token-of-the-gateway").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(file("credentials/open"), mode).unwrap();
     let sound = vigil(&["check", "--noc", &file("noc.toml")]);
     assert_eq!(sound.code, Some(0), "there is no ledger yet: {}", sound.err);
     std::fs::create_dir_all(file("data")).unwrap();

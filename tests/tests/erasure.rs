@@ -46,6 +46,7 @@ fn telling(agent: &Agent) -> Vec<PathBuf> {
 
 fn keys(agent: &Agent) -> Vec<PathBuf> {
     let mut keys = files(&agent.folder().join("data/db.keys"));
+    keys.retain(|path| path.extension().is_some_and(|kind| kind == "key"));
     keys.sort();
     keys
 }

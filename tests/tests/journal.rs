@@ -136,7 +136,8 @@ fn a_gateway_that_was_put_back_whole_is_told_by_the_operations_centre() {
     assert_eq!(agent.status()["set_aside"], 0, "nothing on the box knows it");
     press(&agent, "btn-2");
     until("the gateway hears of it", || agent.status()["set_aside"] == 1);
-    agent.process().said("knows numbers of this store from other events");
+    let said = agent.process().log().join("\n");
+    assert!(said.contains("knows numbers of this store from other events"), "{said}");
     assert!(noc.gateway("gw-1")["reused"].as_u64() > Some(0));
     assert_eq!(noc.alerts("gw-1").len(), 2, "and nothing is lost by it");
 }

@@ -200,6 +200,9 @@ impl Store {
         self.disk.commit(writes)?;
         self.head.next_input = marks.next_input;
         (self.producer, self.marks) = (producer, marks);
+        tracing::error!(
+            "the operations centre knows numbers of this store from other events: an earlier one was put back with all that lay beside it; what it held since is lost, and its numbers are a new producer's from now on"
+        );
         self.note_reach()
     }
 

@@ -194,10 +194,12 @@ pub enum LedgerError {
 impl LedgerError {
     /// Names the file of what SQLite said, if it said that the file itself is at fault.
     fn of_file(self, path: &Path) -> Self {
-        match self {
-            Self::Sqlite(source) if is_damage(&source) => Self::Damaged { path: path.to_owned(), source },
-            other => other,
+        if let Self::Sqlite(source) = self {
+            let damaged = is_damage(&source);
+            let path = path.to_owned();
+            return if damaged { Self::Damaged { path, source } } else { Self::Sqlite(source) };
         }
+        self
     }
 }
 

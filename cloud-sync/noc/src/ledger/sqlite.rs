@@ -526,9 +526,8 @@ mod tests {
         (0..5).for_each(|n| drop(ledger.record(&delivery(batch(n * 100))).unwrap()));
         drop(ledger);
         SqliteLedger::check(&path).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        let middle = whole.len() / 2;
-        let mut torn = whole.clone();
+        let mut torn = std::fs::read(&path).unwrap();
+        let middle = torn.len() / 2;
         torn[4_096..middle].fill(0x5A);
         std::fs::write(&path, torn).unwrap();
         let unsound = SqliteLedger::check(&path).unwrap_err();
