@@ -66,9 +66,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const SNAPSHOT_EVERY: Span = Span::from_hours(6);
 /// How often what is past its time is dropped.
 const EXPIRE_EVERY: Span = Span::from_hours(1);
-/// The part of the store's size that the journal may fill: sled's file grows to 2.7 times what lies in it and never
-/// shrinks, and snapshots, alerts and the outbox want their part.
-const JOURNAL_SHARE: u64 = 4;
 
 /// Why the pump stopped.
 #[derive(Debug, thiserror::Error)]
@@ -277,8 +274,7 @@ impl Pump {
         let enough = if held { HELD_INPUTS } else { SNAPSHOT_INPUTS };
         let due = !held && self.engine.now().since(self.snapshot_at) >= SNAPSHOT_EVERY && inputs > 0;
         self.shortage.look(&self.ways.folder);
-        let too_large = self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE
-            || self.shortage.wants_room(self.store.size());
+        let too_large = self.is_too_large();
         let saves_time = inputs >= enough || due || too_large;
         if saves_time {
             self.add_snapshot(&mut draft)?;
@@ -289,22 +285,6 @@ impl Pump {
         }
         done?;
         if too_large { self.make_room() } else { Ok(()) }
-    }
-
-    /// The snapshot is new, so that everything before it can go.
-    fn make_room(&mut self) -> Result<(), PumpError> {
-        // An eighth at once, so that it is not the next commit that has to do it again.
-        let most = (self.terms.max_bytes / JOURNAL_SHARE).min(self.store.journal_bytes());
-        let keep = most / 8 * 7;
-        let dropped = self.store.make_room(keep)?;
-        let (bytes, max_bytes) = (self.store.size(), self.terms.max_bytes);
-        tracing::warn!(
-            bytes,
-            max_bytes,
-            dropped,
-            "the store or its disk is full: the oldest observations go before their time"
-        );
-        Ok(())
     }
 
     fn add_snapshot(&mut self, draft: &mut Draft) -> Result<(), PumpError> {

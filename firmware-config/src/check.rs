@@ -105,7 +105,7 @@ fn site_of(
 /// Shorter secrets are guessed by trying: 16 characters of an alphabet of 16 are 64 bits.
 const SHORTEST_SECRET: usize = 16;
 
-const GUESSED: &str = "this secret can be guessed; make one with: openssl rand -hex 32";
+const GUESSED: &str = "this secret can be guessed; make one with: openssl rand -base64 32";
 
 fn is_guessed(secret: &[u8]) -> bool {
     secret.len() < SHORTEST_SECRET || secret.windows(2).all(|pair| matches!(pair, [a, b] if a == b))

@@ -151,7 +151,7 @@ fn a_master_key_is_asked_for_and_a_wrong_one_touches_nothing() {
     let short = asked(&agent, "check");
     assert!(short.code == Some(2) && short.err.contains("openssl rand -base64 32"), "{}", short.err);
     // The right one: what lay open before is locked from now on.
-    let master = "m".repeat(44);
+    let master = "m1".repeat(22);
     credential(&agent, &master);
     agent.start_again();
     agent.stop(Duration::from_secs(10));

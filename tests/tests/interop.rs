@@ -6,8 +6,11 @@
 use serde_json::json;
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Output};
-use vigil_tests::house::{Agent, Handset, Plant, Source, message, now, password, topic, until};
+use vigil_tests::house::{
+    Agent, Handset, Plant, SCREEN, Source, message, node_modules, now, password, python, topic, until,
+};
 
 /// Clients at once: a large site with all its readers.
 const CLIENTS: usize = 500;
@@ -41,6 +44,53 @@ fn every_quality_of_service_in_both_versions_is_stored() {
     }
     until("all of them are stored", || agent.outcomes("applied") == sent);
     assert_eq!(agent.status()["refused"], json!({}));
+}
+
+/// What the scripts in `tests/clients` tell of, in this order.
+const HELD: [&str; 8] = [
+    "every_quality_of_service",
+    "wrong_password",
+    "retained_status",
+    "last_will",
+    "session_resumes",
+    "second_connection_takes_over",
+    "foreign_topics",
+    "packet_over_the_limit",
+];
+
+/// Runs a script of `tests/clients` in both versions of MQTT.
+fn holds(mut interpreter: impl FnMut() -> Command, script: &str) {
+    let agent = Agent::with_screen("gw-1", &Plant::default().guards(1));
+    let (host, port) = (agent.mqtt().ip().to_string(), agent.mqtt().port().to_string());
+    for version in ["3", "5"] {
+        let ended = interpreter()
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(script))
+            .args([&host, &port, version, "plant-7", "hs-1", &password("hs-1"), SCREEN, &password(SCREEN)])
+            .output()
+            .expect("`tests/run` has installed it");
+        let (said, errors) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(said.lines().collect::<Vec<_>>(), HELD, "MQTT {version}: {errors}");
+        assert!(ended.status.success(), "MQTT {version}: {errors}");
+    }
+    assert_eq!(agent.status()["refused"], json!({}));
+}
+
+#[test]
+fn paho_does_all_that_a_client_does() {
+    holds(|| Command::new(python()), "interop.py");
+}
+
+#[test]
+fn mqtt_js_does_all_that_a_client_does() {
+    let modules = std::env::var_os("NODE_PATH").unwrap_or_else(|| node_modules().into());
+    holds(
+        || {
+            let mut node = Command::new("node");
+            node.env("NODE_PATH", &modules);
+            node
+        },
+        "interop.cjs",
+    );
 }
 
 #[test]

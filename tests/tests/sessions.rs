@@ -6,21 +6,13 @@
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
-use vigil_agent::sources::broker::password_line;
-use vigil_tests::house::{Agent, Handset, Plant, Source, message, now, password, topic, until};
+use vigil_tests::house::{Agent, Handset, Plant, SCREEN, message, now, password, topic, until};
 
-/// A screen in the control room: in the password file, and no device.
-const SCREEN: &str = "control-room";
 const ALERTS: &str = "vigil/v1/plant-7/alerts";
 const STATUS: &str = "vigil/v1/plant-7/hs-1/status";
 
 fn agent() -> Agent {
-    let folder = Agent::files("gw-1", &Plant::default().guards(3), Source::Embedded, None);
-    let file = folder.path().join("mqtt.passwd");
-    let known = std::fs::read_to_string(&file).unwrap();
-    let screen = password_line(SCREEN, &password(SCREEN)).unwrap();
-    std::fs::write(&file, format!("{known}\n{screen}\n")).unwrap();
-    Agent::of(folder, None)
+    Agent::with_screen("gw-1", &Plant::default().guards(3))
 }
 
 /// Debian's client with a session that is kept.

@@ -160,6 +160,7 @@ fn broker(registry: &mut Registry, status: &Status) {
         ("broker_delivered", "Messages written to subscribers", counts.delivered),
         ("broker_dropped", "Messages that a subscriber lost", counts.dropped),
         ("broker_wills", "Last wills published", counts.wills),
+        ("broker_sessions_ended_for_room", "Sessions that ended for want of room", counts.ended_for_room),
     ];
     for (name, help, n) in totals {
         registry.register(name, help, ConstCounter::new(n));

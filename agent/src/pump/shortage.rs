@@ -1,5 +1,6 @@
 //! Short of room, long before the disk is full: the store grows no more, and positions come in thinned.
 
+use super::{Pump, PumpError};
 use crate::store::room::Room;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,6 +16,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const DROP_EVERY: Duration = Duration::from_secs(60);
 /// What a verdict on movement needs: one position a minute of each device.
 const FIX_EVERY: Span = Span::from_mins(1);
+/// The part of the store's size that the journal may fill: sled's file grows to 2.7 times what lies in it and never
+/// shrinks, and snapshots, alerts and the outbox want their part.
+const JOURNAL_SHARE: u64 = 4;
 
 /// How the disk stands, and what was let through.
 #[derive(Debug, Default)]
@@ -26,6 +30,30 @@ pub(super) struct Shortage {
     size: u64,
     /// The last position of each device that was taken: when it was there, and when that came.
     fixes: BTreeMap<DeviceId, (Timestamp, Timestamp)>,
+}
+
+impl Pump {
+    /// Whether the journal fills its part of the store, or the disk is short of room.
+    pub(super) fn is_too_large(&mut self) -> bool {
+        self.store.journal_bytes() > self.terms.max_bytes / JOURNAL_SHARE
+            || self.shortage.wants_room(self.store.size())
+    }
+
+    /// The snapshot is new, so that everything before it can go.
+    pub(super) fn make_room(&mut self) -> Result<(), PumpError> {
+        // An eighth at once, so that it is not the next commit that has to do it again.
+        let most = (self.terms.max_bytes / JOURNAL_SHARE).min(self.store.journal_bytes());
+        let keep = most / 8 * 7;
+        let dropped = self.store.make_room(keep)?;
+        let (bytes, max_bytes) = (self.store.size(), self.terms.max_bytes);
+        tracing::warn!(
+            bytes,
+            max_bytes,
+            dropped,
+            "the store or its disk is full: the oldest observations go before their time"
+        );
+        Ok(())
+    }
 }
 
 fn is_over(since: Option<Instant>, span: Duration) -> bool {

@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 use tempfile::TempDir;
+use vigil_agent::sources::broker::password_line;
 use vigil_core::time::Timestamp;
 
+/// A screen in the control room: in the password file, and no device.
+pub const SCREEN: &str = "control-room";
 /// What the wall clock shows when the agent starts, if it is to be wrong.
 const WALL_CLOCK: &str = "wall-clock";
 /// A script of the shell that runs the agent, which is its arguments.
@@ -61,6 +64,16 @@ impl Agent {
     /// Writes the files of a gateway and starts it.
     pub fn start(gateway: &str, plant: &Plant, source: Source<'_>, uplink: Option<&Uplink>) -> Self {
         Self::of(Self::files(gateway, plant, source, uplink), None)
+    }
+
+    /// A gateway with a broker inside that also lets in [`SCREEN`].
+    pub fn with_screen(gateway: &str, plant: &Plant) -> Self {
+        let folder = Self::files(gateway, plant, Source::Embedded, None);
+        let file = folder.path().join("mqtt.passwd");
+        let known = std::fs::read_to_string(&file).expect("a file of the test");
+        let screen = password_line(SCREEN, &password(SCREEN)).expect("a name and a password");
+        std::fs::write(&file, format!("{known}\n{screen}\n")).expect("a folder of the test");
+        Self::of(folder, None)
     }
 
     /// Starts the agent of a folder, perhaps with its data on a disk that is mounted there.

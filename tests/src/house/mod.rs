@@ -20,7 +20,7 @@ mod process;
 mod publisher;
 mod small_disk;
 
-pub use agent::{Agent, Source, Uplink};
+pub use agent::{Agent, SCREEN, Source, Uplink};
 pub use authority::Authority;
 pub use bad_line::{BadLine, Fate};
 pub use binary::{Ended, vigil, vigil_reading, vigil_unread};
@@ -34,7 +34,7 @@ pub use mosquitto::{Mosquitto, Shipped};
 pub use noc::Noc;
 pub use plant::{Plant, message, topic};
 pub use process::{Process, Trigger, missing};
-pub use publisher::{Held, Message, Publisher};
+pub use publisher::{Held, Message, Publisher, node_modules, python};
 pub use small_disk::{Filled, SmallDisk, with_small_disks};
 
 use std::time::{Duration, Instant};

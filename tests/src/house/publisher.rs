@@ -123,7 +123,13 @@ fn paho(at: SocketAddr, messages: &[Message], hold: bool) -> Process {
     process
 }
 
-fn python() -> PathBuf {
+/// The Python that has paho-mqtt.
+pub fn python() -> PathBuf {
     let given = std::env::var_os("VIGIL_PYTHON").map(PathBuf::from);
     given.unwrap_or_else(|| binary::target().join("venv/bin/python"))
+}
+
+/// Where MQTT.js is.
+pub fn node_modules() -> PathBuf {
+    binary::target().join("node/node_modules")
 }

@@ -4,6 +4,7 @@
 //! session; dropping it, however the connection ends, keeps the session or ends it, and makes the will due.
 
 mod keeping;
+mod room;
 
 use super::acl::User;
 use super::limits::{Counters, Counts, Limits, WRITE_BATCH};
@@ -148,7 +149,8 @@ impl Exchange {
         permitted: &dyn Fn(&str) -> bool,
     ) -> Result<Attached, NoSession> {
         let mut state = self.lock();
-        state.admit(&arrival.key, &self.limits)?;
+        let ended = state.admit(&arrival.key, &self.limits)?;
+        self.counters.ended_for_room.add(usize::from(ended));
         let key = arrival.key.clone();
         let displaced = state.unlink(&key, arrival.clean, now);
         self.counters.takeovers.add(usize::from(displaced));
@@ -252,23 +254,6 @@ impl Exchange {
 }
 
 impl State {
-    fn admit(&mut self, key: &Key, limits: &Limits) -> Result<(), NoSession> {
-        if self.closing {
-            return Err(NoSession::Closing);
-        }
-        if self.departing.contains(key) {
-            return Err(NoSession::Departing);
-        }
-        if self.seats.len() < limits.sessions || self.seats.contains_key(key) {
-            return Ok(());
-        }
-        let idle = self.seats.iter().filter_map(|(k, s)| Some((s.left_at?, k)));
-        let oldest = idle.min().map(|(_, k)| k.clone()).ok_or(NoSession::Full)?;
-        tracing::warn!(client = oldest.client(), user = %oldest.user(), "the oldest idle session makes room");
-        self.end_session(&oldest);
-        Ok(())
-    }
-
     /// Ends the connection that has the session; whether there was one.
     fn unlink(&mut self, key: &Key, clean: bool, now: Instant) -> bool {
         let Some(seat) = self.seats.get_mut(key) else { return false };
@@ -497,19 +482,19 @@ impl Drop for Attachment {
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3_600);
+    pub(super) const HOUR: Duration = Duration::from_secs(3_600);
     const PEER: Peer = Peer { window: 10, max_packet: 100_000 };
 
-    fn exchange(limits: Limits) -> Arc<Exchange> {
+    pub(super) fn exchange(limits: Limits) -> Arc<Exchange> {
         Arc::new(Exchange::new(limits))
     }
 
-    fn arrival(user: &str, kept: Duration) -> Arrival {
+    pub(super) fn arrival(user: &str, kept: Duration) -> Arrival {
         let key = Key::new(User::Named(user.into()), "c".into());
         Arrival { key, clean: false, kept, will: None }
     }
 
-    fn attach(exchange: &Arc<Exchange>, arrival: Arrival) -> Result<Attached, NoSession> {
+    pub(super) fn attach(exchange: &Arc<Exchange>, arrival: Arrival) -> Result<Attached, NoSession> {
         exchange.attach(arrival, Instant::now(), &|_| true)
     }
 
@@ -595,17 +580,6 @@ mod tests {
         let _second = attach(&exchange, arrival("b", HOUR)).unwrap();
         assert!(first.kicked.try_recv().is_err());
         assert_eq!(exchange.counts().connected, 2);
-    }
-
-    #[test]
-    fn the_oldest_idle_session_makes_room_and_connected_ones_never_do() {
-        let exchange = exchange(Limits { sessions: 2, ..Limits::default() });
-        let a = attach(&exchange, arrival("a", HOUR)).unwrap();
-        let _b = attach(&exchange, arrival("b", HOUR)).unwrap();
-        assert_eq!(attach(&exchange, arrival("c", HOUR)).unwrap_err(), NoSession::Full);
-        drop(a);
-        let _c = attach(&exchange, arrival("c", HOUR)).unwrap();
-        assert_eq!(attach(&exchange, arrival("a", HOUR)).unwrap_err(), NoSession::Full);
     }
 
     #[test]

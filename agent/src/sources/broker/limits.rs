@@ -129,6 +129,7 @@ pub(super) struct Counters {
     pub(super) refused_retained: Counter,
     pub(super) wills: Counter,
     pub(super) takeovers: Counter,
+    pub(super) ended_for_room: Counter,
 }
 
 /// The counters at one instant, for `/metrics`.
@@ -166,6 +167,8 @@ pub struct Counts {
     pub wills: u64,
     /// Connections that ended because their client came again.
     pub takeovers: u64,
+    /// Sessions that ended before their time because another needed the room.
+    pub ended_for_room: u64,
 }
 
 impl Counters {
@@ -185,6 +188,7 @@ impl Counters {
             refused_retained: self.refused_retained.get(),
             wills: self.wills.get(),
             takeovers: self.takeovers.get(),
+            ended_for_room: self.ended_for_room.get(),
             ..Counts::default()
         }
     }
