@@ -12,7 +12,8 @@ const HOURS: i64 = 8;
 
 #[test]
 fn every_obligation_is_met_exactly_once_whatever_goes_wrong() {
-    let outcome = oracle::seeds(1..SEEDS + 1, HOURS, 2, &mut |verdict| println!("{verdict}"));
+    let mut lived = 0;
+    let outcome = oracle::seeds(1..SEEDS + 1, HOURS, 2, &mut |verdict| oracle::say(&mut lived, verdict));
     assert_eq!((outcome.seeds, outcome.faulty.as_slice()), (SEEDS, [].as_slice()), "{outcome}");
     let counts = outcome.counts;
     assert!(counts.acknowledged > 10_000 && counts.resent > 100, "{outcome}");

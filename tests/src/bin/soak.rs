@@ -160,7 +160,9 @@ fn done(task: &Task) -> Result<bool, String> {
         }
         Task::Oracle { seeds, from, hours, only, threads } => {
             let seeds = only.map_or(*from..from.saturating_add(*seeds), |only| only..only.saturating_add(1));
-            let outcome = oracle::seeds(seeds, *hours, *threads, &mut |verdict| println!("{verdict}"));
+            let mut lived = 0;
+            let mut tell = |verdict: &oracle::Verdict| oracle::say(&mut lived, verdict);
+            let outcome = oracle::seeds(seeds, *hours, *threads, &mut tell);
             println!("{outcome}");
             Ok(outcome.faulty.is_empty())
         }

@@ -95,7 +95,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Lives through these seeds, so many at a time, and tells of each that is at fault.
+/// How often a long run says how far it is.
+const SAID_EVERY: u64 = 50;
+
+/// Lives through these seeds, so many at a time, and tells of each.
 pub fn seeds(seeds: Range<u64>, hours: i64, threads: usize, tell: &mut dyn FnMut(&Verdict)) -> Outcome {
     let next = AtomicU64::new(seeds.start);
     let (told, heard) = std::sync::mpsc::channel();
@@ -117,8 +120,8 @@ pub fn seeds(seeds: Range<u64>, hours: i64, threads: usize, tell: &mut dyn FnMut
             outcome.counts = outcome.counts.and(verdict.counts);
             if !verdict.faults.is_empty() {
                 outcome.faulty.push(verdict.seed);
-                tell(&verdict);
             }
+            tell(&verdict);
         }
     });
     outcome.faulty.sort_unstable();
@@ -128,6 +131,17 @@ pub fn seeds(seeds: Range<u64>, hours: i64, threads: usize, tell: &mut dyn FnMut
 fn unable(seed: u64, why: &Unable) -> Verdict {
     let faults = vec![format!("it cannot be simulated: {why}")];
     Verdict { seed, faults, trace: vec![], counts: Counts::default(), settled_at: None }
+}
+
+/// Says which seeds are at fault, and now and then how many there were: a thousand of them take hours.
+pub fn say(lived: &mut u64, verdict: &Verdict) {
+    *lived += 1;
+    if !verdict.faults.is_empty() {
+        println!("{verdict}");
+    }
+    if lived.is_multiple_of(SAID_EVERY) {
+        println!("{lived} seeds were lived through");
+    }
 }
 
 /// In memory, if there is such a folder: a simulated disk has no use for a slow one.
