@@ -429,7 +429,8 @@ impl Pump {
 
     fn report_health(&mut self, data: String) -> Result<(), PumpError> {
         let now = self.clock.now();
-        let id = format!("health.{now}");
+        // A box that boots with an earlier clock may come to the same instant again; its start is an input.
+        let id = format!("health.{now}.{}", self.store.marks().next_input);
         let event = StoredEvent { id, kind: Lane::Health, subject: "gateway".into(), time: now, data };
         if self.store.renew(&event)? {
             return Ok(());
