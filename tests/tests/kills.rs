@@ -1,5 +1,5 @@
 //! Fifty times `kill -9` under load, with the broker inside and with one outside: what was acknowledged is stored, no alert
-//! comes twice, none is forgotten. `VIGIL_KILLS=1000` makes it a long run (`tests/soak/README.md`).
+//! comes twice, none is forgotten. `VIGIL_KILLS=450` makes it a long run (`tests/soak/README.md`).
 
 // All of it is test code: a failed unwrap is a failed test.
 #![cfg(test)]
