@@ -25,7 +25,7 @@ pub use strays::Stray;
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
-use crate::store::{Draft, Lane, Opening, Store, StoreError, StoredEvent};
+use crate::store::{Draft, Lane, Store, StoreError, StoredEvent};
 use absorb::{absorb, logged, reported};
 use commands::about;
 use flood::Flood;
@@ -357,7 +357,9 @@ impl Pump {
                 drop(reply.send(resent));
             }
             Request::Stock(reply) => drop(reply.send(self.stock())),
-            Request::Opening(reply) => drop(reply.send(self.opening()?)),
+            Request::Opening(reply) => {
+                drop(reply.send(self.store.opening_of((**self.engine.site()).clone())?));
+            }
             Request::Journal(from, reply) => drop(reply.send(self.store.journal_piece(from)?)),
             Request::Settle(delivered, dead, reply) => {
                 self.commit(Draft { delivered, dead, judged_until: self.engine.now(), ..Draft::default() })?;
@@ -436,21 +438,6 @@ impl Pump {
             return Ok(());
         }
         self.commit(Draft { events: vec![event], judged_until: self.engine.now(), ..Draft::default() })
-    }
-
-    /// What the journal is worth, for whoever reads it.
-    fn opening(&self) -> Result<Opening, StoreError> {
-        let marks = self.store.marks();
-        Ok(Opening {
-            site: (**self.engine.site()).clone(),
-            judged_until: marks.judged_until,
-            next_input: marks.next_input,
-            anchor: self.store.anchor()?,
-            head: self.store.head(),
-            reached: self.store.reached(),
-            lost: self.store.lost()?,
-            locked: self.store.locked_blocks()?,
-        })
     }
 
     fn stock(&self) -> Stock {

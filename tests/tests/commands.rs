@@ -4,11 +4,11 @@
 #![cfg(test)]
 
 use serde_json::{Value, json};
-use std::process::{Command, Output};
+use std::process::Output;
 use vigil_core::time::Span;
 use vigil_tests::house::PATIENCE;
 use vigil_tests::house::{
-    Agent, FaultyNoc, Handset, Noc, Plant, Source, Uplink, eventually, message, missing, now, password,
+    Agent, FaultyNoc, Handset, Noc, Plant, Source, Uplink, ended, eventually, message, mosquitto_client, now,
     topic, until,
 };
 
@@ -125,13 +125,9 @@ fn a_command_that_comes_again_after_a_kill_counts_once_whatever_the_receiver_doe
 
 /// Mosquitto's client as the ear of a handset: a session of its own, in which what is published while it is away waits.
 fn ear(agent: &Agent, ends: &[&str]) -> Output {
-    let port = agent.mqtt().port().to_string();
-    Command::new("mosquitto_sub")
-        .args(["-p", &port, "-u", "hs-1", "-P", &password("hs-1"), "-i", "ear-1", "-c", "-q", "1"])
-        .args(["-t", &topic("hs-1", "prompt"), "-v"])
-        .args(ends)
-        .output()
-        .unwrap_or_else(|e| missing("mosquitto_sub", "mosquitto-clients", &e))
+    let mut command = mosquitto_client("mosquitto_sub", agent.mqtt(), "hs-1");
+    command.args(["-i", "ear-1", "-c", "-q", "1", "-t", &topic("hs-1", "prompt"), "-v"]);
+    ended(command.args(ends))
 }
 
 /// A welfare check that an operator orders, with so much time to answer; the row of the command when it is known what

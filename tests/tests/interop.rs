@@ -9,7 +9,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
 use vigil_tests::house::{
-    Agent, Handset, Plant, SCREEN, Source, message, node_modules, now, password, python, topic, until,
+    Agent, Handset, Plant, SCREEN, Source, ended, message, mosquitto_client, node_modules, now, password,
+    python, topic, until,
 };
 
 /// Clients at once: a large site with all its readers.
@@ -21,12 +22,9 @@ fn agent(guards: usize) -> Agent {
     Agent::start("gw-1", &Plant::default().guards(guards), Source::Embedded, None)
 }
 
-fn mosquitto_pub(agent: &Agent, password: &str, options: &[&str]) -> Output {
-    Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &agent.mqtt().port().to_string(), "-u", "hs-1", "-P", password])
-        .args(options)
-        .output()
-        .expect("mosquitto-clients is installed")
+/// As hs-1, with options that come after the usual ones and count instead of them.
+fn mosquitto_pub(agent: &Agent, options: &[&str]) -> Output {
+    ended(mosquitto_client("mosquitto_pub", agent.mqtt(), "hs-1").args(options))
 }
 
 #[test]
@@ -37,7 +35,7 @@ fn every_quality_of_service_in_both_versions_is_stored() {
         for qos in ["0", "1", "2"] {
             let text = message(now(), json!({"event": format!("{version} {qos}")})).to_string();
             let options = ["-V", version, "-q", qos, "-t", &topic("hs-1", "activity"), "-m", &text];
-            let said = mosquitto_pub(&agent, &password("hs-1"), &options);
+            let said = mosquitto_pub(&agent, &options);
             assert!(said.status.success(), "{version} {qos}: {said:?}");
             sent += 1;
         }
@@ -98,20 +96,16 @@ fn a_wrong_password_a_foreign_topic_and_too_much_are_refused_and_stop_nothing() 
     let agent = agent(2);
     let heartbeat = message(now(), json!({"battery": 0.5})).to_string();
     let own = topic("hs-1", "heartbeat");
-    let wrong = mosquitto_pub(&agent, "guessed", &["-q", "1", "-t", &own, "-m", &heartbeat]);
+    let wrong = mosquitto_pub(&agent, &["-P", "guessed", "-q", "1", "-t", &own, "-m", &heartbeat]);
     assert!(!wrong.status.success(), "{wrong:?}");
     let foreign = topic("hs-2", "heartbeat");
-    let told = mosquitto_pub(
-        &agent,
-        &password("hs-1"),
-        &["-V", "mqttv5", "-q", "1", "-t", &foreign, "-m", &heartbeat],
-    );
+    let told = mosquitto_pub(&agent, &["-V", "mqttv5", "-q", "1", "-t", &foreign, "-m", &heartbeat]);
     let words = String::from_utf8_lossy(&told.stderr).into_owned();
     assert!(words.contains("Not authorized"), "{told:?}");
     let large = "x".repeat(100 * 1024);
-    let said = mosquitto_pub(&agent, &password("hs-1"), &["-q", "1", "-t", &own, "-m", &large]);
+    let said = mosquitto_pub(&agent, &["-q", "1", "-t", &own, "-m", &large]);
     assert!(said.status.success(), "it is acknowledged and refused: {said:?}");
-    let said = mosquitto_pub(&agent, &password("hs-1"), &["-q", "1", "-t", &own, "-m", &heartbeat]);
+    let said = mosquitto_pub(&agent, &["-q", "1", "-t", &own, "-m", &heartbeat]);
     assert!(said.status.success(), "{said:?}");
     assert_eq!(agent.outcomes("applied"), 1);
     assert_eq!(agent.status()["refused"], json!({"not_allowed": 1, "too_large": 1}));

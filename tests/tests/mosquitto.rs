@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 use vigil_tests::house::{
-    Agent, Handset, Mosquitto, PATIENCE, Plant, Shipped, Source, eventually, message, now, password, topic,
-    until,
+    Agent, Handset, Mosquitto, PATIENCE, Plant, Shipped, Source, ended, eventually, message,
+    mosquitto_client, now, topic, until,
 };
 
 /// Longer than a message takes that is let through.
@@ -57,13 +57,9 @@ fn heartbeat(battery: f64) -> Vec<u8> {
 
 /// A heartbeat of hs-1 by Debian's client, with more of its options.
 fn mosquitto_pub(at: SocketAddr, options: &[&str]) -> Output {
-    let (port, text) = (at.port().to_string(), String::from_utf8(heartbeat(0.5)).expect("JSON"));
-    Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-u", "hs-1", "-P", &password("hs-1")])
-        .args(["-t", &topic("hs-1", "heartbeat"), "-m", &text])
-        .args(options)
-        .output()
-        .expect("mosquitto-clients is installed")
+    let text = String::from_utf8(heartbeat(0.5)).expect("JSON");
+    let mut command = mosquitto_client("mosquitto_pub", at, "hs-1");
+    ended(command.args(["-q", "1", "-t", &topic("hs-1", "heartbeat"), "-m", &text]).args(options))
 }
 
 #[test]

@@ -5,8 +5,10 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::process::{Command, Output};
-use vigil_tests::house::{Agent, Handset, Plant, SCREEN, message, now, password, topic, until};
+use std::process::Output;
+use vigil_tests::house::{
+    Agent, Handset, Plant, SCREEN, ended, message, mosquitto_client, now, topic, until,
+};
 
 const ALERTS: &str = "vigil/v1/plant-7/alerts";
 const STATUS: &str = "vigil/v1/plant-7/hs-1/status";
@@ -17,22 +19,8 @@ fn agent() -> Agent {
 
 /// Debian's client with a session that is kept.
 fn mosquitto_sub(agent: &Agent, options: &[&str]) -> Output {
-    let at = agent.mqtt();
-    Command::new("mosquitto_sub")
-        .args([
-            "-h",
-            &at.ip().to_string(),
-            "-p",
-            &at.port().to_string(),
-            "-u",
-            SCREEN,
-            "-P",
-            &password(SCREEN),
-        ])
-        .args(["-c", "-q", "1", "-i", "screen-1"])
-        .args(options)
-        .output()
-        .expect("mosquitto-clients is installed")
+    let mut command = mosquitto_client("mosquitto_sub", agent.mqtt(), SCREEN);
+    ended(command.args(["-c", "-q", "1", "-i", "screen-1"]).args(options))
 }
 
 /// Subscribes, and leaves as soon as that is acknowledged.
@@ -90,20 +78,13 @@ fn what_a_screen_missed_is_told_to_it_although_the_agent_was_killed_twice() {
 fn what_is_retained_is_there_after_a_kill_and_a_session_that_ended_is_not() {
     let mut agent = agent();
     subscribe(&agent);
-    let at = agent.mqtt();
-    let published = Command::new("mosquitto_pub")
-        .args(["-h", "127.0.0.1", "-p", &at.port().to_string(), "-u", "hs-1", "-P", &password("hs-1")])
-        .args(["-q", "2", "-r", "-t", STATUS, "-m", "online"])
-        .output()
-        .unwrap();
+    let mut says = mosquitto_client("mosquitto_pub", agent.mqtt(), "hs-1");
+    let published = ended(says.args(["-q", "2", "-r", "-t", STATUS, "-m", "online"]));
     assert!(published.status.success(), "{published:?}");
     // A clean session takes the place of the one that was kept.
-    let ended = Command::new("mosquitto_sub")
-        .args(["-h", "127.0.0.1", "-p", &at.port().to_string(), "-u", SCREEN, "-P", &password(SCREEN)])
-        .args(["-i", "screen-1", "-t", ALERTS, "-E"])
-        .output()
-        .unwrap();
-    assert!(ended.status.success(), "{ended:?}");
+    let mut clean = mosquitto_client("mosquitto_sub", agent.mqtt(), SCREEN);
+    let over = ended(clean.args(["-i", "screen-1", "-t", ALERTS, "-E"]));
+    assert!(over.status.success(), "{over:?}");
     until("nobody has a session", || agent.status()["broker"]["sessions"] == 0);
     std::thread::sleep(std::time::Duration::from_secs(1));
     agent.kill();

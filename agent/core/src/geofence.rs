@@ -12,8 +12,7 @@ pub fn distance_m(a: Position, b: Position) -> f64 {
 /// the polygon or the checkpoints. `None` if the site has neither: then no position can be too coarse for it.
 pub fn half_extent_m(site: &Site) -> Option<f64> {
     match &site.geofence {
-        Some(Geofence::Circle { radius_m, .. }) => Some(*radius_m),
-        Some(Geofence::Polygon(corners)) => half_diagonal_m(corners.iter().copied()),
+        Some(fence) => middle_and_half_extent(fence).map(|(_, half)| half),
         None => half_diagonal_m(site.checkpoints.iter().filter_map(|c| c.position)),
     }
 }

@@ -135,6 +135,14 @@ pub struct Fix {
     pub outdated: bool,
 }
 
+impl Fix {
+    /// A position of which nothing else is known.
+    pub const fn at(lat: f64, lon: f64) -> Self {
+        let (accuracy_m, speed_mps, heading_deg, provider) = (None, None, None, None);
+        Self { lat, lon, accuracy_m, speed_mps, heading_deg, provider, mock: false, outdated: false }
+    }
+}
+
 /// What a fix was computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

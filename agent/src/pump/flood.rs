@@ -295,9 +295,7 @@ mod tests {
     }
 
     fn fix(mock: bool) -> Kind {
-        let (accuracy_m, speed_mps, heading_deg, provider) = (None, None, None, None);
-        let (lat, lon, outdated) = (12.97, 77.59, false);
-        Kind::Location(Fix { lat, lon, accuracy_m, speed_mps, heading_deg, provider, mock, outdated })
+        Kind::Location(Fix { mock, ..Fix::at(12.97, 77.59) })
     }
 
     /// What an engine that knows nothing lets through.

@@ -117,16 +117,7 @@ mod tests {
     }
 
     fn fix(at_secs: i64) -> Observation {
-        let here = Fix {
-            lat: 1.0,
-            lon: 1.0,
-            accuracy_m: None,
-            speed_mps: None,
-            heading_deg: None,
-            provider: None,
-            mock: false,
-            outdated: false,
-        };
+        let here = Fix::at(1.0, 1.0);
         observation(at_secs, Kind::Location(here))
     }
 

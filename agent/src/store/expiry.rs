@@ -131,7 +131,7 @@ impl Store {
     }
 
     /// Where the journal begins: what was before has passed its time, or had to make room.
-    pub fn anchor(&self) -> Result<Head, StoreError> {
+    pub(super) fn anchor(&self) -> Result<Head, StoreError> {
         let stored = self.disk.get(&keys::meta("anchor"))?.map(|bytes| decode::<Head>(&bytes));
         if let Some(Ok(anchor)) = stored {
             return Ok(anchor);
@@ -150,7 +150,7 @@ impl Store {
     }
 
     /// What was lost before the chain of the journal begins, and not because its time had come.
-    pub fn lost(&self) -> Result<Vec<Lost>, StoreError> {
+    pub(super) fn lost(&self) -> Result<Vec<Lost>, StoreError> {
         let stored = self.disk.get(&keys::meta("lost"))?;
         Ok(stored.and_then(|bytes| decode(&bytes).ok()).unwrap_or_default())
     }

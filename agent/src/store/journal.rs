@@ -111,24 +111,25 @@ impl Store {
 
     /// What the journal is worth, if the store says under which site it was written.
     pub(super) fn opening(&self) -> Result<Option<Opening>, StoreError> {
-        let (judged_until, next_input) = (self.marks.judged_until, self.marks.next_input);
-        let (anchor, head, reached) = (self.anchor()?, self.head, self.reached());
-        let (lost, locked) = (self.lost()?, self.locked_blocks()?);
-        let snapshot = self.snapshot()?;
-        Ok(snapshot.map(|(_, (site, _))| Opening {
+        self.snapshot()?.map(|(_, (site, _))| self.opening_of(site)).transpose()
+    }
+
+    /// What the journal of a site is worth.
+    pub fn opening_of(&self, site: Site) -> Result<Opening, StoreError> {
+        Ok(Opening {
             site,
-            judged_until,
-            next_input,
-            anchor,
-            head,
-            reached,
-            lost,
-            locked,
-        }))
+            judged_until: self.marks.judged_until,
+            next_input: self.marks.next_input,
+            anchor: self.anchor()?,
+            head: self.head,
+            reached: self.reached(),
+            lost: self.lost()?,
+            locked: self.locked_blocks()?,
+        })
     }
 
     /// The blocks of the journal that were set aside because their keys are gone.
-    pub fn locked_blocks(&self) -> Result<BTreeSet<u64>, StoreError> {
+    fn locked_blocks(&self) -> Result<BTreeSet<u64>, StoreError> {
         let mut locked = BTreeSet::new();
         for record in self.disk.scan(&keys::set_aside(&Kind::Journal.prefix())) {
             let (key, block) = record?;

@@ -106,17 +106,26 @@ async fn one(mut stream: TcpStream, index: usize, load: Load) -> Result<Vec<Dura
 
 fn heartbeat(index: usize, sent: usize, load: Load) -> Result<Vec<u8>, Failure> {
     let device = (index + sent * load.connections) % DEVICES;
+    publication(device, "heartbeat", sent, payload(load.series, index, sent)?)
+}
+
+/// A PUBLISH of QoS 1.
+fn publication(device: usize, kind: &str, sent: usize, text: Vec<u8>) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::with_capacity(PAYLOAD_BYTES + 64);
-    add_text(&mut body, &format!("vigil/v1/plant-7/hs-G-{}/heartbeat", device + 1))?;
+    add_text(&mut body, &format!("vigil/v1/plant-7/hs-G-{}/{kind}", device + 1))?;
     body.extend(u16::try_from(sent % 60_000 + 1)?.to_be_bytes());
-    body.extend(payload(load.series, index, sent)?);
+    body.extend(text);
     packet(0x32, &body)
+}
+
+fn present() -> Result<Timestamp, Failure> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    Ok(Timestamp::from_millis(i64::try_from(now.as_millis())?))
 }
 
 /// A heartbeat of now; one in ten tells of a touch.
 pub fn payload(series: u32, index: usize, sent: usize) -> Result<Vec<u8>, Failure> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let ts = Timestamp::from_millis(i64::try_from(now.as_millis())?);
+    let ts = present()?;
     let (battery, touched) = (90 - sent % 50, usize::from(sent.is_multiple_of(10)));
     let fields = format!(
         "{{\"ts\":\"{ts}\",\"battery\":0.{battery},\"charging\":false,\"interactions\":{touched},\"steps\":0,\"id\":\""
@@ -181,22 +190,19 @@ pub fn talk(broker: SocketAddr, what: Talk, over: &AtomicBool) -> Result<f64, Fa
 }
 
 fn remark(what: Talk, sent: usize) -> Result<Vec<u8>, Failure> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let ts = Timestamp::from_millis(i64::try_from(now.as_millis())?);
-    let position =
-        format!("{{\"ts\":\"{ts}\",\"lat\":12.9716,\"lon\":77.5946,\"accuracy\":8.0,\"id\":\"{sent}\"}}");
+    let ts = present()?;
     let (kind, text) = match (what, sent % 2) {
         (Talk::SignsOfLife, 0) => ("heartbeat", payload(u32::MAX, 0, sent)?),
-        (Talk::SignsOfLife, _) => ("location", position.into_bytes()),
+        (Talk::SignsOfLife, _) => (
+            "location",
+            format!("{{\"ts\":\"{ts}\",\"lat\":12.9716,\"lon\":77.5946,\"accuracy\":8.0,\"id\":\"{sent}\"}}")
+                .into_bytes(),
+        ),
         (Talk::PhoneEvents, _) => {
             ("activity", format!("{{\"ts\":\"{ts}\",\"event\":\"{sent}\"}}").into_bytes())
         }
     };
-    let mut body = Vec::with_capacity(PAYLOAD_BYTES + 64);
-    add_text(&mut body, &format!("vigil/v1/plant-7/hs-G-1/{kind}"))?;
-    body.extend(u16::try_from(sent % 60_000 + 1)?.to_be_bytes());
-    body.extend(text);
-    packet(0x32, &body)
+    publication(0, kind, sent, text)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub use mosquitto::{Mosquitto, Shipped};
 pub use noc::Noc;
 pub use plant::{Plant, message, topic};
 pub use process::{Process, Trigger, missing};
-pub use publisher::{Held, Message, Publisher, node_modules, python};
+pub use publisher::{Held, Message, Publisher, ended, mosquitto_client, node_modules, python};
 pub use small_disk::{Filled, SmallDisk, with_small_disks};
 
 use std::time::{Duration, Instant};

@@ -1,11 +1,11 @@
 //! Clients that others wrote: Debian's `mosquitto_pub`, and paho.
 
-use super::{PATIENCE, Process, binary, password, topic};
+use super::{PATIENCE, Process, binary, missing, password, topic};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// One message of a script.
 #[derive(Debug, Clone)]
@@ -73,20 +73,32 @@ fn finish(mut process: Process) {
     assert!(status.success(), "a publisher failed with {status}: {:?}", process.log());
 }
 
+/// `mosquitto_pub` or `mosquitto_sub` for a user of the broker at `at`.
+pub fn mosquitto_client(program: &str, at: SocketAddr, user: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args([
+        "-h",
+        &at.ip().to_string(),
+        "-p",
+        &at.port().to_string(),
+        "-u",
+        user,
+        "-P",
+        &password(user),
+    ]);
+    command
+}
+
+/// What became of a client of mosquitto's that ends by itself.
+pub fn ended(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|e| missing("a client of mosquitto's", "mosquitto-clients", &e))
+}
+
 /// One run of `mosquitto_pub -l`: one device, one topic, a message a line.
 fn mosquitto_pub(at: SocketAddr, messages: &[Message], hold: bool) -> Process {
     let first = messages.first().expect("something to say");
-    let mut command = Command::new("mosquitto_pub");
-    command.args(["-V", "mqttv311", "-q", "1", "-h", &at.ip().to_string(), "-p", &at.port().to_string()]);
-    command.args([
-        "-u",
-        &first.device,
-        "-P",
-        &password(&first.device),
-        "-t",
-        &topic(&first.device, first.kind),
-        "-l",
-    ]);
+    let mut command = mosquitto_client("mosquitto_pub", at, &first.device);
+    command.args(["-V", "mqttv311", "-q", "1", "-t", &topic(&first.device, first.kind), "-l"]);
     if hold {
         command.args([
             "--will-topic",

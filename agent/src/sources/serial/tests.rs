@@ -108,16 +108,7 @@ async fn a_device_that_is_no_more_in_the_site_file_is_refused() {
 }
 
 fn fix(time: FixTime) -> What {
-    let fix = Fix {
-        lat: 1.0,
-        lon: 2.0,
-        accuracy_m: None,
-        speed_mps: None,
-        heading_deg: None,
-        provider: None,
-        mock: false,
-        outdated: false,
-    };
+    let fix = Fix::at(1.0, 2.0);
     What::Fix(Sighting { fix, time, came: Duration::ZERO })
 }
 

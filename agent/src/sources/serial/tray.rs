@@ -140,16 +140,7 @@ mod tests {
     }
 
     fn fix() -> What {
-        let fix = Fix {
-            lat: 1.0,
-            lon: 2.0,
-            accuracy_m: None,
-            speed_mps: None,
-            heading_deg: None,
-            provider: None,
-            mock: false,
-            outdated: false,
-        };
+        let fix = Fix::at(1.0, 2.0);
         What::Fix(Sighting { fix, time: FixTime { date: None, ms_of_day: 0 }, came: Duration::ZERO })
     }
 

@@ -16,16 +16,7 @@ const LAT: f64 = 48.137_153_9;
 const LON: f64 = 11.576_124_7;
 
 fn position(secs: i64) -> Input {
-    let fix = Fix {
-        lat: LAT,
-        lon: LON,
-        accuracy_m: Some(9.0),
-        speed_mps: None,
-        heading_deg: None,
-        provider: Some(Provider::Gps),
-        mock: false,
-        outdated: false,
-    };
+    let fix = Fix { accuracy_m: Some(9.0), provider: Some(Provider::Gps), ..Fix::at(LAT, LON) };
     let device = DeviceId::new("hs-1").unwrap();
     let observation = Observation::new(device, at(secs), at(secs), None, Said::Location(fix));
     Input::Observation(observation, Outcome::Applied)

@@ -103,19 +103,6 @@ fn battery(battery_permille: u16) -> Kind {
     Kind::Heartbeat(Heartbeat { battery_permille: Some(battery_permille), ..Heartbeat::default() })
 }
 
-fn fix(lat: f64, lon: f64) -> Fix {
-    Fix {
-        lat,
-        lon,
-        accuracy_m: None,
-        speed_mps: None,
-        heading_deg: None,
-        provider: None,
-        mock: false,
-        outdated: false,
-    }
-}
-
 /// The poster of the OwnTracks booklet (owntracks.org/booklet/images/OwnTracksPosterA1.pdf) with its fields, and the
 /// page owntracks.org/booklet/tech/json for `bs`, `conn`, `created_at` and `m`.
 #[test]
@@ -127,7 +114,7 @@ fn owntracks_tells_a_position_and_the_charge() {
         accuracy_m: Some(75.0),
         speed_mps: Some(15.0),
         heading_deg: Some(270.0),
-        ..fix(12.9716, 77.5946)
+        ..Fix::at(12.9716, 77.5946)
     };
     let expected = [
         ("phone".to_owned(), 1_773_172_800, Kind::Heartbeat(heartbeat)),
@@ -141,9 +128,12 @@ fn owntracks_tells_a_position_and_the_charge() {
 #[test]
 fn owntracks_may_write_numbers_as_texts_and_leave_out_what_is_zero() {
     let old = r#"{"_type":"location","lat":"12.9716","lon":"77.5946","tst":"1773172740","acc":"7","batt":"","vel":-1}"#;
-    assert_eq!(kinds(ASHA, old), [Kind::Location(Fix { accuracy_m: Some(7.0), ..fix(12.9716, 77.5946) })]);
+    assert_eq!(
+        kinds(ASHA, old),
+        [Kind::Location(Fix { accuracy_m: Some(7.0), ..Fix::at(12.9716, 77.5946) })]
+    );
     let short = r#"{"lon":2.29513,"lat":48.85833,"_type":"location","tst":1497476456, "tid":"JJ"}"#;
-    assert_eq!(kinds(ASHA, short), [Kind::Location(fix(48.85833, 2.29513))]);
+    assert_eq!(kinds(ASHA, short), [Kind::Location(Fix::at(48.85833, 2.29513))]);
 }
 
 /// The same page, notes: a ping has the present instant and the last position.
@@ -159,7 +149,7 @@ fn owntracks_tells_regions_steps_and_its_end() {
     let event = format!("{ASHA}/event");
     let entered = r#"{"_type":"transition","wtst":1425042603,"lat":12.34,"lon":44.5,"tst":1427634603,"acc":130,
                       "tid":"JP","event":"enter","desc":"my Indian restaurant","t":"b"}"#;
-    let place = Fix { accuracy_m: Some(130.0), ..fix(12.34, 44.5) };
+    let place = Fix { accuracy_m: Some(130.0), ..Fix::at(12.34, 44.5) };
     assert_eq!(taken(&event, entered), [("phone".to_owned(), 1_427_634_603, Kind::Location(place))]);
     let nowhere = r#"{"_type":"transition","wtst":1,"tst":1773172800,"event":"leave"}"#;
     assert_eq!(kinds(&event, nowhere), [Kind::Heartbeat(Heartbeat::default())]);
@@ -308,7 +298,8 @@ fn traccar(position: &str, attributes: &str) -> String {
 #[test]
 fn traccar_tells_a_position_in_knots_and_the_charge() {
     let payload = traccar("", r#""batteryLevel":85,"distance":15.4,"motion":true"#);
-    let moving = Fix { speed_mps: Some(6.944_994), heading_deg: Some(180.0), ..fix(-23.55052, -46.633308) };
+    let moving =
+        Fix { speed_mps: Some(6.944_994), heading_deg: Some(180.0), ..Fix::at(-23.55052, -46.633308) };
     let expected = [
         ("tracker".to_owned(), 1_716_215_395, battery(850)),
         ("tracker".to_owned(), 1_716_215_390, Kind::Location(moving)),
@@ -388,7 +379,7 @@ fn a_lorawan_button_calls_for_help() {
     }
     assert_eq!(kinds(UP, &uplink("")), [], "no codec");
     let moved = uplink(r#""object":{"latitude":52.37,"longitude":"4.91"},"#);
-    assert_eq!(kinds(UP, &moved), [Kind::Location(fix(52.37, 4.91))]);
+    assert_eq!(kinds(UP, &moved), [Kind::Location(Fix::at(52.37, 4.91))]);
     assert_eq!(kinds(UP, &uplink(r#""object":{"latitude":0,"longitude":0},"#)), [], "no position");
     let fallen = Kind::Heartbeat(Heartbeat { man_down: true, ..Heartbeat::default() });
     assert_eq!(kinds(UP, &uplink(r#""object":{"man_down":1},"#)), [fallen]);
@@ -472,10 +463,10 @@ fn units_lists_and_texts_become_the_contract() {
                               {"type":"other"},{"type":7,"t":"1773172741000","pos":[1,2],"v":""},{"type":"fix","pos":[1]}]}"#;
     let decoded = mapped(list, "gps/a/b", payload);
     let said: Vec<_> = decoded.observations.iter().map(|o| (o.at.millis(), o.kind.clone())).collect();
-    let first = Fix { speed_mps: Some(10.0), accuracy_m: Some(3.048), ..fix(12.9716, 77.5946) };
+    let first = Fix { speed_mps: Some(10.0), accuracy_m: Some(3.048), ..Fix::at(12.9716, 77.5946) };
     assert_eq!(
         said,
-        [(1_773_172_740_000, Kind::Location(first)), (1_773_172_741_000, Kind::Location(fix(1.0, 2.0)))]
+        [(1_773_172_740_000, Kind::Location(first)), (1_773_172_741_000, Kind::Location(Fix::at(1.0, 2.0)))]
     );
     let [refusal] = decoded.refused.as_slice() else { panic!("one refusal: {:?}", decoded.refused) };
     assert_eq!(
