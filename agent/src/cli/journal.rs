@@ -31,7 +31,7 @@ fn no_journal(why: &NoJournal) -> Failure {
         NoJournal::NoStore(_) => {
             "There is no journal yet: `vigil run` begins one. Is it the right --config? --url asks a running agent."
         }
-        NoJournal::Gone { .. } => {
+        NoJournal::Gone { .. } | NoJournal::Vanished(_) => {
             "Keep what lies beside it, as evidence. If it was moved away, put it back before the agent is started: started \
              without it, the agent begins a new one and says what is missing. What the operations centre has is there still."
         }

@@ -118,7 +118,7 @@ impl Risen {
         let blind_from = match store.loss() {
             // What came after that was heard, and nobody knows it any more: that is as if it had not been.
             Some(Loss::Locked { .. } | Loss::SetAside { .. }) => engine.now().min(judged_until),
-            Some(Loss::WentBack { .. } | Loss::Unwitnessed) | None => judged_until,
+            Some(Loss::WentBack { .. } | Loss::Unwitnessed | Loss::Vanished) | None => judged_until,
         };
         drop(engine.on_deadline(judged_until));
         // A store that has lost all of that still knows when it was last told that the agent lives.

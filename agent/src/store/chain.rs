@@ -12,6 +12,9 @@ use vigil_core::time::Timestamp;
 
 /// More faults than that are counted and not listed: a journal that is wrong from end to end is one fault to a person.
 const MAX_FAULTS: usize = 1_000;
+/// Input numbers that are left out when it is not known exactly how far they had reached: more than can come between
+/// two notes of it, the largest commit included.
+pub(super) const INPUTS_LEFT_OUT: u64 = 1 << 20;
 
 /// What a block was, in 32 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +102,8 @@ pub enum Fault {
         /// The first that can be read again.
         to: u64,
     },
+    /// Of what tells from outside how far the journal had reached, a part is not there: it may have gone on.
+    Unwitnessed,
     /// A block is not what the next one, or the head of the store, says that it was.
     Altered {
         /// Its first input.
@@ -116,11 +121,18 @@ impl fmt::Display for Fault {
         match self {
             Self::Unreadable { block } => write!(f, "the block of input {block} cannot be read"),
             Self::Missing { from, to } if to - from == 1 => write!(f, "input {from} is missing"),
+            Self::Missing { from, to } if to - from >= INPUTS_LEFT_OUT => write!(
+                f,
+                "inputs from {from} on are missing, and it goes on with {to}: a store was lost or put back there, and {INPUTS_LEFT_OUT} numbers were left out then, so that none was given twice"
+            ),
             Self::Missing { from, to } => write!(f, "inputs {from} to {} are missing", to - 1),
             Self::Locked { from, to } => write!(
                 f,
                 "inputs {from} to {} cannot be read: the key that they were sealed with is gone, and its time had not come",
                 to - 1
+            ),
+            Self::Unwitnessed => f.write_str(
+                "db.reach, or reached among the keys, is gone: nobody can say whether the journal went on after its end",
             ),
             Self::Altered { block } => {
                 write!(f, "the block of input {block} is not the one that was written")
@@ -404,6 +416,11 @@ mod tests {
     fn a_fault_says_where() {
         assert_eq!(Fault::Missing { from: 7, to: 8 }.to_string(), "input 7 is missing");
         assert_eq!(Fault::Missing { from: 7, to: 9 }.to_string(), "inputs 7 to 8 are missing");
+        let left_out = Fault::Missing { from: 7, to: 9 + INPUTS_LEFT_OUT }.to_string();
+        assert!(
+            left_out.starts_with("inputs from 7 on are missing, and it goes on with 1048585"),
+            "{left_out}"
+        );
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //! finds, and leaves files of whoever opened it: so it is a copy that is opened, and the store stays as it is.
 
 use super::journal::{Journal, NoJournal};
-use super::{DiskError, Loss, Masters, Store, StoreError, reach};
+use super::{DiskError, Loss, Masters, Store, StoreError, keyring, reach};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -46,7 +46,9 @@ impl Journal {
         let locked = matches!(store.loss(), Some(Loss::Locked { .. }));
         let none = if locked { NoJournal::Locked } else { NoJournal::NoSite };
         let mut journal = whole(&store)?.ok_or_else(|| none(folder.to_owned()))?;
-        journal.opening.reached = reach::read_beside(folder).next_input;
+        let (reached, complete) = reach::read_beside(folder);
+        journal.opening.reached = reached.next_input;
+        journal.opening.unwitnessed = !complete && store.has_witnesses()?;
         Ok(journal)
     }
 }
@@ -80,7 +82,8 @@ fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
 
 /// There is no database: there never was one, or somebody took it away.
 fn no_store(folder: &Path) -> NoJournal {
-    match reach::read_beside(folder).next_input {
+    match reach::read_beside(folder).0.next_input {
+        0 if keyring::has_any(folder) => NoJournal::Vanished(folder.to_owned()),
         0 => NoJournal::NoStore(folder.to_owned()),
         inputs => NoJournal::Gone { folder: folder.to_owned(), inputs },
     }

@@ -31,6 +31,8 @@ pub struct Opening {
     pub head: Head,
     /// How far it had reached by what lies beside the database.
     pub reached: u64,
+    /// Whether a part of that is not there, though it was.
+    pub unwitnessed: bool,
     /// What was lost before its chain begins.
     pub lost: Vec<Lost>,
     /// The first inputs of blocks whose key is gone.
@@ -78,6 +80,9 @@ pub enum NoJournal {
         /// How many, by what lies beside it.
         inputs: u64,
     },
+    /// Neither its database is there, nor what was written beside it.
+    #[error("the store at {0} is gone: keys that sealed its records are there, and nothing else of it")]
+    Vanished(PathBuf),
     /// The database in it does not open.
     #[error("the store at {0} is damaged")]
     Damaged(PathBuf),
@@ -123,6 +128,7 @@ impl Store {
             anchor: self.anchor()?,
             head: self.head,
             reached: self.reached(),
+            unwitnessed: false,
             lost: self.lost()?,
             locked: self.locked_blocks()?,
         })
@@ -164,7 +170,7 @@ impl Journal {
 
     /// What its chain is worth; `known` are heads that somebody has kept elsewhere.
     pub fn prove(&self, known: &[Head]) -> (Proof, Vec<(Head, Standing)>) {
-        let Opening { anchor, head, reached, ref lost, ref locked, .. } = self.opening;
+        let Opening { anchor, head, reached, unwitnessed, ref lost, ref locked, .. } = self.opening;
         let mut prover = Prover::from(anchor);
         let mut standings: Vec<(Head, Standing)> =
             known.iter().map(|head| (*head, Standing::of(*head, anchor))).collect();
@@ -180,6 +186,9 @@ impl Journal {
         if reached > head.next_input {
             // What lies beside the database knows of more than the database itself.
             proof.faults.push(Fault::Missing { from: head.next_input, to: reached });
+        }
+        if unwitnessed {
+            proof.faults.push(Fault::Unwitnessed);
         }
         for fault in &mut proof.faults {
             // The hole begins with a block that is there, and that nobody can open.
@@ -223,8 +232,9 @@ mod tests {
         let (anchor, head) = Default::default();
         let toml = "[site]\nid = \"s\"\nname = \"S\"\ntenant = \"t\"\nclient = \"c\"\ntimezone = \"UTC\"\n";
         let site = vigil_config::parse_site(std::path::Path::new("site.toml"), toml.as_bytes()).unwrap();
-        let (reached, lost, locked) = Default::default();
-        Opening { site, judged_until: Timestamp::default(), next_input, anchor, head, reached, lost, locked }
+        let (reached, unwitnessed, lost, locked) = Default::default();
+        let judged_until = Timestamp::default();
+        Opening { site, judged_until, next_input, anchor, head, reached, unwitnessed, lost, locked }
     }
 
     #[test]

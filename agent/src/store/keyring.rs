@@ -442,6 +442,12 @@ pub(super) fn place_of(folder: &Path) -> PathBuf {
     folder.with_extension("keys")
 }
 
+/// Whether any file of a key lies beside the database in `folder`.
+pub(super) fn has_any(folder: &Path) -> bool {
+    let files = fs::read_dir(place_of(folder)).into_iter().flatten();
+    files.flatten().any(|entry| number_in(&entry.path()).is_some())
+}
+
 fn number_in(path: &Path) -> Option<u32> {
     let named = path.extension() == Some(OsStr::new("key"));
     path.file_stem().filter(|_| named)?.to_str()?.parse().ok()

@@ -1,7 +1,7 @@
 //! What a start finds to be gone, and what it saves: a damaged database is read out as far as that goes, and no number
 //! is given twice whatever happened to it.
 
-use super::chain::{Digest, Head};
+use super::chain::{Digest, Head, INPUTS_LEFT_OUT};
 use super::disk::{self, Part};
 use super::entries::{Announcement, ChainedBlock, DeadLetter, Marks, StoredEvent};
 use super::keys::{self, Kind};
@@ -19,9 +19,8 @@ use vigil_core::report::DailyReport;
 use vigil_core::rules::compliance::RunRecord;
 use vigil_core::time::Timestamp;
 
-/// Input numbers that are left out when it is not known exactly how far they had reached: more than can come between
-/// two notes of it, the largest commit included.
-const INPUTS_LEFT_OUT: u64 = 1 << 20;
+/// How often it is written outside of the database how far it has reached. A store that says so misses none of them.
+const WITNESSES: u8 = 2;
 /// How often a damaged database is read out before it is left alone: one that takes the agent with it would do so at
 /// every start.
 const ATTEMPTS: u32 = 2;
@@ -64,8 +63,10 @@ pub enum Loss {
         /// Inputs that were stored and that it does not know, as far as that was noted.
         inputs: u64,
     },
-    /// What lies beside the database is gone, so that nobody can say whether it is an earlier one.
+    /// What lies beside the database is not all there, so that nobody can say whether it is an earlier one.
     Unwitnessed,
+    /// There is no database, and there was one: keys lie there that sealed its records.
+    Vanished,
     /// Keys are gone: what they sealed is set aside and will never be read.
     Locked {
         /// How many records.
@@ -88,7 +89,10 @@ impl fmt::Display for Loss {
                 "the store is an earlier one: {inputs} inputs and {sequences} events for the operations centre that it had held are not in it; its file was damaged in the midst (what lies behind such a place is overwritten by the opening itself, and no copy of it is kept), cut back, or replaced by an earlier one"
             ),
             Self::Unwitnessed => f.write_str(
-                "how far the store had reached is written nowhere any more: db.reach and what lies among its keys are gone; it may be an earlier one, and its numbers are a new producer's from now on",
+                "how far the store had reached is not written twice any more: db.reach, or reached among its keys, is gone; it may be an earlier one, and its numbers are a new producer's from now on",
+            ),
+            Self::Vanished => f.write_str(
+                "the store is gone, with what told how far it had reached: there are keys that sealed its records, and neither the records nor a copy that was set aside; a fresh one is begun",
             ),
             Self::Locked { records } => {
                 write!(
@@ -111,8 +115,16 @@ impl Store {
         if self.reach.is_of_copy() {
             return Ok(());
         }
-        // Whoever writes a producer has written beside the database before: that it is not there is no matter of age.
-        let unwitnessed = known.is_some() && !self.reach.knows();
+        let before = self.reach.last();
+        let went_back =
+            self.marks.next_sequence < before.next_sequence || self.marks.next_input < before.next_input;
+        let twice = self.has_witnesses()?;
+        // Whoever writes a producer has written beside the database before: that it is not there is no matter of age. Of
+        // two, the one that is left may have been put back with the database, unless it knows better.
+        let silenced = twice && !self.reach.is_complete() && !went_back;
+        let unwitnessed = known.is_some() && (!self.reach.knows() || silenced);
+        // The first key is made after the first note of how far it reached.
+        let vanished = fresh && !self.reach.knows() && !self.disk.keyring().is_empty();
         if unwitnessed {
             self.producer = Producer(rand::random());
         } else if !self.reach.knows() {
@@ -122,12 +134,13 @@ impl Store {
         if known.is_none() || unwitnessed {
             writes.put(keys::meta("producer"), encode(&self.producer.0)?);
         }
+        if !twice {
+            writes.put(keys::meta("witnesses"), encode(&WITNESSES)?);
+        }
         let damaged = if fresh { unread(&folder)? } else { None };
-        let before = self.reach.last();
         if let Some(Attempt { kept, .. }) = &damaged {
             self.loss = Some(self.bring_over(kept.clone(), &mut writes)?);
-        } else if self.marks.next_sequence < before.next_sequence || self.marks.next_input < before.next_input
-        {
+        } else if went_back {
             self.keep_beginning(&mut writes)?;
             self.loss = Some(Loss::WentBack {
                 sequences: before.next_sequence.saturating_sub(self.marks.next_sequence.max(1)),
@@ -137,6 +150,9 @@ impl Store {
         if unwitnessed {
             self.keep_beginning(&mut writes)?;
             self.loss = Some(Loss::Unwitnessed);
+        } else if vanished && self.loss.is_none() {
+            self.keep_beginning(&mut writes)?;
+            self.loss = Some(Loss::Vanished);
         }
         if self.loss.is_some() {
             self.marks.next_sequence = self.marks.next_sequence.max(before.next_sequence);
@@ -152,6 +168,11 @@ impl Store {
             written?;
         }
         self.note_reach()
+    }
+
+    /// Whether it says that how far it has reached is written outside of it, twice.
+    pub(super) fn has_witnesses(&self) -> Result<bool, StoreError> {
+        Ok(self.disk.get(&keys::meta("witnesses"))?.is_some())
     }
 
     /// Numbers are left out now, and retention has no part in that: the journal goes on to begin where it did.

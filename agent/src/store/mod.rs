@@ -324,7 +324,7 @@ impl Store {
     pub fn damaged(&self) -> Option<&Path> {
         match &self.loss {
             Some(Loss::SetAside { kept, .. }) => Some(kept),
-            Some(Loss::WentBack { .. } | Loss::Unwitnessed | Loss::Locked { .. }) | None => {
+            Some(Loss::WentBack { .. } | Loss::Unwitnessed | Loss::Vanished | Loss::Locked { .. }) | None => {
                 self.disk.set_aside()
             }
         }

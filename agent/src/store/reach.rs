@@ -42,6 +42,8 @@ pub(super) struct Reach {
     /// None for a copy of a database, of which nothing is written down.
     files: Vec<(PathBuf, File)>,
     last: Reached,
+    /// Whether each of the files could be read when they were opened.
+    complete: bool,
 }
 
 impl Reach {
@@ -51,18 +53,20 @@ impl Reach {
         let files = vec![opened(first)?, opened(second)?];
         let told: Vec<_> = files.iter().map(|(path, file)| (path, read(file))).collect();
         let last = told.iter().filter_map(|(_, told)| *told).max_by_key(|reached| reached.turn);
-        if let (Some(_), [(gone, None), ..]) = (last, told.as_slice()) {
+        let gone = told.iter().filter(|(_, told)| told.is_none());
+        for (path, _) in gone.clone().filter(|_| last.is_some()) {
             tracing::error!(
-                path = %gone.display(),
-                "how far the store had reached is not there, or cannot be read: somebody took it away; what is written among the keys counts"
+                path = %path.display(),
+                "how far the store had reached is not there, or cannot be read: somebody took it away; what the other file of the two says counts"
             );
         }
-        Ok(Self { last: last.unwrap_or_default(), files })
+        let complete = gone.count() == 0;
+        Ok(Self { last: last.unwrap_or_default(), files, complete })
     }
 
     /// That of a copy, which nobody goes on with: it is judged by nothing.
     pub(super) fn of_copy() -> Self {
-        Self { files: vec![], last: Reached::default() }
+        Self { files: vec![], last: Reached::default(), complete: true }
     }
 
     /// Whether the database is a copy.
@@ -73,6 +77,11 @@ impl Reach {
     /// Whether anything was ever written down that can still be read.
     pub(super) const fn knows(&self) -> bool {
         self.last.turn > 0
+    }
+
+    /// Whether both files could be read when they were opened. One of them alone may be as old as the database beside it.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// What was written last; nothing is all zero.
@@ -123,10 +132,12 @@ fn opened(path: PathBuf) -> Result<(PathBuf, File), DiskError> {
     }
 }
 
-/// How far the database in `folder` had reached, if anything beside it says so. Nothing is changed.
-pub(super) fn read_beside(folder: &Path) -> Reached {
-    let files = places(folder).into_iter().filter_map(|path| File::open(path).ok());
-    files.filter_map(|file| read(&file)).max_by_key(|reached| reached.turn).unwrap_or_default()
+/// How far the database in `folder` had reached, if anything beside it says so, and whether both files say something.
+/// Nothing is changed.
+pub(super) fn read_beside(folder: &Path) -> (Reached, bool) {
+    let told = places(folder).map(|path| File::open(path).ok().and_then(|file| read(&file)));
+    let complete = told.iter().all(Option::is_some);
+    (told.into_iter().flatten().max_by_key(|reached| reached.turn).unwrap_or_default(), complete)
 }
 
 fn read(file: &File) -> Option<Reached> {

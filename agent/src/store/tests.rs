@@ -595,6 +595,52 @@ fn a_store_without_any_witness_says_so_once_and_numbers_for_another_producer() {
 }
 
 #[test]
+fn one_witness_taken_away_and_the_other_put_back_with_the_store_are_noticed() {
+    for (gone, old) in [(0, 1), (1, 0)] {
+        let dir = folder();
+        let mut store = Store::open(&db(&dir)).unwrap();
+        store.commit(with_snapshot(inputs([1]))).unwrap();
+        let producer = store.producer();
+        drop(store);
+        let beside = beside(&dir);
+        let witness = std::fs::read(&beside[old]).unwrap();
+        copied(&db(&dir), &dir.path().join("copy"));
+        let mut store = Store::open(&db(&dir)).unwrap();
+        store.commit(with_snapshot(inputs([2, 3]))).unwrap();
+        drop(store);
+        assert!(Journal::of_closed(&db(&dir)).unwrap().prove(&[]).0.is_whole());
+        std::fs::remove_dir_all(db(&dir)).unwrap();
+        std::fs::rename(dir.path().join("copy"), db(&dir)).unwrap();
+        std::fs::write(&beside[old], witness).unwrap();
+        std::fs::remove_file(&beside[gone]).unwrap();
+        assert_eq!(Journal::of_closed(&db(&dir)).unwrap().prove(&[]).0.faults, [Fault::Unwitnessed]);
+        let store = Store::open(&db(&dir)).unwrap();
+        assert_eq!((store.loss(), store.marks().set_aside), (Some(&Loss::Unwitnessed), 1));
+        assert_ne!(store.producer(), producer);
+        drop(store);
+        assert_eq!(Store::open(&db(&dir)).unwrap().loss(), None, "it is told once");
+    }
+}
+
+#[test]
+fn keys_without_a_store_tell_that_there_was_one() {
+    let dir = folder();
+    let mut store = Store::open(&db(&dir)).unwrap();
+    store.commit(with_snapshot(inputs([1]))).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(db(&dir)).unwrap();
+    beside(&dir).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let none = Journal::of_closed(&db(&dir)).unwrap_err();
+    assert!(matches!(none, NoJournal::Vanished(_)), "{none}");
+    let mut store = Store::open(&db(&dir)).unwrap();
+    assert_eq!((store.loss(), store.marks().set_aside), (Some(&Loss::Vanished), 1));
+    store.commit(with_snapshot(inputs([2]))).unwrap();
+    drop(store);
+    assert!(!Journal::of_closed(&db(&dir)).unwrap().prove(&[]).0.is_whole(), "something was there before");
+    assert_eq!(Store::open(&db(&dir)).unwrap().loss(), None, "it is told once");
+}
+
+#[test]
 fn a_store_that_is_told_that_its_numbers_are_taken_is_another_producer() {
     let dir = folder();
     let mut store = Store::open(&db(&dir)).unwrap();

@@ -154,6 +154,12 @@ async fn store(reception: &Reception, origin: Origin, items: Items) -> Result<An
     let receipt = reception.clerk.ask(move |ledger| ledger.record(&delivery)).await?;
     receipt.alerts.iter().for_each(|row| reception.feed.alert(row));
     reception.feed.gateway(&receipt.gateway);
+    if !receipt.altered.is_empty() {
+        tracing::error!(
+            gateway = %receipt.gateway.gateway, ids = ?receipt.altered,
+            "a gateway sent again what it had sent, with other words: what came first stands; compare both with its journal"
+        );
+    }
     let reused = receipt.reused;
     if !reused.is_empty() {
         tracing::error!(

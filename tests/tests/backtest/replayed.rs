@@ -194,6 +194,7 @@ fn opening(site: &Site, next_input: u64) -> Opening {
         anchor: Default::default(),
         head: Default::default(),
         reached: 0,
+        unwitnessed: false,
         lost: vec![],
         locked: Default::default(),
     }

@@ -83,6 +83,8 @@ pub struct Receipt {
     pub duplicates: usize,
     /// Numbers of new entries that its producer had given to others before.
     pub reused: Vec<u64>,
+    /// Names of entries that came before with other words: the first ones stand.
+    pub altered: Vec<String>,
     /// The alerts that show something new.
     pub alerts: Vec<AlertRow>,
     /// The gateway after it.

@@ -86,12 +86,15 @@ impl SqliteLedger {
         let source = delivery.origin.source();
         let tx = self.connection.transaction()?;
         list(&tx, &delivery.origin)?;
-        let (mut accepted, mut alerts, mut reused) = (0, vec![], vec![]);
+        let (mut accepted, mut alerts, mut reused, mut altered) = (0, vec![], vec![], vec![]);
         let mut sequences = sequences(&tx, &source)?;
         for entry in &delivery.entries {
             let taken = is_taken(&sequences, entry);
             sequences.note(entry.producer.as_deref(), entry.sequence);
             if !insert_event(&tx, &source, delivery.received_at, entry)? {
+                if says_something_else(&tx, &source, entry)? {
+                    altered.push(entry.id.clone());
+                }
                 continue;
             }
             accepted += 1;
@@ -110,7 +113,7 @@ impl SqliteLedger {
         let gateway = tx.query_row(&gateways_where("source = ?1"), [&source], gateway_columns)?;
         tx.commit()?;
         let duplicates = delivery.entries.len() - accepted;
-        Ok(Receipt { accepted, duplicates, reused, alerts, gateway: gateway.try_into()? })
+        Ok(Receipt { accepted, duplicates, reused, altered, alerts, gateway: gateway.try_into()? })
     }
 }
 
@@ -243,6 +246,12 @@ fn insert_event(
         entry.data.get(),
     ])?;
     Ok(inserted == 1)
+}
+
+/// Whether an event of that name came before with other words.
+fn says_something_else(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<bool, LedgerError> {
+    let mut statement = tx.prepare_cached("SELECT data <> ?3 FROM events WHERE source = ?1 AND id = ?2")?;
+    Ok(statement.query_row(params![source, entry.id, entry.data.get()], |row| row.get(0))?)
 }
 
 /// Whether the entry is the latest revision of its alert.
@@ -440,6 +449,16 @@ mod tests {
         assert_eq!((again.accepted, again.duplicates, again.alerts.len()), (0, 2, 0));
         let other = Delivery { origin: origin("gw-2"), ..batch };
         assert_eq!(ledger.record(&other).unwrap().accepted, 2, "another gateway's ids are its own");
+    }
+
+    #[test]
+    fn the_same_name_with_other_words_is_told_and_the_first_ones_stand() {
+        let (_dir, mut ledger) = ledger();
+        ledger.record(&delivery(vec![alert(1, "a", 1, "CRITICAL", "")])).unwrap();
+        let other = ledger.record(&delivery(vec![alert(1, "a", 1, "LOW", "")])).unwrap();
+        assert_eq!((other.accepted, other.duplicates, other.altered), (0, 1, vec!["a.1".to_owned()]));
+        let same = ledger.record(&delivery(vec![alert(1, "a", 1, "CRITICAL", "")])).unwrap();
+        assert_eq!((same.duplicates, same.altered), (1, vec![]));
     }
 
     #[test]
