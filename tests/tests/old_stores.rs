@@ -75,8 +75,17 @@ fn a_store_of_format_1_opens_and_holds_what_was_written() {
 
 #[test]
 fn a_store_of_format_3_opens_with_its_keys_and_holds_what_was_written() {
+    opens_and_goes_on("store-v3");
+}
+
+#[test]
+fn a_store_of_format_4_opens_though_its_records_are_packed() {
+    opens_and_goes_on("store-v4");
+}
+
+fn opens_and_goes_on(fixture: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let db = copied("store-v3", dir.path());
+    let db = copied(fixture, dir.path());
     let mut store = Store::open(&db).unwrap();
     assert_eq!((store.loss(), store.marks().set_aside), (None, 0));
     assert_eq!(Held::in_store(&mut store).unwrap(), Held::after(COMMITS).unwrap());

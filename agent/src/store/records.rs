@@ -8,8 +8,10 @@ pub const VERSION: u8 = 1;
 pub const CHAINED: u8 = 2;
 /// The version of a record that is sealed: another one is in it.
 pub const SEALED: u8 = 3;
+/// The version of a record that is sealed, and was packed before that.
+pub const PACKED: u8 = 4;
 /// The newest version that this agent knows, of any kind of record.
-pub const NEWEST: u8 = SEALED;
+pub const NEWEST: u8 = PACKED;
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +72,7 @@ pub fn decode_as<T: DeserializeOwned>(expected: u8, bytes: &[u8]) -> Result<T, U
     }
     let (version, body) = content.split_first().ok_or(Unreadable::Short)?;
     match *version {
-        SEALED => return Err(Unreadable::Locked),
+        SEALED | PACKED => return Err(Unreadable::Locked),
         version if version != expected => return Err(Unreadable::Version(version)),
         _ => {}
     }

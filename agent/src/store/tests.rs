@@ -522,7 +522,7 @@ fn a_store_of_a_newer_agent_is_refused_and_left_untouched() {
     let before = all(&store.disk);
     drop(store);
     let refused = Store::open(&db(&dir)).unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { found: 4 }), "{refused}");
+    assert!(matches!(refused, StoreError::Newer { found: 5 }), "{refused}");
     assert!(refused.to_string().contains("install a newer agent"), "{refused}");
     assert_eq!(all(&Disk::open(&db(&dir)).unwrap()), before);
 }
