@@ -97,7 +97,8 @@ mod device {
         beats(&mut night, at("20:00"), at("20:10"), secs(1));
         for n in 0..40 {
             let kind = Kind::Heartbeat(Heartbeat { steps: n, ..Heartbeat::default() });
-            night.observe_late(at("20:10") + mins(i64::from(n)), at("21:00"), "hs-7", kind);
+            let outcome = night.observe_late(at("20:10") + mins(i64::from(n)), at("21:00"), "hs-7", kind);
+            assert_eq!(outcome, Outcome::Late);
         }
         beats(&mut night, at("21:01"), at("22:00"), secs(1));
         assert!(night.alerts_of(Rule::ClockSkew).is_empty());

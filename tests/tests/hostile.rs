@@ -173,6 +173,7 @@ mod reload {
         }
         night.until(at("23:00"));
         assert!(night.alerts_of(Rule::TourPartial).is_empty(), "{:#?}", night.alerts());
+        assert_eq!(night.the_run().scanned.len(), 6);
     }
 
     #[test]

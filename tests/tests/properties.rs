@@ -400,21 +400,22 @@ proptest! {
     }
 
     #[test]
-    fn a_shorter_grace_never_misses_a_missed_run(script in scripts(), grace in 6_i64..40, less in 0_i64..6) {
+    fn a_shorter_grace_never_misses_a_missed_run(script in scripts(), grace in 6_i64..25, less in 0_i64..6) {
         let observations = script.observations();
-        let with = |grace: i64| play(&site(|p| with_policy(p, |p| p.tours.grace = mins(grace))), &observations);
+        // No scan has a choice: no two runs of a tour are open at once, and no two tours have a place in common.
+        let with = |grace: i64| {
+            let site = site(|parts| {
+                parts.tours[0].checkpoints = vec![id("cp-0")];
+                with_policy(parts, |p| p.tours.grace = mins(grace));
+            });
+            play(&site, &observations)
+        };
         let missed = |o: &Outcome| -> BTreeSet<Subject> {
             let standing = o.of_rule(Rule::TourMissed);
             standing.into_iter().filter(|a| a.cleared_at.is_none()).map(|a| a.subject.clone()).collect()
         };
         let (laxer, stricter) = (missed(&with(grace)), missed(&with(grace - less)));
-        // A run that is given less time closes earlier; a scan that it can no longer take may go to its neighbour.
-        let gone: Vec<_> = laxer.difference(&stricter).collect();
-        let taken: usize = gone.len();
-        prop_assert!(taken <= script.acts.len(), "{gone:?}");
-        if script.acts.iter().all(|act| !matches!(act.what, What::Scan(_))) {
-            prop_assert!(gone.is_empty(), "{gone:?}");
-        }
+        prop_assert!(laxer.is_subset(&stricter), "{laxer:?} are not all in {stricter:?}");
     }
 
     #[test]

@@ -186,12 +186,14 @@ fn the_last_visit_of_a_run_is_not_known_to_have_ended() {
 
 #[test]
 fn who_comes_back_and_stays_has_visited() {
-    let mut night = watched_night(unhurried);
-    for (seconds, place) in [(0, 0), (10, 1), (100, 0), (200, 2), (300, 3), (400, 4), (500, 5)] {
-        night.scan(at("21:00") + secs(seconds), "G-7", &format!("cp-{place}"));
+    for (left, back, gone) in [(10, 100, 200), (90, 180, 190)] {
+        let mut night = watched_night(unhurried);
+        for (seconds, place) in [(0, 0), (left, 1), (back, 0), (gone, 2), (300, 3), (400, 4), (500, 5)] {
+            night.scan(at("21:00") + secs(seconds), "G-7", &format!("cp-{place}"));
+        }
+        night.until(at("22:11"));
+        assert!(is_quiet(&night), "cp-0 for {left} s, and then for {} s", gone - back);
     }
-    night.until(at("22:11"));
-    assert!(is_quiet(&night), "cp-0 for 10 s, and then for 100 s");
 }
 
 #[test]

@@ -94,6 +94,13 @@ mod tests {
         // 200, 300 and 250 of 750: 267, 400, 333.
         let s = score(&Inactivity::default(), [Inactive, Inactive, Inactive, Unobserved], false).unwrap();
         assert_eq!(s.weights, [267, 400, 333, 0]);
+        // 300, 250 and 250 of 800 are rounded to 375, 313 and 313: one too many.
+        let s = score(&Inactivity::default(), [Unobserved, Inactive, Inactive, Inactive], false).unwrap();
+        assert_eq!(s.weights, [0, 374, 313, 313]);
+        let mut even = Inactivity::default();
+        (even.weights.phone, even.weights.tasks) = (even.weights.movement, even.weights.movement);
+        let s = score(&even, [Inactive, Inactive, Inactive, Unobserved], false).unwrap();
+        assert_eq!(s.weights, [334, 333, 333, 0]);
     }
 
     #[test]
