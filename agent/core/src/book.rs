@@ -275,6 +275,24 @@ impl Engine {
         });
     }
 
+    /// What cleared the alert of a run is known better now: it is over since another instant, or it is not. What late
+    /// evidence has withdrawn stays so.
+    pub(crate) fn clear_as(&mut self, id: AlertId, cleared_at: Option<Timestamp>, now: Timestamp) {
+        self.revise(id, now, |alert| {
+            let withdrawn = alert.status == Status::FalsePositive && alert.cleared_at.is_some();
+            let changed = !withdrawn && alert.cleared_at != cleared_at;
+            if changed {
+                alert.cleared_at = cleared_at;
+            }
+            changed
+        });
+        let book = &mut self.state.book;
+        let open = book.get(id).filter(|alert| alert.cleared_at.is_none() && !alert.status.is_final());
+        if let Some((key, id)) = open.map(|alert| ((alert.rule, alert.subject.clone()), alert.id)) {
+            book.current.entry(key).or_insert(id);
+        }
+    }
+
     /// The episode is over, and so is the alert.
     pub(crate) fn clear_and_resolve(
         &mut self,

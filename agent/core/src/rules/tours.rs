@@ -340,8 +340,8 @@ impl Engine {
         let partial = id(Rule::TourPartial, close_by.just_after());
         match started_at {
             Some(started) if started <= start_by => self.withdraw(missed, now),
-            Some(started) => self.clear(missed, started, now),
-            None => {}
+            // The scan that began it may belong to another run after all: then it has not begun, or began with a later one.
+            started => self.clear_as(missed, started, now),
         }
         if enough && closed {
             self.withdraw(partial, now);
