@@ -290,6 +290,20 @@ impl Engine {
         let open = book.get(id).filter(|alert| alert.cleared_at.is_none() && !alert.status.is_final());
         if let Some((key, id)) = open.map(|alert| ((alert.rule, alert.subject.clone()), alert.id)) {
             book.current.entry(key).or_insert(id);
+            self.tell_without_storm(id);
+            // It was not waiting when it was due, and is now.
+            self.arm_escalation(id);
+        }
+    }
+
+    /// An alert stands again whose storm is over: nobody else tells of it any more.
+    fn tell_without_storm(&mut self, id: AlertId) {
+        let book = &mut self.state.book;
+        if let Some(Held::InStorm(storm)) = book.held.get(&id)
+            && !book.storms.is_going(*storm)
+        {
+            book.held.remove(&id);
+            self.effects.alerts.extend(book.alerts.get(&id).cloned());
         }
     }
 

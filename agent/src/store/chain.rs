@@ -123,7 +123,8 @@ impl fmt::Display for Fault {
             Self::Missing { from, to } if to - from == 1 => write!(f, "input {from} is missing"),
             Self::Missing { from, to } if to - from >= INPUTS_LEFT_OUT => write!(
                 f,
-                "inputs from {from} on are missing, and it goes on with {to}: a store was lost or put back there, and {INPUTS_LEFT_OUT} numbers were left out then, so that none was given twice"
+                "inputs {from} to {} are missing; up to {INPUTS_LEFT_OUT} of these numbers may never have been given: so many are left out when a store is found to be lost or an earlier one",
+                to - 1
             ),
             Self::Missing { from, to } => write!(f, "inputs {from} to {} are missing", to - 1),
             Self::Locked { from, to } => write!(
@@ -417,10 +418,7 @@ mod tests {
         assert_eq!(Fault::Missing { from: 7, to: 8 }.to_string(), "input 7 is missing");
         assert_eq!(Fault::Missing { from: 7, to: 9 }.to_string(), "inputs 7 to 8 are missing");
         let left_out = Fault::Missing { from: 7, to: 9 + INPUTS_LEFT_OUT }.to_string();
-        assert!(
-            left_out.starts_with("inputs from 7 on are missing, and it goes on with 1048585"),
-            "{left_out}"
-        );
+        assert!(left_out.starts_with("inputs 7 to 1048584 are missing; up to 1048576 of"), "{left_out}");
     }
 
     proptest! {

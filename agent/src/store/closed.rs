@@ -47,7 +47,7 @@ impl Journal {
         let none = if locked { NoJournal::Locked } else { NoJournal::NoSite };
         let mut journal = whole(&store)?.ok_or_else(|| none(folder.to_owned()))?;
         let (reached, complete) = reach::read_beside(folder);
-        journal.opening.reached = reached.next_input;
+        journal.opening.reached = reached.map_or(0, |reached| reached.next_input);
         journal.opening.unwitnessed = !complete && store.has_witnesses()?;
         Ok(journal)
     }
@@ -82,10 +82,10 @@ fn closed(folder: &Path) -> Result<(u64, SystemTime), NoJournal> {
 
 /// There is no database: there never was one, or somebody took it away.
 fn no_store(folder: &Path) -> NoJournal {
-    match reach::read_beside(folder).0.next_input {
-        0 if keyring::has_any(folder) => NoJournal::Vanished(folder.to_owned()),
-        0 => NoJournal::NoStore(folder.to_owned()),
-        inputs => NoJournal::Gone { folder: folder.to_owned(), inputs },
+    match reach::read_beside(folder).0.map(|reached| reached.next_input) {
+        None if keyring::has_any(folder) => NoJournal::Vanished(folder.to_owned()),
+        None | Some(0) => NoJournal::NoStore(folder.to_owned()),
+        Some(inputs) => NoJournal::Gone { folder: folder.to_owned(), inputs },
     }
 }
 

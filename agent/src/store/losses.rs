@@ -92,7 +92,7 @@ impl fmt::Display for Loss {
                 "how far the store had reached is not written twice any more: db.reach, or reached among its keys, is gone; it may be an earlier one, and its numbers are a new producer's from now on",
             ),
             Self::Vanished => f.write_str(
-                "the store is gone, with what told how far it had reached: there are keys that sealed its records, and neither the records nor a copy that was set aside; a fresh one is begun",
+                "the store is gone, with what told how far it had reached: there are keys that sealed its records, and it is not there; a fresh one is begun",
             ),
             Self::Locked { records } => {
                 write!(
@@ -120,21 +120,27 @@ impl Store {
             self.marks.next_sequence < before.next_sequence || self.marks.next_input < before.next_input;
         let twice = self.has_witnesses()?;
         // Whoever writes a producer has written beside the database before: that it is not there is no matter of age. Of
-        // two, the one that is left may have been put back with the database, unless it knows better.
-        let silenced = twice && !self.reach.is_complete() && !went_back;
+        // two, the one that is left may have been put back with the database; what it knows may not be all.
+        let silenced = twice && !self.reach.is_complete();
         let unwitnessed = known.is_some() && (!self.reach.knows() || silenced);
-        // The first key is made after the first note of how far it reached.
+        // No record is sealed before it was noted how far a store reached.
         let vanished = fresh && !self.reach.knows() && !self.disk.keyring().is_empty();
+        // What was lost is on stable storage before anything beside the database could hide it from the next start.
+        let telling = unwitnessed || vanished || went_back;
+        if twice || unwitnessed {
+            self.reach.blame();
+        }
         if unwitnessed {
             self.producer = Producer(rand::random());
-        } else if !self.reach.knows() {
+        } else if !telling && !self.reach.is_complete() {
             self.note_reach()?;
         }
         let folder = self.disk.folder().to_owned();
         if known.is_none() || unwitnessed {
             writes.put(keys::meta("producer"), encode(&self.producer.0)?);
         }
-        if !twice {
+        if !twice && !telling {
+            // They are there by now. A store that has something to tell first says so at its next start.
             writes.put(keys::meta("witnesses"), encode(&WITNESSES)?);
         }
         let damaged = if fresh { unread(&folder)? } else { None };
@@ -147,7 +153,7 @@ impl Store {
                 inputs: before.next_input.saturating_sub(self.marks.next_input),
             });
         }
-        if unwitnessed {
+        if unwitnessed && self.loss.is_none() {
             self.keep_beginning(&mut writes)?;
             self.loss = Some(Loss::Unwitnessed);
         } else if vanished && self.loss.is_none() {
@@ -198,11 +204,16 @@ impl Store {
         }
         if !locked.is_empty() {
             let loss = Loss::Locked { records: locked.len() };
-            if self.loss.is_some() {
-                // Only one is asked for.
-                tracing::error!("{loss}");
+            // Only one is asked for. What can no longer be read makes a time that nobody knows of.
+            let (greater, lesser) = match self.loss.take() {
+                None => (loss, None),
+                Some(Loss::Unwitnessed) => (loss, Some(Loss::Unwitnessed)),
+                Some(other) => (other, Some(loss)),
+            };
+            if let Some(lesser) = lesser {
+                tracing::error!("{lesser}");
             }
-            self.loss = self.loss.take().or(Some(loss));
+            self.loss = Some(greater);
         }
         Ok(())
     }

@@ -42,8 +42,8 @@ pub(super) struct Reach {
     /// None for a copy of a database, of which nothing is written down.
     files: Vec<(PathBuf, File)>,
     last: Reached,
-    /// Whether each of the files could be read when they were opened.
-    complete: bool,
+    /// Those of the files that said nothing when they were opened.
+    gone: Vec<PathBuf>,
 }
 
 impl Reach {
@@ -53,20 +53,24 @@ impl Reach {
         let files = vec![opened(first)?, opened(second)?];
         let told: Vec<_> = files.iter().map(|(path, file)| (path, read(file))).collect();
         let last = told.iter().filter_map(|(_, told)| *told).max_by_key(|reached| reached.turn);
-        let gone = told.iter().filter(|(_, told)| told.is_none());
-        for (path, _) in gone.clone().filter(|_| last.is_some()) {
+        let gone: Vec<PathBuf> =
+            told.iter().filter(|(_, told)| told.is_none()).map(|(path, _)| (*path).clone()).collect();
+        Ok(Self { last: last.unwrap_or_default(), files, gone })
+    }
+
+    /// Says which of the files are not what they were.
+    pub(super) fn blame(&self) {
+        for path in &self.gone {
             tracing::error!(
                 path = %path.display(),
-                "how far the store had reached is not there, or cannot be read: somebody took it away; what the other file of the two says counts"
+                "how far the store had reached is not there, or cannot be read: somebody took it away"
             );
         }
-        let complete = gone.count() == 0;
-        Ok(Self { last: last.unwrap_or_default(), files, complete })
     }
 
     /// That of a copy, which nobody goes on with: it is judged by nothing.
     pub(super) fn of_copy() -> Self {
-        Self { files: vec![], last: Reached::default(), complete: true }
+        Self { files: vec![], last: Reached::default(), gone: vec![] }
     }
 
     /// Whether the database is a copy.
@@ -81,7 +85,7 @@ impl Reach {
 
     /// Whether both files could be read when they were opened. One of them alone may be as old as the database beside it.
     pub(super) const fn is_complete(&self) -> bool {
-        self.complete
+        self.gone.is_empty()
     }
 
     /// What was written last; nothing is all zero.
@@ -134,10 +138,10 @@ fn opened(path: PathBuf) -> Result<(PathBuf, File), DiskError> {
 
 /// How far the database in `folder` had reached, if anything beside it says so, and whether both files say something.
 /// Nothing is changed.
-pub(super) fn read_beside(folder: &Path) -> (Reached, bool) {
+pub(super) fn read_beside(folder: &Path) -> (Option<Reached>, bool) {
     let told = places(folder).map(|path| File::open(path).ok().and_then(|file| read(&file)));
     let complete = told.iter().all(Option::is_some);
-    (told.into_iter().flatten().max_by_key(|reached| reached.turn).unwrap_or_default(), complete)
+    (told.into_iter().flatten().max_by_key(|reached| reached.turn), complete)
 }
 
 fn read(file: &File) -> Option<Reached> {

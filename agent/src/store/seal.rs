@@ -25,7 +25,8 @@ const TAG: usize = 16;
 const CHECKSUM: usize = 4;
 /// A shorter record is not packed: there is hardly anything in it twice, and each attempt takes a table of 8 KiB.
 const WORTH_PACKING: usize = 400;
-/// No record is longer when it is unpacked: the largest, an event with all its evidence, has 256 KiB at most.
+/// Nor is a longer one, and nothing that claims to be longer is unpacked: what a damaged or forged record can make us set
+/// aside is bounded. The longest that there are, reports of a thousand guards on their way out, are about as long.
 const MOST_UNPACKED: usize = 1 << 20;
 
 /// A key, ready to use.
@@ -42,7 +43,8 @@ pub(super) fn seal(
 ) -> Result<Vec<u8>, Unspecified> {
     let mut nonce = [0; NONCE_LEN];
     random.fill(&mut nonce)?;
-    let packed = if record.len() < WORTH_PACKING { None } else { Some(block::compress_prepend_size(record)) };
+    let worth = (WORTH_PACKING..=MOST_UNPACKED).contains(&record.len());
+    let packed = worth.then(|| block::compress_prepend_size(record));
     let packed = packed.as_deref().filter(|packed| packed.len() < record.len());
     let (version, record) = packed.map_or((SEALED, record), |packed| (PACKED, packed));
     let mut bytes = Vec::with_capacity(HEAD + record.len() + TAG + CHECKSUM);
@@ -124,6 +126,15 @@ mod tests {
         assert_eq!((bytes[0], number_of(&bytes)), (PACKED, Some(9)));
         assert_eq!(decode::<String>(&bytes), Err(Unreadable::Locked));
         assert_eq!(open(&key, b"place", &bytes), Some(record));
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_to_be_unpacked_is_not_packed() {
+        for (length, version) in [(MOST_UNPACKED, PACKED), (MOST_UNPACKED + 1, SEALED)] {
+            let (key, bytes) = sealed(&vec![7; length]);
+            assert_eq!(bytes[0], version);
+            assert_eq!(open(&key, b"place", &bytes).map(|record| record.len()), Some(length));
+        }
     }
 
     #[test]

@@ -187,11 +187,11 @@ proptest! {
     }
 }
 
-/// Two scans of one moment that come the other way round: the second goes to another run after all, and the alert
-/// of the run that had it for a moment stands.
+/// Two scans come the other way round: the second goes to another run after all, and the alert of the run that had it
+/// for a while stands.
 #[test]
 fn a_scan_that_goes_to_another_run_after_all_clears_nothing() {
-    let cleared = |swapped: bool| {
+    let stands = |scans: [(&str, &str, &str, &str); 2]| {
         let mut night = Night::on_plant_7(|parts| {
             let mut own = tour("own", &["21:00"], mins(15));
             (own.guard, own.checkpoints) = (Some(id("G-7")), vec![id("cp-0"), id("cp-1")]);
@@ -201,17 +201,19 @@ fn a_scan_that_goes_to_another_run_after_all_clears_nothing() {
         });
         night.check_in(at("20:00"), "G-7");
         night.check_in(at("20:00:10"), "G-8");
-        let mut scans = [("G-8", "cp-2", at("21:31:05")), ("G-7", "cp-1", at("21:31:06"))];
-        if swapped {
-            scans.reverse();
-        }
-        for (guard, place, when) in scans {
-            night.scan_late(when, at("21:31:10"), guard, place);
+        for (when, heard, guard, place) in scans {
+            night.scan_late(at(when), at(heard), guard, place);
         }
         night.until(at("23:00"));
         let missed = night.alerts_of(Rule::TourMissed);
         let own = missed.iter().find(|a| a.subject.to_string().starts_with("run:own")).unwrap();
-        (own.cleared_at, night.runs().iter().rev().find(|r| r.tour.as_str() == "own").unwrap().scanned.len())
+        let scanned = night.runs().iter().rev().find(|r| r.tour.as_str() == "own").unwrap().scanned.len();
+        (own.cleared_at, own.escalated, scanned)
     };
-    assert_eq!(cleared(true), cleared(false));
+    let (first, second) = (("21:31:05", "21:31:10", "G-8", "cp-2"), ("21:31:06", "21:31:10", "G-7", "cp-1"));
+    assert_eq!(stands([first, second]), (None, true, 0));
+    assert_eq!(stands([second, first]), (None, true, 0));
+    // It is told when somebody should have answered long ago.
+    let late = ("21:31:05", "21:50", "G-8", "cp-2");
+    assert_eq!(stands([second, late]), (None, true, 0));
 }

@@ -60,6 +60,11 @@ impl Storms {
         self.going.iter().filter(move |(_, storm)| near(storm)).map(|(id, _)| *id)
     }
 
+    /// Whether a storm is not over.
+    pub(crate) fn is_going(&self, storm: AlertId) -> bool {
+        self.going.contains_key(&storm)
+    }
+
     /// Notes an alert; those of its minute.
     fn note(&mut self, rule: Rule, at: Timestamp, id: AlertId) -> Vec<AlertId> {
         let recent = self.recent.entry(rule).or_default();

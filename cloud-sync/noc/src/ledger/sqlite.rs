@@ -62,7 +62,7 @@ impl SqliteLedger {
         self.connection.busy_timeout(BUSY)?;
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
-        migrate(&mut self.connection)
+        migrate(&mut self.connection, &self.path)
     }
 
     /// Whether the file is sound, as far as SQLite can tell without comparing every index. Nothing is changed, and a
@@ -117,10 +117,14 @@ impl SqliteLedger {
     }
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
     let tx = connection.transaction()?;
     match tx.query_row("PRAGMA user_version", [], |row| row.get(0))? {
         0 => {
+            tracing::info!(
+                path = %path.display(),
+                "a new ledger is begun: if there was one here, stop and put it back, because what its gateways have sent is not sent again"
+            );
             tx.execute_batch(CREATE)?;
             tx.execute_batch(commands::CREATE)?;
             tx.execute_batch(commands::ADD_RESULT)?;
