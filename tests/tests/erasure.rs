@@ -156,7 +156,7 @@ fn a_master_key_is_asked_for_and_a_wrong_one_touches_nothing() {
     agent.start_again();
     agent.stop(Duration::from_secs(10));
     let good = asked(&agent, "check");
-    assert!(good.code == Some(0) && good.err.is_empty(), "{}", good.err);
+    assert!(good.code == Some(0) && !good.err.contains("[store]"), "{}", good.err);
     let proved = asked(&agent, "verify-journal");
     assert!(proved.code == Some(0) && proved.out.contains("whole"), "{}{}", proved.out, proved.err);
     let all = || {
