@@ -144,6 +144,14 @@ impl Clock {
         }
     }
 
+    /// Whether the box has a clock that goes on without power.
+    pub fn goes_on_without_power(&self) -> bool {
+        match &self.face {
+            Face::Box(dial) => dial.clockwork.machine().has_rtc,
+            Face::Scaled { .. } => false,
+        }
+    }
+
     /// The time by which certificates are judged: a simulated night is no time for them.
     pub fn for_certificates(&self) -> Timestamp {
         match &self.face {

@@ -14,3 +14,4 @@ pub mod setup;
 pub mod simulate;
 pub mod sources;
 pub mod store;
+pub mod systemd;

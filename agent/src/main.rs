@@ -12,6 +12,6 @@ fn main() -> ExitCode {
         Failure::Invalid { .. } => 2,
     };
     // An error that cannot be printed has nowhere else to go.
-    let _unprintable = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{failure}\n"));
+    let _unprintable = vigil_agent::cli::complain(&failure);
     ExitCode::from(code)
 }

@@ -20,7 +20,7 @@ pub use flood::Thinned;
 pub use handle::{Known, Obeyed, PumpHandle, Spoken, Stock, Stopping, Unstored, Wakes};
 pub use outage::{Outage, Started};
 pub use past::{Retold, give, rebuild, retold};
-pub use pulse::{HOPELESS_AFTER, Pulse};
+pub use pulse::{HOPELESS_AFTER, Progress, Pulse};
 pub use strays::Stray;
 
 use crate::clock::{Clock, Keeper};
@@ -54,7 +54,7 @@ pub const QUEUE: usize = 1_024;
 /// Questions from the uplink, the pages and the announcer that may wait.
 const REQUESTS: usize = 64;
 /// At least so often the store learns that the agent is alive, so that a blind interval starts no earlier.
-const ALIVE_EVERY: Duration = Duration::from_secs(30);
+pub const ALIVE_EVERY: Duration = Duration::from_secs(30);
 /// A snapshot after so many inputs: replaying them takes well below a second, and a snapshot of 200 guards (about
 /// 3 MB) adds 150 bytes to each.
 const SNAPSHOT_INPUTS: u64 = 20_000;
@@ -319,6 +319,7 @@ impl Pump {
             self.failed = Some(Failed::new(before, draft));
             return Err(why.into());
         }
+        self.ways.pulse.answered();
         if tells_the_time {
             self.alive_at = Instant::now() + ALIVE_EVERY;
         }

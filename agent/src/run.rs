@@ -17,6 +17,7 @@ use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt, serial};
 use crate::store::{KeptByName, StoreError};
+use crate::systemd::Condition;
 use crate::{announcer, keeper};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,6 +75,7 @@ pub struct Agent {
     stop: watch::Sender<bool>,
     site: watch::Sender<Arc<Site>>,
     broker: Option<broker::BrokerHandle>,
+    condition: Condition,
     tasks: JoinSet<Result<(), RunError>>,
     mqtt_addr: Option<SocketAddr>,
     http_addr: SocketAddr,
@@ -127,6 +129,13 @@ impl Agent {
             glance: Arc::default(),
             reading: Arc::default(),
         };
+        let condition = Condition {
+            pump: handle.clone(),
+            source,
+            link: link.clone(),
+            clock: clock.clone(),
+            site: site.subscribe(),
+        };
         let http_addr = page(&mut tasks, setup.http_listen, desk, &stopping).await?;
         let broker = voice.broker().cloned();
         let announcer = announcer::Announcer {
@@ -144,7 +153,18 @@ impl Agent {
         tasks.spawn(watch(handle.clone(), stopping.clone()));
         tasks.spawn(async move { announcer.run().await.map_err(|_| RunError::Ended("pump")) });
         let pump_end = on_own_thread(pump, stopping)?;
-        Ok(Self { pump: handle, pump_end, stop, site, broker, tasks, mqtt_addr, http_addr, revived })
+        Ok(Self {
+            pump: handle,
+            pump_end,
+            stop,
+            site,
+            broker,
+            condition,
+            tasks,
+            mqtt_addr,
+            http_addr,
+            revived,
+        })
     }
 
     /// Where the embedded broker listens.
@@ -162,6 +182,10 @@ impl Agent {
     /// The way to ask the pump.
     pub fn pump(&self) -> PumpHandle {
         self.pump.clone()
+    }
+    /// Where it can be seen how it is.
+    pub fn condition(&self) -> Condition {
+        self.condition.clone()
     }
     /// The way to switch to another site file, and to other passwords.
     pub fn switch(&self) -> Switch {

@@ -84,7 +84,7 @@ pub enum SetupError {
 /// Reads everything that `config` names.
 pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result<Setup, SetupError> {
     let source = match config.mqtt() {
-        Mode::Embedded(embedded) => SourceSetup::Embedded(Box::new(self::embedded(embedded)?)),
+        Mode::Embedded(embedded) => SourceSetup::Embedded(Box::new(self::embedded(config, embedded, env)?)),
         Mode::External(external) => SourceSetup::External(self::external(config, external, &site, env)?),
     };
     let uplink = config.uplink().map(|uplink| self::uplink(config, uplink, &site, env)).transpose()?;
@@ -121,12 +121,16 @@ fn secret(config: &AgentConfig, name: &Credential, env: &Environment) -> Result<
     Ok(text.to_owned())
 }
 
-fn embedded(embedded: &Embedded) -> Result<broker::BrokerConfig, SetupError> {
+fn embedded(
+    config: &AgentConfig,
+    embedded: &Embedded,
+    env: &Environment,
+) -> Result<broker::BrokerConfig, SetupError> {
     // The broker reads it again when it starts; a wrong line is to be found by `vigil check` as well.
     embedded.password_file().map(broker::Passwords::read).transpose()?;
     let files = |tls: &vigil_config::TlsListener| broker::TlsFiles {
         cert: tls.cert().to_owned(),
-        key: tls.key().to_owned(),
+        key: vigil_config::secret_file(tls.key(), config.base(), env),
         client_ca: tls.client_ca().map(Path::to_owned),
     };
     Ok(broker::BrokerConfig {
@@ -145,7 +149,7 @@ fn external(
     env: &Environment,
 ) -> Result<mqtt::ExternalConfig, SetupError> {
     let ca = external.ca_file().map(read).transpose()?;
-    let identity = external.client_certificate().map(identity).transpose()?;
+    let identity = external.client_certificate().map(|shown| identity(config, shown, env)).transpose()?;
     let pair = identity.as_ref().map(|(cert, key)| (cert.as_slice(), key.as_slice()));
     let tls = external.url().is_secure().then(|| mqtt::tls::client(ca.as_deref(), pair)).transpose()?;
     Ok(mqtt::ExternalConfig {
@@ -159,8 +163,13 @@ fn external(
     })
 }
 
-fn identity(certificate: &ClientCertificate) -> Result<(Vec<u8>, Vec<u8>), SetupError> {
-    Ok((read(certificate.cert())?, read(certificate.key())?))
+fn identity(
+    config: &AgentConfig,
+    certificate: &ClientCertificate,
+    env: &Environment,
+) -> Result<(Vec<u8>, Vec<u8>), SetupError> {
+    let key = vigil_config::secret_file(certificate.key(), config.base(), env);
+    Ok((read(certificate.cert())?, read(&key)?))
 }
 
 fn uplink(
@@ -179,7 +188,7 @@ fn uplink(
     ready.ca_pem = uplink.ca_file().map(read).transpose()?;
     ready.client_identity_pem = uplink
         .client_certificate()
-        .map(identity)
+        .map(|shown| identity(config, shown, env))
         .transpose()?
         .map(|(cert, key)| [cert, b"\n".to_vec(), key].concat());
     Ok(ready)

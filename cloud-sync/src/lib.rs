@@ -28,6 +28,6 @@ pub use courier::{Closed, Courier, Outbox, UplinkState, run};
 pub use link::{Link, LinkView};
 pub use timepiece::Timepiece;
 pub use trust::TrustError;
-pub use uplink::{Token, Uplink, UplinkConfig, UplinkError, Way};
+pub use uplink::{Heard, Token, Uplink, UplinkConfig, UplinkError, Way};
 pub use verdict::Verdict;
 pub use wire::{Event, EventKind, Origin};

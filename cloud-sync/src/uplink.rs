@@ -102,6 +102,19 @@ pub enum UplinkError {
     Client(#[from] reqwest::Error),
 }
 
+/// What came back of a knock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// The receiver knows us.
+    Welcome,
+    /// It does not take the token.
+    Stranger(String),
+    /// Somebody answers as no receiver does.
+    Odd(String),
+    /// There was no exchange.
+    Nothing(String),
+}
+
 /// The way to a receiver: HTTPS, or one that is simulated.
 pub trait Way: Send + Sync {
     /// Who sends.
@@ -189,6 +202,18 @@ impl Uplink {
             .append_pair("wait", &wait.as_secs().to_string());
         let request = self.client.get(url).header(AUTHORIZATION, self.bearer.clone());
         self.exchange(request.timeout(wait + self.poll_grace), MAX_COMMANDS_BYTES).await
+    }
+
+    /// Asks for nothing, to hear whether the receiver is there and knows us. It acknowledges nothing and changes nothing.
+    pub async fn knock(&self) -> Heard {
+        match self.poll(0, Duration::ZERO).await {
+            Outcome::Answered { status: 200..=299, .. } => Heard::Welcome,
+            Outcome::Answered { status: status @ (401 | 403), .. } => {
+                Heard::Stranger(format!("HTTP {status}"))
+            }
+            Outcome::Answered { status, .. } => Heard::Odd(format!("HTTP {status}")),
+            Outcome::Broken { why } => Heard::Nothing(why),
+        }
     }
 
     async fn exchange(&self, request: RequestBuilder, most: usize) -> Outcome {

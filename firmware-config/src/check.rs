@@ -2,7 +2,7 @@
 
 use crate::agent::mqtt::{Embedded, External, Mode};
 use crate::agent::{AgentConfig, draft as agent_draft};
-use crate::credential::{Credential, Environment, credential};
+use crate::credential::{Credential, Environment, credential, secret_file};
 use crate::noc::{NocConfig, draft as noc_draft};
 use crate::problem::{Fault, Problem, Problems};
 use crate::sheet::{Sheet, read_file};
@@ -145,7 +145,7 @@ impl Surroundings<'_> {
         if let Some(tls) = broker.tls() {
             self.port("mqtt.tls_listen", tls.listen());
             self.file("mqtt.tls_cert", Some(tls.cert()));
-            self.file("mqtt.tls_key", Some(tls.key()));
+            self.secret_file("mqtt.tls_key", Some(tls.key()));
             self.file("mqtt.client_ca", tls.client_ca());
         }
     }
@@ -158,7 +158,7 @@ impl Surroundings<'_> {
 
     fn client_certificate(&self, table: &str, shown: Option<&ClientCertificate>) {
         self.file(&format!("{table}.client_cert"), shown.map(ClientCertificate::cert));
-        self.file(&format!("{table}.client_key"), shown.map(ClientCertificate::key));
+        self.secret_file(&format!("{table}.client_key"), shown.map(ClientCertificate::key));
     }
 
     fn of_noc(&self, noc: &NocConfig) {
@@ -166,7 +166,7 @@ impl Surroundings<'_> {
         self.port("noc.operator_listen", noc.operator_listen());
         self.folder("noc.data_dir", noc.data_dir());
         self.file("noc.tls_cert", noc.tls().map(|c| c.cert()));
-        self.file("noc.tls_key", noc.tls().map(|c| c.key()));
+        self.secret_file("noc.tls_key", noc.tls().map(|c| c.key()));
         for (i, gateway) in noc.gateways().iter().enumerate() {
             self.credential(&format!("gateways[{i}].credential"), Some(gateway.credential()));
         }
@@ -182,6 +182,10 @@ impl Surroundings<'_> {
                 self.sheet.refuse(key, format!("\"{name}\""), allowed);
             }
         }
+    }
+
+    fn secret_file(&self, key: &str, path: Option<&Path>) {
+        self.file(key, path.map(|path| secret_file(path, self.base, self.env)).as_deref());
     }
 
     fn file(&self, key: &str, path: Option<&Path>) {

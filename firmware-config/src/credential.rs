@@ -9,6 +9,10 @@ use vigil_core::id::TaskId;
 /// The largest credential: a key with its chain fits several times; a file named by mistake does not.
 const MAX_CREDENTIAL_BYTES: u64 = 64 * 1024;
 
+/// A unit hands the files of a whole folder over with `LoadCredential=vigil:/etc/vigil/credentials`, and systemd puts the word
+/// before the name of each.
+const OF_A_FOLDER: &str = "vigil_";
+
 /// What the reader takes from the environment of the process.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -77,6 +81,18 @@ pub enum CredentialError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// systemd hands credentials over, and this one is not among them.
+    #[error(
+        "systemd handed no credential {name} over, and there is none at {} that this user may read; put it there as root \
+         (or name it in LoadCredential= of the unit), and start the unit again",
+        .path.display()
+    )]
+    NotHandedOver {
+        /// Its name.
+        name: Credential,
+        /// Where it would be else.
+        path: PathBuf,
+    },
     /// Others may read it.
     #[error("{} has mode {mode:04o}; run: chmod 0600 {}", .path.display(), .path.display())]
     TooOpen {
@@ -106,13 +122,44 @@ pub enum CredentialError {
 /// Reads a credential: from `$CREDENTIALS_DIRECTORY`, else from `credentials/` in `base`, the folder of
 /// the configuration file, where nobody but its owner may have access to it. A newline at its end is cut.
 pub fn credential(name: &Credential, base: &Path, env: &Environment) -> Result<Secret, CredentialError> {
-    if let Some(directory) = &env.credentials_directory {
-        match read(directory.join(&name.0), Access::BySystem) {
+    for path in handed_over(name, env) {
+        match read(path, Access::BySystem) {
             Err(CredentialError::Missing { .. }) => {}
             found => return found,
         }
     }
-    read(base.join("credentials").join(&name.0), Access::OwnerOnly)
+    let beside = read(beside(base).join(&name.0), Access::OwnerOnly);
+    match beside {
+        Err(CredentialError::Missing { path }) if env.credentials_directory.is_some() => {
+            Err(CredentialError::NotHandedOver { name: name.clone(), path })
+        }
+        Err(CredentialError::Io { path, source })
+            if env.credentials_directory.is_some() && source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Err(CredentialError::NotHandedOver { name: name.clone(), path })
+        }
+        read => read,
+    }
+}
+
+/// Where a file with a secret lies, like the private key of a certificate: one of `credentials/` in `base` may have been handed
+/// over by systemd, as any credential.
+pub fn secret_file(path: &Path, base: &Path, env: &Environment) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(Credential::new);
+    let name = name.filter(|_| path.parent() == Some(&beside(base)));
+    let mut places = name.iter().flat_map(|name| handed_over(name, env));
+    places.find(|place| place.exists()).unwrap_or_else(|| path.to_owned())
+}
+
+fn beside(base: &Path) -> PathBuf {
+    base.join("credentials")
+}
+
+/// Where systemd may have put it: named by itself, or with its folder.
+fn handed_over(name: &Credential, env: &Environment) -> Vec<PathBuf> {
+    let of_a_folder = format!("{OF_A_FOLDER}{name}");
+    let in_it = |directory: &PathBuf| [directory.join(&name.0), directory.join(&of_a_folder)];
+    env.credentials_directory.iter().flat_map(in_it).collect()
 }
 
 /// Who watches over a file's mode.
@@ -199,6 +246,35 @@ mod tests {
         let beside = credential(&name(), base.path(), &Environment::default()).unwrap();
         assert_eq!(beside.expose_text(), Some("beside"));
         assert_eq!(format!("{beside:?}"), "Secret");
+    }
+
+    #[test]
+    fn a_folder_that_systemd_hands_over_is_known_by_its_word() {
+        let (base, system) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let env = Environment { credentials_directory: Some(system.path().into()) };
+        let key = base.path().join("credentials").join("broker.key");
+        put(&base.path().join("credentials"), "broker.key", b"beside", 0o600);
+        assert_eq!(secret_file(&key, base.path(), &env), key, "it was not handed over");
+        put(system.path(), "vigil_noc-token", b"of a folder", 0o440);
+        put(system.path(), "vigil_broker.key", b"of a folder", 0o440);
+        assert_eq!(credential(&name(), base.path(), &env).unwrap().expose(), b"of a folder");
+        assert_eq!(secret_file(&key, base.path(), &env), system.path().join("vigil_broker.key"));
+        let elsewhere = base.path().join("tls").join("broker.key");
+        assert_eq!(secret_file(&elsewhere, base.path(), &env), elsewhere);
+        put(system.path(), "noc-token", b"by itself", 0o440);
+        assert_eq!(credential(&name(), base.path(), &env).unwrap().expose(), b"by itself");
+    }
+
+    #[test]
+    fn under_systemd_the_mend_is_the_units() {
+        let (base, system) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let env = Environment { credentials_directory: Some(system.path().into()) };
+        let error = credential(&name(), base.path(), &env).unwrap_err();
+        assert!(matches!(error, CredentialError::NotHandedOver { .. }), "{error}");
+        assert!(
+            error.to_string().contains("credentials/noc-token")
+                && error.to_string().contains("LoadCredential=")
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use agent::serial::{Protocol, SerialLine};
 pub use agent::uplink::{EventFormat, Uplink};
 pub use agent::{AgentConfig, Store, load_agent, parse_agent};
 pub use check::{Checked, check, check_noc, check_together};
-pub use credential::{Credential, CredentialError, Environment, Secret, credential};
+pub use credential::{Credential, CredentialError, Environment, Secret, credential, secret_file};
 pub use explain::{Explained, Word, at_or_below, explain_agent, explain_site, nearest_key};
 pub use noc::{Gateway, NocConfig, load_noc, parse_noc};
 pub use problem::{Fault, Problem, Problems};

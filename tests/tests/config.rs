@@ -6,7 +6,7 @@
 use serde_json::Value;
 use std::path::Path;
 use vigil_core::figures::FIGURES;
-use vigil_tests::house::{Agent, Plant, Source, vigil, vigil_unread};
+use vigil_tests::house::{Agent, Noc, Plant, Source, Uplink, vigil, vigil_unread};
 use vigil_tests::recording::vector_folder;
 
 /// One mistake of each sort, each on a line of its own; the last one is in the site file.
@@ -55,12 +55,23 @@ fn a_good_configuration_is_ok() {
     let plant = Plant::default().guards(2).checkpoints(1).tour("round", "G-1", &["cp-1"], "22:00");
     let folder = Agent::files("gw-1", &plant, Source::Embedded, None);
     let ended = check(folder.path());
+    let first = ended.out.lines().next();
     assert_eq!(
-        (ended.code, ended.out.as_str()),
-        (Some(0), "ok: Plant 7 with 2 guards, 2 devices, 1 tours\n"),
+        (ended.code, first),
+        (Some(0), Some("ok: Plant 7 with 2 guards, 2 devices, 1 tours")),
         "{}",
         ended.err
     );
+    // Then what can be said of the machine, each with its mend if it has one.
+    for (what, mend) in
+        [("clock", "timedatectl set-ntp true"), ("the disk has", "make room"), ("mqtt.passwd", "chmod 0640")]
+    {
+        let lines = ended.out.lines().chain(ended.err.lines());
+        let of_it: Vec<&str> = lines.filter(|line| line.contains(what)).collect();
+        let [line] = of_it[..] else { panic!("{what}: {ended:?}") };
+        assert!(line.starts_with("ok: ") || line.starts_with("note: ") && line.contains(mend), "{line}");
+    }
+    assert!(!format!("{ended:?}").contains("certificate"), "there is none: {ended:?}");
 }
 
 #[test]
@@ -71,6 +82,66 @@ fn an_invalid_configuration_does_not_start() {
     assert_eq!(ended.code, Some(2), "{}", ended.err);
     assert!(ended.err.contains("agent.toml:2: agent.gateway: "), "{}", ended.err);
     assert!(!folder.path().join("data").exists(), "nothing was opened");
+}
+
+#[test]
+fn a_box_that_was_never_set_up_is_told_what_belongs_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.toml");
+    let run = || vigil(&["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    let fresh = run();
+    assert_eq!(fresh.code, Some(2), "{fresh:?}");
+    for word in ["is not set up yet", "agent.toml", "site.toml", "mqtt.passwd", "credentials/", "vigil check"]
+    {
+        assert!(fresh.err.contains(word), "{word}: {}", fresh.err);
+    }
+    // With one of them there, everything else that is missing is named at once.
+    let text = "[agent]\ngateway = \"gw-1\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\npassword_file = \"mqtt.passwd\"\n\
+                [uplink]\nurl = \"https://noc.example.org/v1\"\ncredential = \"noc-token\"\n[http]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(&file, text).unwrap();
+    let half = run();
+    assert_eq!(half.code, Some(2), "{half:?}");
+    for word in ["site.toml", "agent.toml:5: mqtt.password_file", "agent.toml:8: uplink.credential"] {
+        assert!(half.err.contains(word), "{word}: {}", half.err);
+    }
+}
+
+#[test]
+fn what_lies_beyond_the_box_is_tried_only_for_who_asks() {
+    let uplink = Uplink {
+        url: "http://127.0.0.1:1/v1".into(),
+        ca: "absent".into(),
+        token: "t0123456789abcdef".into(),
+    };
+    let folder = Agent::files("gw-1", &Plant::default().guards(1), Source::Embedded, Some(&uplink));
+    let file = folder.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("ca_file = \"absent\"\n", "");
+    std::fs::write(&file, text).unwrap();
+    let here = check(folder.path());
+    assert!(here.code == Some(0) && !here.err.contains("operations centre"), "{here:?}");
+    let online = vigil(&["check".as_ref(), "--online".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(online.code, Some(1), "{online:?}");
+    assert!(
+        online.err.contains("note: the operations centre http://127.0.0.1:1/v1: nobody can be reached"),
+        "{online:?}"
+    );
+}
+
+#[test]
+fn a_receiver_says_whether_it_takes_the_token() {
+    let noc = Noc::start(&["gw-1"]);
+    let mut uplink = noc.uplink("gw-1");
+    for (token, code, word) in [
+        (uplink.token.clone(), 0, "knows this gateway"),
+        ("t0123456789abcdef".into(), 1, "does not take the token"),
+    ] {
+        uplink.token = token;
+        let folder = Agent::files("gw-1", &Plant::default().guards(1), Source::Embedded, Some(&uplink));
+        let file = folder.path().join("agent.toml");
+        let told = vigil(&["check".as_ref(), "--online".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        assert!(told.code == Some(code) && format!("{}{}", told.out, told.err).contains(word), "{told:?}");
+        assert!(told.out.contains("is good for"), "its certificate: {told:?}");
+    }
 }
 
 #[test]

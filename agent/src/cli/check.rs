@@ -1,6 +1,12 @@
-//! `vigil check`: every problem of the configuration at once, without starting.
+//! `vigil check`: every problem of the configuration at once, without starting, and then what can be said of the machine.
+
+mod machine;
+mod online;
+mod validity;
+mod wear;
 
 use super::Failure;
+use machine::Finding;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +21,9 @@ pub struct Args {
     /// The configuration of a receiver
     #[arg(long)]
     noc: Option<PathBuf>,
+    /// Try also whether the broker outside and the operations centre can be reached; if one cannot, that is a failure
+    #[arg(long)]
+    online: bool,
 }
 
 /// Said of a store whose keys lie open beside it.
@@ -31,30 +40,49 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let agent = agent.map(|file| vigil_config::check(file, &env)).transpose();
     let noc = args.noc.as_deref().map(|file| vigil_config::check_noc(file, &env)).transpose();
     let (agent, noc) = both(agent, noc)?;
-    let mut told = Vec::new();
+    let (mut told, mut found, mut beyond) = (Vec::new(), Vec::new(), 0);
     if let Some(checked) = agent {
         let site = Arc::new(checked.site);
         let setup = crate::setup::setup(&checked.agent, Arc::clone(&site), &env).map_err(again)?;
         crate::store::fits(&setup.data_dir.join("db"), &setup.masters)
             .map_err(|why| Failure::invalid(&why, super::mend_keys(&why)))?;
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
-        told.push(format!("ok: {} with {guards} guards, {devices} devices, {tours} tours", site.name));
+        told.push(format!("{} with {guards} guards, {devices} devices, {tours} tours", site.name));
         let bare = setup.masters.is_none().then(|| BARE.to_owned());
-        let lines = setup.serial.iter().filter_map(|line| {
-            let why = crate::sources::serial::look(line.port()).err()?;
-            Some(format!("serial line {}: {why}; the agent tries on and on", line.device()))
-        });
-        note(checked.doubts.iter().map(ToString::to_string).chain(lines).chain(bare))?;
+        note(checked.doubts.iter().map(ToString::to_string).chain(bare))?;
+        found = machine::findings(&checked.agent);
+        if args.online {
+            let reached = super::runtime()?.block_on(online::findings(&checked.agent, setup.uplink));
+            beyond = reached.iter().filter(|finding| matches!(finding, Finding::Amiss(_))).count();
+            found.extend(reached);
+        }
     }
     if let Some((config, doubts)) = noc {
         super::noc::receiver(&config, &env)?;
         note(doubts.iter().map(ToString::to_string))?;
         vigil_noc::check(config.data_dir())
             .map_err(|why| Failure::failed(&why, super::noc::mend_ledger(&why)))?;
-        told.push(format!("ok: a receiver of {} gateways", config.gateways().len()));
+        told.push(format!("a receiver of {} gateways", config.gateways().len()));
     }
     let mut out = std::io::stdout().lock();
-    Ok(told.iter().try_for_each(|line| writeln!(out, "{line}"))?)
+    told.iter().try_for_each(|line| writeln!(out, "ok: {line}"))?;
+    drop(out);
+    found.iter().try_for_each(tell)?;
+    match beyond {
+        0 => Ok(()),
+        _ => Err(Failure::failed(
+            "not everything outside can be reached",
+            "Each note above says what to look at.",
+        )),
+    }
+}
+
+/// A line about the machine: what is well where results go, and what is not where mistakes do.
+fn tell(finding: &Finding) -> std::io::Result<()> {
+    match finding {
+        Finding::Well(what) => writeln!(std::io::stdout(), "ok: {what}"),
+        Finding::Amiss(what) => writeln!(std::io::stderr(), "note: {what}"),
+    }
 }
 
 /// What is allowed and looks like a mistake.

@@ -21,6 +21,8 @@ mod table;
 mod tours;
 mod verify_journal;
 
+pub use logs::complain;
+
 use crate::store::KeyringError;
 use clap::{Parser, Subcommand};
 use std::fmt;

@@ -2,11 +2,12 @@
 
 use super::signals::Stop;
 use super::{Failure, logs};
+use crate::systemd::{self, Herald};
 use std::path::PathBuf;
 use vigil_config::{Environment, Gateway, NocConfig};
 use vigil_noc::ledger::LedgerError;
 use vigil_noc::lock::NoLock;
-use vigil_noc::{GatewayAccess, NocError, TlsFiles};
+use vigil_noc::{GatewayAccess, Noc, NocError, ServeError, TlsFiles};
 
 /// `vigil noc`
 #[derive(Debug, clap::Args)]
@@ -22,13 +23,35 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let config = vigil_config::load_noc(&args.config)?;
     let ready = receiver(&config, &Environment::of_process())?;
     super::runtime()?.block_on(async {
-        let mut stop = Stop::listen()?;
-        let shutdown = async move { stop.told().await };
-        vigil_noc::run(ready, shutdown).await.map_err(|why| {
+        let stop = Stop::listen()?;
+        receive(ready, stop).await.map_err(|why| {
             let mend = mend(&why);
-            Failure::failed(why, mend)
+            if lasts(&why) { Failure::invalid(why, mend) } else { Failure::failed(why, mend) }
         })
     })
+}
+
+/// What only another configuration mends: whoever starts the receiver anew has to know.
+const fn lasts(why: &NocError) -> bool {
+    matches!(why, NocError::Access(_) | NocError::Serve(ServeError::Pem { .. } | ServeError::Tls(_)))
+}
+
+/// Receives until it is told to stop, and tells the service manager how it goes.
+async fn receive(config: vigil_noc::NocConfig, mut stop: Stop) -> Result<(), NocError> {
+    let noc = Noc::bind(config).await?;
+    tracing::info!(events = %noc.events_addr(), operator = %noc.operator_addr(), "the receiver listens");
+    let (herald, clerk) = (Herald::default(), noc.clerk());
+    herald.ready();
+    let shutdown = async {
+        stop.told().await;
+        herald.stopping();
+    };
+    tokio::select! {
+        served = noc.serve(shutdown) => served?,
+        () = systemd::ask_and_beat(|| clerk.answers()) => {}
+    }
+    tracing::info!("the receiver has stopped");
+    Ok(())
 }
 
 const fn mend(why: &NocError) -> &'static str {
@@ -69,7 +92,10 @@ pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocC
         events_listen: config.listen(),
         operator_listen: config.operator_listen(),
         data_dir: config.data_dir().to_owned(),
-        tls: config.tls().map(|tls| TlsFiles { cert: tls.cert().to_owned(), key: tls.key().to_owned() }),
+        tls: config.tls().map(|tls| TlsFiles {
+            cert: tls.cert().to_owned(),
+            key: vigil_config::secret_file(tls.key(), config.base(), env),
+        }),
         gateways: config.gateways().iter().map(|g| access(config, g, env)).collect::<Result<_, _>>()?,
     })
 }

@@ -3,9 +3,12 @@
 use super::signals::{Stop, on_signal};
 use super::{Failure, logs};
 use crate::clock::Clock;
+use crate::pump::PumpError;
 use crate::run::{Agent, RunError, Switch};
 use crate::setup::{Setup, setup};
-use crate::store::{DiskError, StoreError};
+use crate::sources::broker::BrokerError;
+use crate::store::{DiskError, KeyringError, StoreError};
+use crate::systemd::Herald;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +17,12 @@ use vigil_config::Environment;
 
 /// How long a start may go on that is told to stop: with the drain after it, a stop takes less than five seconds.
 const LAST_STEPS: Duration = Duration::from_millis(400);
+
+/// What a box needs that was never set up.
+const FIRST_STEPS: &str = "Beside each other belong:\n  agent.toml   where it listens and where its alerts go\n  site.toml    guards, devices, \
+     checkpoints, tours, shifts\n  mqtt.passwd  a password for each device, made by mosquitto_passwd\n  credentials/ the token \
+     for the operations centre\nCopy the commented examples, make them yours, and run `vigil check --config` on agent.toml: \
+     it names all that is missing.";
 
 /// `vigil run`
 #[derive(Debug, clap::Args)]
@@ -27,13 +36,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     logs::set_up("info");
     let env = Environment::of_process();
-    let config = vigil_config::load_agent(&args.config)?;
-    let site = Arc::new(vigil_config::load_site(config.site_file())?);
-    vigil_config::check_together(&config, &site)?;
-    let site_file = config.site_file().to_owned();
-    let setup = setup(&config, site, &env).map_err(|why| {
-        Failure::invalid(why, "`vigil check` shows every problem of the configuration at once.")
-    })?;
+    let (setup, site_file) =
+        prepare(&args.config, &env).map_err(|why| all_that_is_wrong(&args.config, &env, why))?;
     let runtime = super::runtime()?;
     let ended = runtime.block_on(guard(setup, site_file));
     // A start that was given up may still be busy with the store; it holds nothing that was acknowledged.
@@ -41,6 +45,29 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     ended?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn prepare(file: &Path, env: &Environment) -> Result<(Setup, PathBuf), Failure> {
+    let config = vigil_config::load_agent(file)?;
+    let site = Arc::new(vigil_config::load_site(config.site_file())?);
+    vigil_config::check_together(&config, &site)?;
+    let site_file = config.site_file().to_owned();
+    let setup = setup(&config, site, env).map_err(|why| {
+        Failure::invalid(why, "`vigil check` shows every problem of the configuration at once.")
+    })?;
+    Ok((setup, site_file))
+}
+
+/// Everything that is missing or wrong, in the place of what was met first; on a box that was never set up, how that is done.
+fn all_that_is_wrong(file: &Path, env: &Environment, first: Failure) -> Failure {
+    if !file.exists() {
+        let what = format!("there is no {}: this gateway is not set up yet", file.display());
+        return Failure::invalid(what, FIRST_STEPS);
+    }
+    match vigil_config::check(file, env) {
+        Err(problems) => Failure::from(problems),
+        Ok(_) => first,
+    }
 }
 
 /// Starts the agent and runs it until it is told to stop. Signals count from before its first step.
@@ -59,12 +86,16 @@ async fn guard(setup: Setup, site_file: PathBuf) -> Result<(), Failure> {
     };
     let mut agent = started.map_err(not_finished)?.map_err(|why| not_started(&why))?;
     announce(&agent);
-    agent.beside("reading of the site file", reload_on_hangup(hangup, agent.switch(), site_file));
+    let herald = Herald::default();
+    let reading = reload_on_hangup(hangup, agent.switch(), site_file, herald.clone());
+    agent.beside("reading of the site file", reading);
+    agent.beside("word to the service manager", herald.clone().attend(agent.condition()));
     let shutdown = async {
         if !told {
             stop.told().await;
         }
         tracing::info!("told to stop");
+        herald.stopping();
     };
     agent
         .run(shutdown)
@@ -76,8 +107,23 @@ fn not_finished(why: tokio::task::JoinError) -> Failure {
     Failure::failed(format!("the start broke off: {why}"), "That is a defect: report it with the log above.")
 }
 
+/// What only another configuration or another credential mends is no failure that goes by: whoever starts the agent anew
+/// has to know.
+const fn lasts(why: &RunError) -> bool {
+    matches!(
+        why,
+        RunError::Pump(PumpError::OtherSite { .. })
+            | RunError::Store(StoreError::Keys(KeyringError::NoMaster(_) | KeyringError::OtherMaster(_)))
+            | RunError::Broker(BrokerError::Tls(_) | BrokerError::Passwords(_) | BrokerError::NoPasswords)
+            | RunError::Uplink(_)
+    )
+}
+
 fn not_started(why: &RunError) -> Failure {
     let mend = match why {
+        RunError::Broker(BrokerError::Tls(_) | BrokerError::Passwords(_) | BrokerError::NoPasswords) => {
+            "Mend what [mqtt] in agent.toml names; `vigil check` shows every problem at once."
+        }
         RunError::Broker(_) | RunError::Page(_) => {
             "Is another agent or broker using the address? Choose another in agent.toml."
         }
@@ -89,6 +135,9 @@ fn not_started(why: &RunError) -> Failure {
             "data_dir must be a folder that this user may write to, on a disk with room; see [store] in agent.toml."
         }
         RunError::Uplink(_) => "Mend [uplink] in agent.toml; `vigil check` shows every problem at once.",
+        RunError::Pump(PumpError::OtherSite { .. }) => {
+            "Name another data_dir in agent.toml, or the site file of that site; nothing was touched."
+        }
         RunError::Pump(_)
         | RunError::Ended(_)
         | RunError::Stuck
@@ -97,7 +146,7 @@ fn not_started(why: &RunError) -> Failure {
             "Nothing was acknowledged; start it again, and look at the disk and the limits of the system."
         }
     };
-    Failure::failed(why, mend)
+    if lasts(why) { Failure::invalid(why, mend) } else { Failure::failed(why, mend) }
 }
 
 fn announce(agent: &Agent) {
@@ -114,9 +163,11 @@ fn announce(agent: &Agent) {
 }
 
 /// SIGHUP reads the site file and the passwords again; what is invalid changes nothing.
-async fn reload_on_hangup(mut hangup: Signal, switch: Switch, file: PathBuf) {
+async fn reload_on_hangup(mut hangup: Signal, switch: Switch, file: PathBuf, herald: Herald) {
     while hangup.recv().await.is_some() {
+        herald.reloading();
         reload(&switch, &file).await;
+        herald.reloaded();
     }
 }
 

@@ -178,7 +178,12 @@ impl PumpHandle {
         self.outage.borrow().clone()
     }
 
-    /// How long the pump has been at one piece of work.
+    /// The same, and how it goes on.
+    pub fn outages(&self) -> watch::Receiver<Option<Arc<Outage>>> {
+        self.outage.clone()
+    }
+
+    /// How long the pump has been at one piece of work, and what it has brought to an end.
     pub const fn pulse(&self) -> &Pulse {
         &self.pulse
     }

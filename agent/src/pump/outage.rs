@@ -345,6 +345,7 @@ impl Down {
             let pulse = self.ways.pulse.clone();
             let beat = pulse.begin();
             let risen = self.rise();
+            pulse.answered();
             drop(beat);
             match risen {
                 Ok((pump, _)) => {

@@ -1,8 +1,10 @@
-//! How long the pump has been at one piece of work: a disk that answers no more is noticed from outside.
+//! How long the pump has been at one piece of work, and what it has brought to an end: a disk that answers no more is noticed
+//! from outside, and so is a pump that turns no more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A piece of work takes milliseconds, and telling a day again some seconds: after half a minute the disk is stuck, and
@@ -17,7 +19,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a piece of work may take until it is said, and until it is hopeless.
 type Patience = [Duration; 2];
 
-/// When the piece of work in hand was begun.
+/// What was brought to an end since the start. Only what has really happened counts: whoever stands still, stands still here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Pieces of work.
+    pub turns: u64,
+    /// Answers of the disk: commits, and attempts to open the store, whatever came of them.
+    pub answers: u64,
+}
+
+impl Progress {
+    /// Whether the pump has turned and the disk has answered since it stood at `before`.
+    pub const fn is_beyond(self, before: Self) -> bool {
+        self.turns > before.turns && self.answers > before.answers
+    }
+}
+
+/// When the piece of work in hand was begun, and how many were ended.
 #[derive(Debug, Clone)]
 pub struct Pulse {
     /// What the instants are counted from.
@@ -25,6 +43,7 @@ pub struct Pulse {
     patience: Patience,
     /// Milliseconds from there, and one; zero while the pump waits.
     begun: Arc<AtomicU64>,
+    progress: Arc<watch::Sender<Progress>>,
 }
 
 /// A piece of work; it ends when this is dropped.
@@ -34,6 +53,7 @@ pub struct Beat<'a>(&'a Pulse);
 impl Drop for Beat<'_> {
     fn drop(&mut self) {
         self.0.begun.store(0, Ordering::Release);
+        self.0.progress.send_modify(|progress| progress.turns += 1);
     }
 }
 
@@ -45,7 +65,7 @@ impl Default for Pulse {
 
 impl Pulse {
     fn with(patience: Patience) -> Self {
-        Self { since: Instant::now(), patience, begun: Arc::default() }
+        Self { since: Instant::now(), patience, begun: Arc::default(), progress: Arc::default() }
     }
 
     /// Begins a piece of work.
@@ -53,6 +73,16 @@ impl Pulse {
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.begun.store(now.saturating_add(1), Ordering::Release);
         Beat(self)
+    }
+
+    /// The disk has answered.
+    pub fn answered(&self) {
+        self.progress.send_modify(|progress| progress.answers += 1);
+    }
+
+    /// What was brought to an end, and how it goes on.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 
     /// For how long the piece of work in hand has been going on; nothing while the pump waits for some.
@@ -103,5 +133,22 @@ mod tests {
         assert!(began.elapsed() >= patience[1] && pulse.stuck_for() >= Some(patience[1]));
         drop(beat);
         assert_eq!(pulse.stuck_for(), None);
+    }
+
+    #[test]
+    fn work_without_an_answer_of_the_disk_is_no_progress_and_neither_is_an_answer_without_work() {
+        let pulse = Pulse::default();
+        let seen = pulse.progress();
+        let start = *seen.borrow();
+        let beat = pulse.begin();
+        pulse.answered();
+        assert!(!seen.borrow().is_beyond(start), "the piece of work goes on");
+        drop(beat);
+        let first = *seen.borrow();
+        assert!(first.is_beyond(start));
+        drop(pulse.begin());
+        assert!(!seen.borrow().is_beyond(first), "it turns, and the disk has said nothing");
+        pulse.answered();
+        assert!(seen.borrow().is_beyond(first));
     }
 }

@@ -127,6 +127,11 @@ impl Noc {
         self.operator.local_addr()
     }
 
+    /// Whoever keeps the ledger, for whoever has to believe that it lives.
+    pub fn clerk(&self) -> Clerk {
+        self.clerk.clone()
+    }
+
     /// Serves both until `shutdown`. A receiver whose ledger is gone ends with an error: nothing would be stored any more,
     /// and whoever started it starts it again.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), NocError> {
@@ -173,15 +178,6 @@ fn warn_of_the_open(events: SocketAddr, operator: SocketAddr, tls: bool) {
     if !operator.ip().is_loopback() {
         tracing::warn!(%operator, "the operator page asks for no password; put it behind something that does");
     }
-}
-
-/// Runs a receiver until `shutdown`.
-pub async fn run(config: NocConfig, shutdown: impl Future<Output = ()>) -> Result<(), NocError> {
-    let noc = Noc::bind(config).await?;
-    tracing::info!(events = %noc.events_addr(), operator = %noc.operator_addr(), "the receiver listens");
-    noc.serve(shutdown).await?;
-    tracing::info!("the receiver has stopped");
-    Ok(())
 }
 
 #[cfg(test)]

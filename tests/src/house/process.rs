@@ -46,8 +46,7 @@ impl Process {
         let what = format!("{} says {message:?}", self.name);
         eventually(&what, PATIENCE, || {
             let lines = self.log();
-            let said =
-                |line: &String| serde_json::from_str::<Value>(line).ok().filter(|v| v["message"] == message);
+            let said = |line: &String| event(line).filter(|event| event["message"] == message);
             let ended = self.child.try_wait().expect("a child can be asked");
             assert!(ended.is_none(), "{what}: it ended with {ended:?}:\n{}", lines.join("\n"));
             lines.iter().filter_map(said).nth(n - 1).ok_or_else(|| tail(&lines))
@@ -134,6 +133,12 @@ impl Trigger {
 #[expect(clippy::panic, reason = "this is code of tests: a tool that is not there has to fail them")]
 pub fn missing(name: &str, package: &str, why: &std::io::Error) -> ! {
     panic!("{name} cannot be run ({why}); this test needs it: install {package}")
+}
+
+/// What a line of a log says; before one for the journal stands its priority, like `<6>`.
+fn event(line: &str) -> Option<Value> {
+    let bare = line.strip_prefix('<').and_then(|rest| rest.split_once('>')).map_or(line, |(_, bare)| bare);
+    serde_json::from_str(bare).ok()
 }
 
 fn follow(stderr: impl Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {

@@ -45,6 +45,11 @@ const KEEPERS: &[Keeper] = &[
         mend: "ask the ledger: the receiver must not know which database keeps it",
     },
     Keeper {
+        path: "sd_notify",
+        at: &["agent/src/systemd.rs"],
+        mend: "tell the service manager through `systemd`: one place knows whether the agent is ready",
+    },
+    Keeper {
         path: "geo",
         at: &["agent/core/src/movement.rs", "agent/core/src/geofence.rs"],
         mend: "ask `movement` or `geofence` for the distance: two spheres in one house never agree",

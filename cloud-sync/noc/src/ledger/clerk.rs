@@ -32,6 +32,14 @@ impl Clerk {
         self.errands.closed().await;
     }
 
+    /// Resolves when the ledger has answered whoever asked before, and a question of its own, in whatever way; never, if its
+    /// thread is gone.
+    pub async fn answers(&self) {
+        if let Err(LedgerError::Closed) = self.ask(|ledger| ledger.alerts(1)).await {
+            std::future::pending().await
+        }
+    }
+
     /// Runs `errand` on the ledger's thread. Once taken it is finished, even if nobody waits any more.
     pub async fn ask<T: Send + 'static>(
         &self,
