@@ -81,7 +81,7 @@ impl Bench {
         let mut store = Store::open(&self.db()).unwrap();
         let judged_until = store.marks().judged_until;
         for _ in 0..padding {
-            let announcements = vec![Announcement { payload: "padding ".repeat(PADDING / 8) }];
+            let announcements = vec![Announcement { payload: format!("padding {}", noise(PADDING)) }];
             store.commit(Draft { announcements, judged_until, ..Draft::default() }).unwrap();
         }
         let filled = self.disk.fill_once(left);
@@ -108,6 +108,17 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(path, place).unwrap();
         }
     }
+}
+
+/// Text of which nothing comes twice, so that it takes as much room packed as not; always the same.
+fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let next = |_| {
+        // The constants of Knuth's MMIX, and its better bits.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + u8::try_from((state >> 33) % 75).unwrap())
+    };
+    (0..bytes).map(next).collect()
 }
 
 fn held(store: &mut Store) -> Held {
@@ -162,7 +173,7 @@ fn a_disk_that_fills_during_a_snapshot_leaves_the_one_before_or_the_new_one() {
         "stages::a_disk_that_fills_during_a_snapshot_leaves_the_one_before_or_the_new_one",
         || {
             let bench = Bench::new(DISK_MIB, Draft::default());
-            let bytes = vec![0xC3; LARGE_SNAPSHOT];
+            let bytes = noise(LARGE_SNAPSHOT).into_bytes();
             let snapshot = |store: &mut Store| {
                 let judged_until = store.marks().judged_until;
                 let (site, _) = draft(20).unwrap().snapshot.unwrap();
@@ -284,7 +295,8 @@ fn a_disk_without_room_at_an_opening_is_no_damage() {
 
 /// More than fits into the room with which a database is opened.
 fn a_lot() -> Draft {
-    let announcement = |n| Announcement { payload: format!("{n:05} {}", "not yet announced ".repeat(120)) };
+    let text = noise(2_000);
+    let announcement = |n| Announcement { payload: format!("{n:05} {text}") };
     Draft { announcements: (0..4_000).map(announcement).collect(), ..Draft::default() }
 }
 
