@@ -217,3 +217,38 @@ fn a_scan_that_goes_to_another_run_after_all_clears_nothing() {
     let late = ("21:31:05", "21:50", "G-8", "cp-2");
     assert_eq!(stands([second, late]), (None, true, 0));
 }
+
+/// The storm of which a missed tour was one is over when a scan turns out to be another run's: nobody tells of that tour
+/// any more but its own alert.
+#[test]
+fn a_tour_that_stands_as_missed_again_after_its_storm_is_told_by_itself() {
+    let mut night = Night::on_plant_7(|parts| {
+        let mut own = tour("own", &["21:00"], mins(15));
+        (own.guard, own.checkpoints) = (Some(id("G-7")), vec![id("cp-0"), id("cp-1")]);
+        let mut shared = tour("shared", &["21:00"], mins(20));
+        shared.checkpoints = vec![id("cp-1"), id("cp-2"), id("cp-3")];
+        let others = (0..24).map(|n| {
+            let mut other = tour(&format!("f-{n:02}"), &["21:00"], mins(20));
+            other.checkpoints = vec![id("cp-5")];
+            other
+        });
+        parts.tours = others.chain([own, shared]).collect();
+    });
+    night.check_in(at("20:00"), "G-7");
+    night.check_in(at("20:00:10"), "G-8");
+    night.scan_late(at("21:31:06"), at("21:31:10"), "G-7", "cp-1");
+    for n in 0..24 {
+        night.scan(at("21:33") + secs(5 * n), "G-8", "cp-5");
+    }
+    night.scan(at("21:40"), "G-8", "cp-3");
+    let own = |night: &Night| {
+        let missed = night.alerts_of(Rule::TourMissed);
+        missed.iter().find(|a| a.subject.to_string().starts_with("run:own")).map(|a| a.cleared_at)
+    };
+    let storms = night.alerts_of(Rule::Storm);
+    let storm = storms.iter().find(|a| a.subject.to_string() == "rule:tour_missed").unwrap();
+    assert!(storm.cleared_at.is_some(), "all of them were begun after all");
+    assert_eq!(own(&night), None, "the storm told of it");
+    night.scan_late(at("21:31:05"), at("21:50"), "G-8", "cp-2");
+    assert_eq!(own(&night), Some(None), "it stands, and is told");
+}
