@@ -124,6 +124,13 @@ impl Ordeal {
             Some(mosquitto) => Field::around(mosquitto.address(), BROKER_PAUSE),
             None => Field::around(killed.mqtt(), Duration::ZERO),
         };
+        if outside.is_some() {
+            // What a broker takes before anybody has subscribed is for nobody.
+            until("the agent hears what the broker takes", || {
+                field.insist("hs-1", "activity", &message(now(), json!({"event": "is anybody there"})));
+                killed.outcomes("applied") > 0
+            });
+        }
         Self { noc, steady, killed, field, kills }
     }
 
