@@ -1,6 +1,6 @@
 //! `vigil noc`: the receiver of the NOC.
 
-use super::signals::Stop;
+use super::signals::{Early, Stop};
 use super::{Failure, logs};
 use crate::systemd::{self, Herald};
 use std::path::PathBuf;
@@ -20,10 +20,11 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     logs::set_up("info");
+    let early = Early::catch()?;
     let config = vigil_config::load_noc(&args.config)?;
     let ready = receiver(&config, &Environment::of_process())?;
     super::runtime()?.block_on(async {
-        let stop = Stop::listen()?;
+        let stop = Stop::listen(early)?;
         receive(ready, stop).await.map_err(|why| {
             let mend = mend(&why);
             if lasts(&why) { Failure::invalid(why, mend) } else { Failure::failed(why, mend) }

@@ -1,6 +1,6 @@
 //! `vigil run`: the agent in the foreground.
 
-use super::signals::{Stop, on_signal};
+use super::signals::{Early, Stop, on_signal};
 use super::{Failure, logs};
 use crate::clock::Clock;
 use crate::pump::PumpError;
@@ -35,11 +35,12 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     logs::set_up("info");
+    let early = Early::catch()?;
     let env = Environment::of_process();
     let (setup, site_file) =
         prepare(&args.config, &env).map_err(|why| all_that_is_wrong(&args.config, &env, why))?;
     let runtime = super::runtime()?;
-    let ended = runtime.block_on(guard(setup, site_file));
+    let ended = runtime.block_on(guard(setup, site_file, early));
     // A start that was given up may still be busy with the store; it holds nothing that was acknowledged.
     runtime.shutdown_background();
     ended?;
@@ -71,8 +72,8 @@ fn all_that_is_wrong(file: &Path, env: &Environment, first: Failure) -> Failure 
 }
 
 /// Starts the agent and runs it until it is told to stop. Signals count from before its first step.
-async fn guard(setup: Setup, site_file: PathBuf) -> Result<(), Failure> {
-    let (mut stop, hangup) = (Stop::listen()?, on_signal(SignalKind::hangup())?);
+async fn guard(setup: Setup, site_file: PathBuf, early: Early) -> Result<(), Failure> {
+    let (mut stop, hangup) = (Stop::listen(early)?, on_signal(SignalKind::hangup())?);
     // On a task of its own: a large journal takes its time, and a stop is heard meanwhile.
     let mut starting = tokio::spawn(Agent::start(setup, Clock::wall()));
     let mut told = false;

@@ -1,28 +1,41 @@
 //! The signals that end a daemon, caught from its first moment on.
 
 use super::Failure;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use nix::sys::signal::{SigSet, Signal as Which};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Both, caught before there is anybody who listens.
+pub struct Early(Arc<AtomicBool>);
+
+impl Early {
+    /// From here on neither of them kills the process. To be called while it has one thread: they wait until their handler
+    /// stands, because between its installation and its entry in the registry it would do nothing.
+    pub fn catch() -> Result<Self, Failure> {
+        let both: SigSet = [Which::SIGTERM, Which::SIGINT].into_iter().collect();
+        let raised = Arc::new(AtomicBool::new(false));
+        both.thread_block().map_err(|why| not_listening(why.into()))?;
+        for which in [Which::SIGTERM, Which::SIGINT] {
+            flag::register(which as i32, Arc::clone(&raised)).map_err(not_listening)?;
+        }
+        both.thread_unblock().map_err(|why| not_listening(why.into()))?;
+        Ok(Self(raised))
+    }
+}
+
 /// SIGTERM from systemd, or Ctrl-C from a person.
 pub struct Stop {
-    /// Raised by either from before the others listen: a signal that comes while they are being set up reaches none.
-    early: Arc<AtomicBool>,
+    early: Early,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    /// From here on neither of them kills the process.
-    pub fn listen() -> Result<Self, Failure> {
-        let early = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT] {
-            flag::register(signal, Arc::clone(&early)).map_err(not_listening)?;
-        }
+    /// Whoever waits hears of them from here on, and of those that came early.
+    pub fn listen(early: Early) -> Result<Self, Failure> {
         Ok(Self {
             early,
             terminate: on_signal(SignalKind::terminate())?,
@@ -32,7 +45,7 @@ impl Stop {
 
     /// Resolves when one of them was sent, however long ago.
     pub async fn told(&mut self) {
-        if self.early.load(Ordering::SeqCst) {
+        if self.early.0.load(Ordering::SeqCst) {
             return;
         }
         tokio::select! {
