@@ -96,8 +96,7 @@ impl AlertBook {
 
     /// Every alert of `subject` that is neither cleared nor closed, of this episode and of earlier ones.
     pub fn open(&self, rule: Rule, subject: &Subject) -> impl Iterator<Item = &Alert> {
-        let open = |a: &&Alert| a.cleared_at.is_none() && !a.status.is_final();
-        self.alerts.values().filter(move |a| a.rule == rule && a.subject == *subject).filter(open)
+        self.alerts.values().filter(move |a| a.rule == rule && a.subject == *subject && a.is_open())
     }
 
     /// Every alert of `subject` that is not cleared, whatever people made of it.
@@ -239,7 +238,7 @@ impl Engine {
             return;
         }
         alert.updated_at = alert.updated_at.max(now);
-        let over = alert.cleared_at.is_some() || alert.status.is_final();
+        let over = !alert.is_open();
         let key = (alert.rule, alert.subject.clone());
         if over && self.state.book.current.get(&key) == Some(&id) {
             self.state.book.current.remove(&key);
@@ -266,8 +265,7 @@ impl Engine {
     /// The episode is over; the status stays with the operator. What is told later may have cleared it earlier.
     pub(crate) fn clear(&mut self, id: AlertId, cleared_at: Timestamp, now: Timestamp) {
         self.revise(id, now, |alert| {
-            let withdrawn = alert.status == Status::FalsePositive && alert.cleared_at.is_some();
-            let earlier = !withdrawn && alert.cleared_at.is_none_or(|before| cleared_at < before);
+            let earlier = !was_withdrawn(alert) && alert.cleared_at.is_none_or(|before| cleared_at < before);
             if earlier {
                 alert.cleared_at = Some(cleared_at);
             }
@@ -279,15 +277,14 @@ impl Engine {
     /// evidence has withdrawn stays so.
     pub(crate) fn clear_as(&mut self, id: AlertId, cleared_at: Option<Timestamp>, now: Timestamp) {
         self.revise(id, now, |alert| {
-            let withdrawn = alert.status == Status::FalsePositive && alert.cleared_at.is_some();
-            let changed = !withdrawn && alert.cleared_at != cleared_at;
+            let changed = !was_withdrawn(alert) && alert.cleared_at != cleared_at;
             if changed {
                 alert.cleared_at = cleared_at;
             }
             changed
         });
         let book = &mut self.state.book;
-        let open = book.get(id).filter(|alert| alert.cleared_at.is_none() && !alert.status.is_final());
+        let open = book.get(id).filter(|alert| alert.is_open());
         if let Some((key, id)) = open.map(|alert| ((alert.rule, alert.subject.clone()), alert.id)) {
             book.current.entry(key).or_insert(id);
             self.tell_without_storm(id);
@@ -367,6 +364,10 @@ impl Engine {
             waiting
         });
     }
+}
+
+fn was_withdrawn(alert: &Alert) -> bool {
+    alert.status == Status::FalsePositive && alert.cleared_at.is_some()
 }
 
 fn step(alert: &mut Alert, at: Timestamp, status: Status, note: &str) -> bool {

@@ -75,6 +75,6 @@ impl Engine {
             (_, Evidence::Absence(shift)) => shift.ends_at <= at,
             _ => false,
         };
-        !passed && alert.cleared_at.is_none() && !alert.status.is_final()
+        !passed && alert.is_open()
     }
 }

@@ -156,7 +156,7 @@ impl Engine {
         StormEvidence {
             rule: storm.rule,
             count: count(members.len()),
-            standing: count(members.iter().filter(|(a, _)| !is_over(a)).count()),
+            standing: count(members.iter().filter(|(a, _)| a.is_open()).count()),
             first_at: members.first().map_or(storm.last_at, |(a, _)| a.detected_at),
             last_at: storm.last_at,
             members: members.iter().take(NAMED).map(member).collect(),
@@ -226,7 +226,7 @@ impl Engine {
         let Some(storm) = self.state.book.storms.going.get(&id) else { return };
         let members: Vec<&Alert> =
             storm.members.keys().filter_map(|member| self.state.book.get(*member)).collect();
-        if !members.iter().all(|a| is_over(a)) {
+        if members.iter().any(|a| a.is_open()) {
             return;
         }
         let cleared_at = members.iter().filter_map(|a| a.cleared_at).max().unwrap_or(now);
@@ -249,10 +249,6 @@ impl Engine {
         matches!(storm.rule, Rule::TourMissed | Rule::TourPartial)
             || (storm.rule == Rule::TaskOverdue && members.any(critical))
     }
-}
-
-const fn is_over(alert: &Alert) -> bool {
-    alert.cleared_at.is_some() || alert.status.is_final()
 }
 
 fn summary(evidence: &StormEvidence) -> String {
