@@ -81,13 +81,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn tell(finding: &Finding) -> std::io::Result<()> {
     match finding {
         Finding::Well(what) => writeln!(std::io::stdout(), "ok: {what}"),
-        Finding::Amiss(what) => writeln!(std::io::stderr(), "note: {what}"),
+        Finding::Amiss(what) => note([what]),
     }
 }
 
 /// What is allowed and looks like a mistake.
-fn note(mut doubts: impl Iterator<Item = String>) -> std::io::Result<()> {
-    doubts.try_for_each(|doubt| writeln!(std::io::stderr(), "note: {doubt}"))
+fn note<D: std::fmt::Display>(doubts: impl IntoIterator<Item = D>) -> std::io::Result<()> {
+    doubts.into_iter().try_for_each(|doubt| writeln!(std::io::stderr(), "note: {doubt}"))
 }
 
 fn again(why: impl std::fmt::Display) -> Failure {

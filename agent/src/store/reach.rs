@@ -51,11 +51,10 @@ impl Reach {
     pub(super) fn beside(folder: &Path) -> Result<Self, DiskError> {
         let [first, second] = places(folder);
         let files = vec![opened(first)?, opened(second)?];
-        let told: Vec<_> = files.iter().map(|(path, file)| (path, read(file))).collect();
-        let last = told.iter().filter_map(|(_, told)| *told).max_by_key(|reached| reached.turn);
-        let gone: Vec<PathBuf> =
-            told.iter().filter(|(_, told)| told.is_none()).map(|(path, _)| (*path).clone()).collect();
-        Ok(Self { last: last.unwrap_or_default(), files, gone })
+        let told: Vec<_> = files.iter().map(|(_, file)| read(file)).collect();
+        let silent = files.iter().zip(&told).filter(|(_, told)| told.is_none());
+        let gone = silent.map(|((path, _), _)| path.clone()).collect();
+        Ok(Self { last: latest(told).unwrap_or_default(), files, gone })
     }
 
     /// Says which of the files are not what they were.
@@ -141,11 +140,16 @@ fn opened(path: PathBuf) -> Result<(PathBuf, File), DiskError> {
 pub(super) fn read_beside(folder: &Path) -> (Option<Reached>, bool) {
     let told = places(folder).map(|path| File::open(path).ok().and_then(|file| read(&file)));
     let complete = told.iter().all(Option::is_some);
-    (told.into_iter().flatten().max_by_key(|reached| reached.turn), complete)
+    (latest(told), complete)
 }
 
 fn read(file: &File) -> Option<Reached> {
-    [0, 1].into_iter().filter_map(|slot| read_slot(file, slot)).max_by_key(|reached| reached.turn)
+    latest([0, 1].map(|slot| read_slot(file, slot)))
+}
+
+/// What was written last of all that can be read.
+fn latest(told: impl IntoIterator<Item = Option<Reached>>) -> Option<Reached> {
+    told.into_iter().flatten().max_by_key(|reached| reached.turn)
 }
 
 fn read_slot(file: &File, slot: u64) -> Option<Reached> {

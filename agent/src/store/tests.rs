@@ -622,14 +622,20 @@ fn one_witness_taken_away_and_the_other_put_back_with_the_store_are_noticed() {
     }
 }
 
-#[test]
-fn keys_without_a_store_tell_that_there_was_one() {
+/// What is left of a store of which somebody took away all but the keys.
+fn keys_alone() -> tempfile::TempDir {
     let dir = folder();
     let mut store = Store::open(&db(&dir)).unwrap();
     store.commit(with_snapshot(inputs([1]))).unwrap();
     drop(store);
     std::fs::remove_dir_all(db(&dir)).unwrap();
     beside(&dir).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    dir
+}
+
+#[test]
+fn keys_without_a_store_tell_that_there_was_one() {
+    let dir = keys_alone();
     let none = Journal::of_closed(&db(&dir)).unwrap_err();
     assert!(matches!(none, NoJournal::Vanished(_)), "{none}");
     let mut store = Store::open(&db(&dir)).unwrap();
@@ -642,11 +648,7 @@ fn keys_without_a_store_tell_that_there_was_one() {
 
 #[test]
 fn a_start_that_breaks_off_before_it_told_of_a_vanished_store_hides_nothing() {
-    let dir = folder();
-    let mut store = Store::open(&db(&dir)).unwrap();
-    store.commit(with_snapshot(inputs([1]))).unwrap();
-    drop(store);
-    std::fs::remove_dir_all(db(&dir)).unwrap();
+    let dir = keys_alone();
     // What such a start leaves behind: a database with nothing in it, and files that say nothing yet.
     drop(Disk::open(&db(&dir)).unwrap());
     beside(&dir).iter().for_each(|path| std::fs::write(path, []).unwrap());

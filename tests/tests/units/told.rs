@@ -183,19 +183,19 @@ fn no_timer_beats() {
     drop(handset);
 }
 
-/// The files of a gateway on a disk of its own.
-fn on_a_small_disk() -> (tempfile::TempDir, SmallDisk) {
+/// An agent with a disk of its own, which has made its store and was stopped.
+fn stopped_on_a_small_disk() -> Agent {
     let files = files();
     let disk = SmallDisk::at(&files.path().join("data"), 64);
-    (files, disk)
+    let mut agent = Agent::of(files, Some(disk));
+    assert_eq!(agent.stop(STOPS_WITHIN).code(), Some(0));
+    agent
 }
 
 #[test]
 fn a_start_on_a_full_disk_asks_for_time_and_is_ready_when_there_is_room() {
     with_small_disks("told::a_start_on_a_full_disk_asks_for_time_and_is_ready_when_there_is_room", || {
-        let (files, disk) = on_a_small_disk();
-        let mut agent = Agent::of(files, Some(disk));
-        assert_eq!(agent.stop(STOPS_WITHIN).code(), Some(0));
+        let mut agent = stopped_on_a_small_disk();
         let full = agent.disk().fill(0);
         let manager = Manager::listen();
         agent.start_through(&manager.script(""));
@@ -218,9 +218,7 @@ fn a_start_on_a_full_disk_asks_for_time_and_is_ready_when_there_is_room() {
 #[test]
 fn a_stop_during_the_outage_is_told_too() {
     with_small_disks("told::a_stop_during_the_outage_is_told_too", || {
-        let (files, disk) = on_a_small_disk();
-        let mut agent = Agent::of(files, Some(disk));
-        assert_eq!(agent.stop(STOPS_WITHIN).code(), Some(0));
+        let mut agent = stopped_on_a_small_disk();
         let _full = agent.disk().fill_once(0);
         let manager = Manager::listen();
         agent.start_through(&manager.script(""));

@@ -108,19 +108,17 @@ fn openness(agent: &AgentConfig) -> Vec<Finding> {
         of_mode(agent.data_dir(), "the data folder", 0o077, "0700"),
         of_mode(&credentials, "the folder of credentials", 0o077, "0700"),
     ];
-    match agent.mqtt() {
+    let key = match agent.mqtt() {
         Mode::Embedded(broker) => {
             let passwords = broker.password_file();
             all.push(passwords.and_then(|file| of_mode(file, "the password file", 0o007, "0640")));
-            all.push(broker.tls().and_then(|tls| of_mode(tls.key(), "a private key", 0o007, "0640")));
+            broker.tls().map(|tls| tls.key())
         }
-        Mode::External(broker) => {
-            let key = broker.client_certificate().map(|shown| shown.key());
-            all.push(key.and_then(|key| of_mode(key, "a private key", 0o007, "0640")));
-        }
-    }
-    let key = agent.uplink().and_then(|uplink| uplink.client_certificate()).map(|shown| shown.key());
-    all.push(key.and_then(|key| of_mode(key, "a private key", 0o007, "0640")));
+        Mode::External(broker) => broker.client_certificate().map(|shown| shown.key()),
+    };
+    let of_uplink = agent.uplink().and_then(|uplink| uplink.client_certificate()).map(|shown| shown.key());
+    let keys = key.into_iter().chain(of_uplink);
+    all.extend(keys.map(|key| of_mode(key, "a private key", 0o007, "0640")));
     all.into_iter().flatten().collect()
 }
 
