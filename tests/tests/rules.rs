@@ -461,6 +461,71 @@ mod tasks {
         assert_eq!(night.alerts_of(Rule::TaskOverdue).len(), 2);
     }
 
+    /// Two people set it down as done, or one sets it down as done and another gives it another time: what was first is what
+    /// ended it, whichever is heard first.
+    #[test]
+    fn what_ended_an_overdue_task_first_ended_it_in_whatever_order_it_is_heard() {
+        let word = |state| TaskUpdate { state, priority: Some(Priority::Low), ..task_of("T-1", None) };
+        for (first, second) in [
+            (TaskState::Completed, TaskState::Cancelled),
+            (TaskState::Created, TaskState::Completed),
+            (TaskState::Completed, TaskState::Created),
+            (TaskState::Created, TaskState::Created),
+        ] {
+            for turned in [false, true] {
+                let mut night = Night::on_plant_7(|_| {});
+                night.create_task(at("20:00"), "G-7", "T-1", Priority::High);
+                night.until(at("20:40"));
+                let mut words = [(at("20:41") + secs(1), word(first)), (at("20:41") + secs(2), word(second))];
+                if turned {
+                    words.reverse();
+                }
+                for (said_at, update) in words {
+                    night.observe_late(said_at, at("20:41") + secs(3), "hs-7", Kind::Task(update));
+                }
+                let alert = night.the_alert(Rule::TaskOverdue);
+                let expected = (Status::Resolved, Some(at("20:41") + secs(1)));
+                assert_eq!((alert.status, alert.cleared_at), expected, "{first:?} {second:?} {turned}");
+            }
+        }
+    }
+
+    /// Somebody gave it more time before it was due, on a handset that was out of reach.
+    #[test]
+    fn more_time_that_was_given_in_time_withdraws_what_was_raised_meanwhile() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::High);
+        night.until(at("20:40"));
+        let update = TaskUpdate {
+            state: TaskState::Created,
+            priority: Some(Priority::High),
+            due_at: Some(at("23:00")),
+            ..task_of("T-1", Some(at("20:00")))
+        };
+        night.observe_late(at("20:20"), at("20:41"), "hs-7", Kind::Task(update));
+        let alert = night.the_alert(Rule::TaskOverdue);
+        assert_eq!((alert.status, alert.cleared_at), (Status::FalsePositive, Some(at("20:41"))));
+    }
+
+    /// It was completed before the time that it had first, and the word of that came last.
+    #[test]
+    fn a_completion_ends_what_was_raised_by_an_earlier_deadline_too() {
+        let mut night = Night::on_plant_7(|_| {});
+        night.create_task(at("20:00"), "G-7", "T-1", Priority::Critical);
+        night.until(at("20:13"));
+        let another = TaskUpdate {
+            state: TaskState::Created,
+            priority: Some(Priority::Critical),
+            due_at: Some(at("20:15")),
+            ..task_of("T-1", Some(at("20:05")))
+        };
+        // The same deadline, so that the warning stands, and counted from another instant.
+        night.observe(at("20:13"), "hs-7", Kind::Task(another));
+        night.task(at("20:14"), "G-7", "T-1", TaskState::Completed);
+        let open: Vec<_> = night.alerts().into_iter().filter(|a| a.is_open()).collect();
+        assert!(open.is_empty(), "{open:?}");
+    }
+
     /// A word that was held back does not undo the one that was said after it.
     #[test]
     fn of_two_words_on_a_task_the_later_said_counts_whichever_comes_first() {

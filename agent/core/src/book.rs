@@ -264,13 +264,7 @@ impl Engine {
 
     /// The episode is over; the status stays with the operator. What is told later may have cleared it earlier.
     pub(crate) fn clear(&mut self, id: AlertId, cleared_at: Timestamp, now: Timestamp) {
-        self.revise(id, now, |alert| {
-            let earlier = !was_withdrawn(alert) && alert.cleared_at.is_none_or(|before| cleared_at < before);
-            if earlier {
-                alert.cleared_at = Some(cleared_at);
-            }
-            earlier
-        });
+        self.revise(id, now, |alert| clear_no_later(alert, cleared_at));
     }
 
     /// What cleared the alert of a run is known better now: it is over since another instant, or it is not. What late
@@ -304,7 +298,7 @@ impl Engine {
         }
     }
 
-    /// The episode is over, and so is the alert.
+    /// The episode is over, and so is the alert. Here too, what is told later may have ended it earlier.
     pub(crate) fn clear_and_resolve(
         &mut self,
         id: AlertId,
@@ -313,9 +307,8 @@ impl Engine {
         now: Timestamp,
     ) {
         self.revise(id, now, |alert| {
-            let open = alert.cleared_at.is_none();
-            alert.cleared_at = alert.cleared_at.or(Some(cleared_at));
-            step(alert, cleared_at, Status::Resolved, note) || open
+            let cleared = clear_no_later(alert, cleared_at);
+            step(alert, cleared_at, Status::Resolved, note) || cleared
         });
     }
 
@@ -364,6 +357,15 @@ impl Engine {
             waiting
         });
     }
+}
+
+/// Whether this is earlier than what was known of the end of an alert, which it then becomes.
+fn clear_no_later(alert: &mut Alert, cleared_at: Timestamp) -> bool {
+    let earlier = !was_withdrawn(alert) && alert.cleared_at.is_none_or(|before| cleared_at < before);
+    if earlier {
+        alert.cleared_at = Some(cleared_at);
+    }
+    earlier
 }
 
 fn was_withdrawn(alert: &Alert) -> bool {

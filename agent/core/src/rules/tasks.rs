@@ -357,10 +357,13 @@ impl Engine {
             completed: known.and_then(|t| t.completed.clone()),
             known_at: self.state.now,
         };
-        if !self.state.tasks.is_news(&update.task, word, &task) {
+        let news = self.state.tasks.is_news(&update.task, word, &task);
+        if word != Word::Implied {
+            self.end_rescheduled(&update.task, at, deadline, news);
+        }
+        if !news {
             return;
         }
-        self.end_rescheduled(&update.task, deadline);
         if let Some(oldest) = self.state.tasks.in_the_way() {
             self.remember_task(&oldest);
             self.state.tasks.tasks.remove(&oldest);
@@ -371,16 +374,34 @@ impl Engine {
         self.arm_task(&update.task);
     }
 
-    /// A task that is given another deadline is not overdue by the old one any more.
-    fn end_rescheduled(&mut self, id: &TaskId, deadline: Timestamp) {
-        let Some(known) = self.state.tasks.tasks.get(id).filter(|t| t.deadline != deadline).cloned() else {
-            return;
-        };
+    /// A task that is given another deadline is not overdue by the old one any more, and never was if that was said
+    /// before. Of several such words the first has ended what was raised, also one that comes behind a later one: that
+    /// may have said less, but ends nothing that stands.
+    fn end_rescheduled(&mut self, id: &TaskId, at: Timestamp, deadline: Timestamp, news: bool) {
+        let Some(known) = self.state.tasks.tasks.get(id).map(|t| t.deadline) else { return };
         let now = self.state.now;
-        self.end_warning(id, &known, "rescheduled", now);
-        if let Some(alert) = self.task_alert(Rule::TaskOverdue, id, &known) {
-            self.clear_and_resolve(alert, now, "rescheduled", now);
+        for (alert, detected_at, over) in self.alerts_on(id) {
+            if self.is_of_deadline(alert, deadline) || !(news || over) {
+                continue;
+            }
+            if news && at < detected_at && deadline > known {
+                self.withdraw(alert, now);
+            } else {
+                self.clear_and_resolve(alert, at.max(detected_at), "rescheduled", now);
+            }
         }
+    }
+
+    /// What was raised for a task, by whichever deadline it had: when, and whether it is over.
+    fn alerts_on(&self, id: &TaskId) -> Vec<(AlertId, Timestamp, bool)> {
+        let subject = Subject::Task(id.clone());
+        let of_it = self.state.book.every().filter(|a| a.subject == subject);
+        of_it.map(|a| (a.id, a.detected_at, a.cleared_at.is_some())).collect()
+    }
+
+    fn is_of_deadline(&self, alert: AlertId, deadline: Timestamp) -> bool {
+        let evidence = self.state.book.get(alert).map(|a| &a.evidence);
+        matches!(evidence, Some(Evidence::Task(of)) if of.deadline == deadline)
     }
 
     pub(crate) fn close_task(&mut self, at: Timestamp, update: &TaskUpdate, doer: Option<GuardId>) {
@@ -400,14 +421,13 @@ impl Engine {
         let (Some(closed_at), now) = (task.closed_at, self.state.now) else { return };
         let verb = if done { "completed" } else { "cancelled" };
         let late_by = closed_at.since(task.deadline).mins_up();
-        for (rule, note) in
-            [(Rule::TaskAtRisk, verb.to_owned()), (Rule::TaskOverdue, format!("{verb} {late_by} min late"))]
-        {
-            let Some(alert) = self.task_alert(rule, id, task) else { continue };
-            match self.state.book.get(alert).map(|a| a.detected_at) {
-                Some(detected_at) if closed_at < detected_at => self.withdraw(alert, now),
-                Some(_) => self.clear_and_resolve(alert, closed_at, &note, now),
-                None => {}
+        for (alert, detected_at, _) in self.alerts_on(id) {
+            if closed_at < detected_at {
+                self.withdraw(alert, now);
+            } else if closed_at < task.deadline {
+                self.clear_and_resolve(alert, closed_at, verb, now);
+            } else {
+                self.clear_and_resolve(alert, closed_at, &format!("{verb} {late_by} min late"), now);
             }
         }
     }
