@@ -1,6 +1,6 @@
 //! A process of its own that looks at a store: what is in it, whether it says what is not, and whether it goes on.
 
-use super::work::{Held, WorkError, draft, housekeeping};
+use super::work::{Held, WorkError, draft, has_its_engine, housekeeping};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -31,8 +31,12 @@ pub struct Sight {
 pub fn look(folder: &Path, commits: u64) -> Result<Sight, WorkError> {
     let mut store = Store::open(folder)?;
     let held = Held::in_store(&mut store)?.kept();
-    let missing = held.missing(&Held::after(commits)?.kept());
-    let exact = held == Held::after(held.commits)?.kept();
+    let mut missing = held.missing(&Held::after(commits)?.kept());
+    let has_engine = has_its_engine(&mut store, held.commits)?;
+    if !has_engine {
+        missing.insert("engine".to_owned(), 1);
+    }
+    let exact = has_engine && held == Held::after(held.commits)?.kept();
     let set_aside = store.damaged().map(Path::to_owned);
     // An event of its own, so that it is looked for by its own name.
     let next = held.commits.max(commits) + 1;

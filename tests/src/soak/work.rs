@@ -1,7 +1,9 @@
 //! What is committed, and what must be there afterwards: all of it follows from the number of the commit.
 
+use super::below;
 use std::collections::BTreeSet;
 use std::path::Path;
+use vigil_agent::simulate::Chance;
 use vigil_agent::store::{Announcement, Draft, Input, Lane, RunQuery, Store, StoreError, StoredEvent};
 use vigil_core::alert::{Alert, AlertId, Method, Rule, Severity, Status, Subject, Verification};
 use vigil_core::engine::Outcome;
@@ -72,10 +74,22 @@ pub fn draft(n: u64) -> Result<Draft, WorkError> {
         draft.reports = vec![report(n)?];
     }
     if n.is_multiple_of(SNAPSHOT_EVERY) {
-        let byte = u8::try_from(n % 251).unwrap_or(0);
-        draft.snapshot = Some((site()?, vec![byte; ENGINE_BYTES]));
+        draft.snapshot = Some((site()?, engine(n)));
     }
     Ok(draft)
+}
+
+/// The engine of commit number `n`. It cannot be packed, so that it lies on as many pages as it has bytes.
+fn engine(n: u64) -> Vec<u8> {
+    let mut chance = Chance::of(n, 0);
+    (0..ENGINE_BYTES).map(|_| u8::try_from(below(&mut chance, 256)).unwrap_or(0)).collect()
+}
+
+/// Whether the snapshot is there that the first `commits` commits leave behind.
+pub fn has_its_engine(store: &mut Store, commits: u64) -> Result<bool, StoreError> {
+    let made = commits / SNAPSHOT_EVERY * SNAPSHOT_EVERY;
+    let held = store.past()?.snapshot.map(|(_, bytes)| bytes);
+    Ok(held == (made > 0).then(|| engine(made)))
 }
 
 /// What the agent does once an hour, if it is due after commit number `n`.
