@@ -20,8 +20,24 @@ type Snapshot = (u64, (Site, Vec<u8>));
 impl Store {
     /// What the engine is rebuilt from. Records that cannot be read are set aside and do not block the others.
     pub fn past(&mut self) -> Result<Past, StoreError> {
-        let (from, snapshot) = self.snapshot()?.map_or((0, None), |(from, whole)| (from, Some(whole)));
+        let snapshot = self.snapshot()?;
+        if snapshot.is_none() {
+            self.set_snapshot_aside()?;
+        }
+        let (from, snapshot) = snapshot.map_or((0, None), |(from, whole)| (from, Some(whole)));
         Ok(Past { snapshot, inputs: self.inputs_from(from)? })
+    }
+
+    /// What is there of a snapshot that is not whole. The journal is not thinned below it any more.
+    fn set_snapshot_aside(&mut self) -> Result<(), StoreError> {
+        let head = keys::meta("snapshot");
+        let Some(bytes) = self.disk.get(&head)? else { return Ok(()) };
+        tracing::error!(
+            "the snapshot of the engine cannot be read and is set aside; the engine is made anew of the journal, \
+             as far back as that reaches"
+        );
+        let pieces = self.disk.scan(&Kind::Snapshot.prefix()).collect::<Result<Vec<_>, _>>()?;
+        self.set_aside(std::iter::once((head, bytes)).chain(pieces).collect())
     }
 
     /// The snapshot, if it is whole: its site, its engine, and the first input that is not in it.

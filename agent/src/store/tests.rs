@@ -239,6 +239,33 @@ fn the_past_is_the_snapshot_and_what_came_behind_it() {
 }
 
 #[test]
+fn a_snapshot_that_is_not_whole_is_set_aside_and_said() {
+    for spoil in [
+        |writes: &mut Writes| writes.remove(keys::numbered(Kind::Snapshot, 1)),
+        |writes: &mut Writes| writes.put(keys::numbered(Kind::Snapshot, 1), b"another".to_vec()),
+        |writes: &mut Writes| writes.put(keys::meta("snapshot"), b"no head".to_vec()),
+    ] {
+        let dir = folder();
+        let mut store = Store::open(&db(&dir)).unwrap();
+        store.commit(Draft { snapshot: Some((a_site(), vec![7; 3_000_000])), ..inputs(0..10) }).unwrap();
+        store.commit(inputs(10..12)).unwrap();
+        let mut writes = Writes::default();
+        spoil(&mut writes);
+        store.disk.commit(writes).unwrap();
+        let past = store.past().unwrap();
+        assert!(past.snapshot.is_none());
+        assert_eq!(past.inputs, (0..12).map(input).collect::<Vec<_>>(), "what the snapshot stood for is replayed");
+        let told = store.marks().set_aside;
+        assert!(told > 0);
+        store.past().unwrap();
+        assert_eq!(store.marks().set_aside, told, "it is said once");
+        // The next one is as good as any.
+        store.commit(Draft { snapshot: Some((a_site(), vec![8; 10])), ..Draft::default() }).unwrap();
+        assert_eq!(store.past().unwrap().snapshot.unwrap().1, vec![8; 10]);
+    }
+}
+
+#[test]
 fn old_inputs_go_but_never_those_that_the_snapshot_needs() {
     let dir = folder();
     let mut store = Store::open(&db(&dir)).unwrap();
