@@ -254,7 +254,11 @@ fn a_snapshot_that_is_not_whole_is_set_aside_and_said() {
         store.disk.commit(writes).unwrap();
         let past = store.past().unwrap();
         assert!(past.snapshot.is_none());
-        assert_eq!(past.inputs, (0..12).map(input).collect::<Vec<_>>(), "what the snapshot stood for is replayed");
+        assert_eq!(
+            past.inputs,
+            (0..12).map(input).collect::<Vec<_>>(),
+            "what the snapshot stood for is replayed"
+        );
         let told = store.marks().set_aside;
         assert!(told > 0);
         store.past().unwrap();

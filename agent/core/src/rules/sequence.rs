@@ -55,11 +55,11 @@ fn misplaced<T: Ord>(positions: &[T]) -> Vec<usize> {
         }
     }
     let mut wanted = longest.iter().max().copied().unwrap_or(0);
-    let mut last: Option<&T> = None;
     let mut out = Vec::new();
-    for (n, (position, row)) in positions.iter().zip(&longest).enumerate() {
-        if *row == wanted && last.is_none_or(|last| position > last) {
-            (wanted, last) = (wanted - 1, Some(position));
+    // The first with the row that is wanted continues what was taken: a smaller one before it would begin a longer row.
+    for (n, row) in longest.iter().enumerate() {
+        if *row == wanted {
+            wanted -= 1;
         } else {
             out.push(n);
         }

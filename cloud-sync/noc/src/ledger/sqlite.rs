@@ -5,6 +5,7 @@ use super::{AlertRow, Delivery, Entry, GatewayRow, Ledger, LedgerError, Receipt,
 use crate::sequence::Producers;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vigil_cloud_sync::wire::{REFUSED, WELFARE};
@@ -62,7 +63,8 @@ impl SqliteLedger {
         self.connection.busy_timeout(BUSY)?;
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
-        migrate(&mut self.connection, &self.path)
+        migrate(&mut self.connection, &self.path)?;
+        is_whole(&self.connection, &self.path)
     }
 
     /// Whether the file is sound, as far as SQLite can tell without comparing every index. Nothing is changed, and a
@@ -76,10 +78,13 @@ impl SqliteLedger {
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         };
         match found() {
-            Ok(found) if found == "ok" => Ok(()),
-            Ok(found) => Err(LedgerError::Unsound { path: path.to_owned(), found }),
-            Err(why) => Err(LedgerError::from(why).of_file(path)),
+            Ok(found) if found == "ok" => {}
+            Ok(found) => return Err(LedgerError::Unsound { path: path.to_owned(), found }),
+            Err(why) => return Err(LedgerError::from(why).of_file(path)),
         }
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        // One of an earlier version gets what it does not have at the next start.
+        if version == SCHEMA { is_whole(&connection, path) } else { Ok(()) }
     }
 
     fn keep(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
@@ -117,6 +122,28 @@ impl SqliteLedger {
     }
 }
 
+/// Whether every table and every index is there. Without one of them each delivery would fail, and nothing say why.
+fn is_whole(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
+    let new = Connection::open_in_memory()?;
+    create(&new)?;
+    let there = objects(connection)?;
+    let missing = objects(&new)?.into_iter().rev().find(|object| !there.contains(object));
+    missing.map_or(Ok(()), |(kind, name)| {
+        Err(LedgerError::Unsound { path: path.to_owned(), found: format!("the {kind} {name} is missing") })
+    })
+}
+
+fn objects(connection: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
+    let mut statement = connection.prepare("SELECT type, name FROM sqlite_schema")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    [CREATE, commands::CREATE, commands::ADD_RESULT]
+        .iter()
+        .try_for_each(|batch| connection.execute_batch(batch))
+}
+
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
     let tx = connection.transaction()?;
     match tx.query_row("PRAGMA user_version", [], |row| row.get(0))? {
@@ -125,9 +152,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> 
                 path = %path.display(),
                 "a new ledger is begun: if there was one here, stop and put it back, because what its gateways have sent is not sent again"
             );
-            tx.execute_batch(CREATE)?;
-            tx.execute_batch(commands::CREATE)?;
-            tx.execute_batch(commands::ADD_RESULT)?;
+            create(&tx)?;
         }
         1 => {
             tx.execute_batch(commands::CREATE)?;
@@ -563,6 +588,23 @@ mod tests {
         }
         assert!(SqliteLedger::check(&dir.path().join("none")).is_err(), "and none is made");
         assert!(!dir.path().join("none").exists());
+    }
+
+    #[test]
+    fn a_ledger_without_one_of_its_tables_is_named_by_a_check_and_at_a_start() {
+        for (drop_it, missing) in [
+            ("DROP TABLE events", "the table events is missing"),
+            ("DROP INDEX alerts_by_urgency", "the index alerts_by_urgency is missing"),
+        ] {
+            let (dir, ledger) = ledger();
+            ledger.connection.execute_batch(drop_it).unwrap();
+            drop(ledger);
+            let path = dir.path().join("noc.db");
+            for why in [SqliteLedger::open(&path).err().unwrap(), SqliteLedger::check(&path).unwrap_err()] {
+                let said = format!("the ledger {} is damaged: {missing}", path.display());
+                assert_eq!(why.to_string(), said);
+            }
+        }
     }
 
     #[test]
