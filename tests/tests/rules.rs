@@ -6,7 +6,7 @@ use vigil_core::evidence::{Evidence, SignalState};
 use vigil_core::observation::{Attendance, AttendanceAction, Kind, TaskState};
 use vigil_core::policy::{DutyMode, Monitor, Settle};
 use vigil_core::rules::tours::RunStatus;
-use vigil_core::site::{Shift, ShiftHours};
+use vigil_core::site::{DeviceKind, Shift, ShiftHours};
 use vigil_core::time::{Days, LocalTime, Timestamp};
 use vigil_tests::night::{Night, at, guard, id, mins, secs, tour, with_policy};
 
@@ -656,6 +656,31 @@ mod instruments {
         night.observe(at("20:07"), "hs-7", Kind::Status { online: false });
         night.until(at("20:07") + secs(6));
         assert_eq!(night.the_alert(Rule::DeviceSilent).detected_at, at("20:07") + secs(1));
+    }
+
+    /// One on LoRaWAN tells its charge once or twice a day.
+    #[test]
+    fn a_button_is_not_watched_for_silence_and_its_last_will_is_told() {
+        let mut night = Night::on_plant_7(|s| {
+            let mut button = s.devices[0].clone();
+            (button.id, button.kind, button.guard) = (id("button-1"), DeviceKind::Button, None);
+            s.devices.push(button);
+        });
+        night.observe(at("20:00"), "button-1", Night::charge(100));
+        night.until(at("20:01"));
+        assert_eq!(night.the_alert(Rule::DeviceBatteryLow).status, Status::Detected);
+        night.until(at("23:00"));
+        assert!(night.alerts_of(Rule::DeviceSilent).is_empty(), "{:?}", night.alerts());
+        night.observe(at("23:00"), "button-1", Night::charge(1_000));
+        night.until(at("23:01"));
+        assert_eq!(night.the_alert(Rule::DeviceBatteryLow).status, Status::Resolved, "it was replaced");
+        night.observe(at("23:10"), "button-1", Kind::Status { online: false });
+        night.until(at("23:11"));
+        assert_eq!(night.the_alert(Rule::DeviceSilent).status, Status::Detected);
+        night.observe(at("23:30"), "button-1", Kind::Status { online: true });
+        assert_eq!(night.the_alert(Rule::DeviceSilent).status, Status::Resolved);
+        night.until(at("02:00"));
+        assert_eq!(night.alerts_of(Rule::DeviceSilent).len(), 1);
     }
 
     #[test]

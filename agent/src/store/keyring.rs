@@ -419,7 +419,7 @@ impl Keyring {
             return;
         }
         Arc::make_mut(&mut self.keys).0.remove(&number);
-        tracing::info!(key = number, "a key of the store is destroyed: what it sealed is past its time");
+        tracing::info!(key = number, "a key of the store is destroyed: no record is under it any more");
     }
 
     /// Files that cannot be read: those that no record needs go, the others are lost and said to be.

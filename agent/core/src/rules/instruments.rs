@@ -174,7 +174,9 @@ impl Engine {
             return;
         }
         instrument.offline_judged = true;
-        if !instrument.silent && self.watched_since(device, since).is_some() {
+        // A button that went without a goodbye had promised to stay, whenever it would have spoken next.
+        let of_button = self.site.device(device.as_str()).is_some_and(|d| d.kind == DeviceKind::Button);
+        if !self.is_silent(device) && (of_button || self.watched_since(device, since).is_some()) {
             self.raise_silence(device, since);
         }
     }
@@ -213,7 +215,7 @@ impl Engine {
     /// hear counts: its own blindness is no silence of the device.
     fn silent_at(&self, device: &DeviceId) -> Option<Timestamp> {
         let instrument = self.state.devices.get(device);
-        if instrument.is_some_and(|i| i.silent) {
+        if self.is_silent(device) {
             return None;
         }
         let since = self.watched_since(device, self.state.now).or_else(|| self.watched_from(device))?;
@@ -223,16 +225,25 @@ impl Engine {
         Some(self.state.blind.prolong(last, (last + self.site.policy.devices.silent_after).just_after()))
     }
 
-    /// Since when a device has been watched: a handset while its guard is on duty, anything else that sends
-    /// heartbeats always. `None` while it is not watched.
+    fn is_silent(&self, device: &DeviceId) -> bool {
+        self.state.devices.get(device).is_some_and(|instrument| instrument.silent)
+    }
+
+    /// Since when a device has been watched: a handset while its guard is on duty, a reader or a receiver that sends
+    /// heartbeats always; a button never, which tells its charge once or twice a day. `None` while it is not watched.
     fn watched_since(&self, device: &DeviceId, at: Timestamp) -> Option<Timestamp> {
         let known = self.site.device(device.as_str())?;
-        if known.kind != DeviceKind::Handset {
-            let instrument = self.state.devices.get(device)?;
-            return if instrument.has_heartbeat { instrument.last_received_at } else { None };
+        match known.kind {
+            DeviceKind::Handset => {
+                let shape = self.shapes.get(&self.carrier(known, at)?)?;
+                shape.on_duty.iter().find(|(from, to)| *from <= at && at < *to).map(|(from, _)| from)
+            }
+            DeviceKind::Reader | DeviceKind::Gps => {
+                let instrument = self.state.devices.get(device)?;
+                if instrument.has_heartbeat { instrument.last_received_at } else { None }
+            }
+            DeviceKind::Button => None,
         }
-        let shape = self.shapes.get(&self.carrier(known, at)?)?;
-        shape.on_duty.iter().find(|(from, to)| *from <= at && at < *to).map(|(from, _)| from)
     }
 
     /// From when on a handset will be watched, if its guard's next duty is known: with the roster as duty nobody

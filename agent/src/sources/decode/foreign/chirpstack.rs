@@ -24,8 +24,8 @@ const BATTERY: [&str; 4] = ["battery", "batterylevel", "battery_level", "battery
 /// Names of a position, the two of a pair at one place.
 const LATITUDE: [&str; 2] = ["latitude", "lat"];
 const LONGITUDE: [&str; 3] = ["longitude", "lon", "lng"];
-/// From here down the charge of a device that sends no signs of life is told, in thousandths: one that is told makes it a
-/// device that is watched for silence, and such a device speaks once a day.
+/// From here down the charge of a reader or a receiver is told, in thousandths: one that is told makes it a device that is
+/// watched for silence, and such a device speaks once a day.
 const LOW_PERMILLE: u16 = 200;
 
 /// Reads one event.
@@ -80,11 +80,18 @@ fn status(fields: Fields<'_, '_>, device: &Device, stamp: Stamp, said: &mut Said
     Ok(())
 }
 
-/// A device that is no handset and has never sent a heartbeat is not watched for silence, and one that speaks once a day
-/// must not be.
+/// A button is not watched for silence, so that all it says of itself can be told; a reader or a receiver that has never
+/// sent a heartbeat is not watched either, and one that speaks once a day must not be.
 fn heard(device: &Device, heartbeat: Heartbeat, (at, id): Stamp, said: &mut Said) {
-    let low = heartbeat.battery_permille.is_some_and(|level| level <= LOW_PERMILLE);
-    if device.kind == DeviceKind::Handset || low || heartbeat.man_down {
+    let charge = heartbeat.battery_permille;
+    let news = match device.kind {
+        DeviceKind::Handset => true,
+        DeviceKind::Button => charge.is_some() || heartbeat.charging.is_some() || heartbeat.man_down,
+        DeviceKind::Reader | DeviceKind::Gps => {
+            charge.is_some_and(|level| level <= LOW_PERMILLE) || heartbeat.man_down
+        }
+    };
+    if news {
         said.push(at, id, Kind::Heartbeat(heartbeat));
     }
 }

@@ -387,7 +387,7 @@ fn a_lorawan_button_calls_for_help() {
 
 /// The example of `status` on the same page; its JSON leaves out what is zero.
 #[test]
-fn a_lorawan_device_tells_when_its_battery_is_low() {
+fn a_lorawan_button_tells_its_charge() {
     let status = |more: &str| {
         format!(
             r#"{{"deduplicationId":"bf2a9746-1c8b-49be-a92e-f0b89c8534e4","time":"2022-07-18T09:35:06.927172638+00:00",
@@ -396,7 +396,7 @@ fn a_lorawan_device_tells_when_its_battery_is_low() {
     };
     assert_eq!(kinds(STATUS, &status(r#","batteryLevel":12.5"#)), [battery(125)]);
     assert_eq!(kinds(STATUS, &status("")), [battery(0)], "zero is left out");
-    assert_eq!(kinds(STATUS, &status(r#","batteryLevel":88.3"#)), [], "a button that is well is not watched");
+    assert_eq!(kinds(STATUS, &status(r#","batteryLevel":88.3"#)), [battery(883)], "it was replaced");
     assert_eq!(kinds(STATUS, &status(r#","batteryLevelUnavailable":true"#)), []);
     let (reason, detail) = refused(UP, r#"{"devEUI":"AgICAgICAgI="}"#);
     assert_eq!((reason, detail.contains("ChirpStack v4")), (Reason::WrongType, true), "version 3");
