@@ -96,14 +96,17 @@ impl AlertBook {
 
     /// Every alert of `subject` that is neither cleared nor closed, of this episode and of earlier ones.
     pub fn open(&self, rule: Rule, subject: &Subject) -> impl Iterator<Item = &Alert> {
-        self.alerts.values().filter(move |a| a.rule == rule && a.subject == *subject && a.is_open())
+        self.about(subject).filter(move |a| a.rule == rule && a.is_open())
     }
 
     /// Every alert of `subject` that is not cleared, whatever people made of it.
     pub(crate) fn uncleared(&self, rule: Rule, subject: &Subject) -> impl Iterator<Item = &Alert> {
-        self.alerts
-            .values()
-            .filter(move |a| a.rule == rule && a.subject == *subject && a.cleared_at.is_none())
+        self.about(subject).filter(move |a| a.rule == rule && a.cleared_at.is_none())
+    }
+
+    /// Every alert of `subject`, of whichever rule and episode, told or not.
+    pub(crate) fn about(&self, subject: &Subject) -> impl Iterator<Item = &Alert> {
+        self.alerts.values().filter(move |a| a.subject == *subject)
     }
 
     /// Takes back an alert that was forgotten, as the store has it: somebody has more to say of it. It is no episode of

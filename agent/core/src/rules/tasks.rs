@@ -1,6 +1,6 @@
 //! Section 5: tasks, their deadlines, and what they prove.
 
-use crate::alert::{AlertId, Rule, Severity, Subject};
+use crate::alert::{Alert, AlertId, Rule, Severity, Subject};
 use crate::book::Finding;
 use crate::deadline::Deadline;
 use crate::engine::Engine;
@@ -380,10 +380,9 @@ impl Engine {
     fn end_rescheduled(&mut self, id: &TaskId, at: Timestamp, deadline: Timestamp, news: bool) {
         let Some(known) = self.state.tasks.tasks.get(id).map(|t| t.deadline) else { return };
         let now = self.state.now;
-        for (alert, detected_at, over) in self.alerts_on(id) {
-            if self.is_of_deadline(alert, deadline) || !(news || over) {
-                continue;
-            }
+        let of_it = |a: &Alert| matches!(&a.evidence, Evidence::Task(of) if of.deadline == deadline);
+        let ends = |a: &Alert| !of_it(a) && (news || a.cleared_at.is_some());
+        for (alert, detected_at) in self.alerts_on(id, ends) {
             if news && at < detected_at && deadline > known {
                 self.withdraw(alert, now);
             } else {
@@ -392,16 +391,11 @@ impl Engine {
         }
     }
 
-    /// What was raised for a task, by whichever deadline it had: when, and whether it is over.
-    fn alerts_on(&self, id: &TaskId) -> Vec<(AlertId, Timestamp, bool)> {
+    /// What was raised for a task, by whichever deadline it had, and when.
+    fn alerts_on(&self, id: &TaskId, is_meant: impl Fn(&Alert) -> bool) -> Vec<(AlertId, Timestamp)> {
         let subject = Subject::Task(id.clone());
-        let of_it = self.state.book.every().filter(|a| a.subject == subject);
-        of_it.map(|a| (a.id, a.detected_at, a.cleared_at.is_some())).collect()
-    }
-
-    fn is_of_deadline(&self, alert: AlertId, deadline: Timestamp) -> bool {
-        let evidence = self.state.book.get(alert).map(|a| &a.evidence);
-        matches!(evidence, Some(Evidence::Task(of)) if of.deadline == deadline)
+        let meant = self.state.book.about(&subject).filter(|a| is_meant(a));
+        meant.map(|a| (a.id, a.detected_at)).collect()
     }
 
     pub(crate) fn close_task(&mut self, at: Timestamp, update: &TaskUpdate, doer: Option<GuardId>) {
@@ -421,7 +415,7 @@ impl Engine {
         let (Some(closed_at), now) = (task.closed_at, self.state.now) else { return };
         let verb = if done { "completed" } else { "cancelled" };
         let late_by = closed_at.since(task.deadline).mins_up();
-        for (alert, detected_at, _) in self.alerts_on(id) {
+        for (alert, detected_at) in self.alerts_on(id, |_| true) {
             if closed_at < detected_at {
                 self.withdraw(alert, now);
             } else if closed_at < task.deadline {
