@@ -256,19 +256,19 @@ mod tests {
     fn a_port_that_is_named_twice_is_told_whatever_its_names() {
         let folder = tempfile::tempdir().unwrap();
         let by_name = folder.path().join("reader");
-        symlink("/dev/null", &by_name).unwrap();
-        let one = [serial("r-1", Path::new("/dev/null")), serial("r-2", Path::new("/dev/zero"))].concat();
+        symlink("/dev/tty", &by_name).unwrap();
+        let one = [serial("r-1", Path::new("/dev/tty")), serial("r-2", Path::new("/dev/ptmx"))].concat();
         assert_eq!(amiss(&ports(agent(folder.path(), &one).serial())), Vec::<&str>::new());
-        let both = [serial("r-1", Path::new("/dev/null")), serial("r-2", &by_name)].concat();
+        let both = [serial("r-1", Path::new("/dev/tty")), serial("r-2", &by_name)].concat();
         let found = ports(agent(folder.path(), &both).serial());
         let [told] = amiss(&found)[..] else { panic!("{found:?}") };
         assert!(
-            told.contains("r-1 (/dev/null) and r-2") && told.contains("are one port, /dev/null"),
+            told.contains("r-1 (/dev/tty) and r-2") && told.contains("are one port, /dev/tty"),
             "{told}"
         );
         assert_eq!(
             found[1],
-            Finding::well(format_args!("serial line r-2: {} is /dev/null", by_name.display()))
+            Finding::well(format_args!("serial line r-2: {} is /dev/tty", by_name.display()))
         );
     }
 
@@ -279,10 +279,10 @@ mod tests {
         let found = ports(agent(folder.path(), &absent).serial());
         assert!(amiss(&found)[0].contains("is not there; plug it in"), "{found:?}");
         let named = folder.path().join("usb-FTDI_1-if00-port0");
-        symlink("/dev/null", &named).unwrap();
-        assert_eq!(lasting_name(Path::new("/dev/null"), folder.path()), Some(named.clone()));
+        symlink("/dev/tty", &named).unwrap();
+        assert_eq!(lasting_name(Path::new("/dev/tty"), folder.path()), Some(named.clone()));
         assert_eq!(lasting_name(&named, folder.path()), None, "it is that name");
-        assert_eq!(lasting_name(Path::new("/dev/zero"), folder.path()), None);
+        assert_eq!(lasting_name(Path::new("/dev/ptmx"), folder.path()), None);
     }
 
     #[test]

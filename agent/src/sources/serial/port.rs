@@ -3,7 +3,7 @@
 use super::speech::Mute;
 use rustix::fs::Access;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tokio_serial::{ErrorKind, SerialStream};
 
@@ -20,7 +20,9 @@ pub enum Fault {
     )]
     Denied(PathBuf),
     /// Something else has that name.
-    #[error("{0} is no serial port")]
+    #[error(
+        "{0} is no serial port; a reader that types like a keyboard is none either, and has to be set to a virtual COM port"
+    )]
     NoPort(PathBuf),
     /// Another program has it.
     #[error(
@@ -44,14 +46,22 @@ pub enum Fault {
 /// What can be said of a port without opening it, which would disturb whoever has it open.
 pub fn look(path: &Path) -> Result<(), Fault> {
     let here = || path.to_owned();
-    let kind = std::fs::metadata(path).map_err(|why| told(path, why.kind(), &why))?.file_type();
-    if !kind.is_char_device() {
+    let about = std::fs::metadata(path).map_err(|why| told(path, why.kind(), &why))?;
+    if !about.file_type().is_char_device() || is_of_other_kind(about.rdev()) {
         return Err(Fault::NoPort(here()));
     }
     rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK).map_err(|why| {
         let why = io::Error::from(why);
         told(path, why.kind(), &why)
     })
+}
+
+/// Whether the system calls a device something else than a terminal, which every serial port is: a reader that types like
+/// a keyboard lies below /dev as well. Of pseudo terminals it says nothing.
+fn is_of_other_kind(device: u64) -> bool {
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let kind = std::fs::read_link(format!("/sys/dev/char/{major}:{minor}/subsystem"));
+    kind.is_ok_and(|kind| !kind.ends_with("tty"))
 }
 
 /// Opens it: eight bits, no parity, one stop bit, no flow control, and nobody else beside us. The system may take its time
@@ -95,7 +105,8 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         assert!(matches!(look(&absent), Err(Fault::Absent(_))));
         assert!(matches!(look(&file), Err(Fault::NoPort(_))));
-        assert!(look(Path::new("/dev/null")).is_ok());
+        assert!(matches!(look(Path::new("/dev/null")), Err(Fault::NoPort(_))));
+        assert!(look(Path::new("/dev/tty")).is_ok());
     }
 
     #[test]
