@@ -194,6 +194,9 @@ const fn mend_keys(why: &KeyringError) -> &'static str {
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     // Two libraries would otherwise each ask for a provider and find none.
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    // A heap of some megabytes takes a dozen more where the kernel rounds it up to pages of 2 MiB, as Debian's does unasked.
+    // One that was built without them refuses, and has none.
+    let _none_there = rustix::thread::disable_transparent_huge_pages(true);
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| {
         Failure::failed(format!("cannot start the runtime: {e}"), "Check the limits on threads and memory.")
     })
