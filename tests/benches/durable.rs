@@ -10,7 +10,7 @@ use vigil_tests::bench::devices::{DEVICES, Load, PAYLOAD_BYTES, Run, payload, pu
 use vigil_tests::bench::figures::{Figure, Table};
 use vigil_tests::bench::proc::{Disk, Usage, load, machine};
 use vigil_tests::bench::raw::{append, count, overwrite};
-use vigil_tests::bench::{Failure, setting};
+use vigil_tests::bench::{Failure, folder, setting};
 
 /// Before it counts: connections, first pages of the store, first snapshot.
 const WARM_UP: usize = 2_000;
@@ -32,10 +32,6 @@ fn main() -> Result<(), Failure> {
     }
     print(&columns);
     Ok(())
-}
-
-fn folder() -> PathBuf {
-    std::env::var_os("VIGIL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
 /// What was measured with so many publishers.

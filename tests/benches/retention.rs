@@ -3,7 +3,6 @@
 //! `cargo bench -p vigil-tests --bench retention`; `VIGIL_BENCH_EVENTS` says how many events, `VIGIL_BENCH_DIR` on which
 //! file system. The clock is that of the events: what the pump does every hour is done every hour of theirs.
 
-use std::path::PathBuf;
 use std::time::Instant;
 use vigil_agent::store::{Draft, Input, Store};
 use vigil_core::engine::Outcome;
@@ -12,7 +11,7 @@ use vigil_tests::bench::figures::{Table, short};
 use vigil_tests::bench::proc::{Disk, Memory, machine};
 use vigil_tests::bench::raw::count;
 use vigil_tests::bench::work::{BEGAN, SNAPSHOT_INPUTS, full_engine, heartbeats, snapshot};
-use vigil_tests::bench::{Failure, setting};
+use vigil_tests::bench::{Failure, folder, setting};
 
 /// 200 handsets that speak once a minute come to 288,000 events a day; this is a little less.
 const APART: Span = Span::from_millis(300);
@@ -25,7 +24,7 @@ const DAY: Span = Span::from_hours(24);
 fn main() -> Result<(), Failure> {
     println!("{}\n", machine());
     let events = setting("VIGIL_BENCH_EVENTS", 5_000_000)?;
-    let folder = std::env::var_os("VIGIL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = folder();
     let dir = tempfile::tempdir_in(&folder)?;
     let full = full_engine()?;
     let mut store = Store::open(&dir.path().join("db"))?;

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p vigil-tests --bench store`; `VIGIL_BENCH_ROUNDS` says how often, `VIGIL_BENCH_DIR` on which file system.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 use vigil_agent::store::{Draft, Input, Store};
 use vigil_core::engine::{Engine, Outcome};
@@ -12,7 +12,7 @@ use vigil_tests::bench::figures::{Figure, Table};
 use vigil_tests::bench::proc::{Disk, Usage, load, machine};
 use vigil_tests::bench::raw::{append, count, overwrite};
 use vigil_tests::bench::work::{SNAPSHOT_INPUTS, full_engine, heartbeats, snapshot};
-use vigil_tests::bench::{Failure, setting};
+use vigil_tests::bench::{Failure, folder, setting};
 
 /// Commits of a round at most: a disk that turns in a millisecond takes seconds for them.
 const COMMITS: usize = 4_000;
@@ -20,7 +20,7 @@ const COMMITS: usize = 4_000;
 fn main() -> Result<(), Failure> {
     println!("{}\n", machine());
     let (rounds, events) = (setting("VIGIL_BENCH_ROUNDS", 5)?, setting("VIGIL_BENCH_MESSAGES", 100_000)?);
-    let folder = std::env::var_os("VIGIL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = folder();
     let full = full_engine()?;
     let mut columns: Vec<Column> =
         [1, 10, 100, 500].map(|batch| Column { batch, ..Column::default() }).into();

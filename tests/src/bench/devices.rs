@@ -151,6 +151,52 @@ fn packet(head: u8, body: &[u8]) -> Result<Vec<u8>, Failure> {
     Ok([&[head], &lengths[..], body].concat())
 }
 
+/// A site that is watched.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    /// How many handsets it has, each with a connection of its own.
+    pub handsets: usize,
+    /// How often each of them speaks.
+    pub every: Duration,
+    /// How long.
+    pub time: Duration,
+}
+
+/// Lets every handset speak at its pace, one after the other, and waits for each acknowledgement; gives how many came.
+pub fn watch(broker: SocketAddr, watch: Watch) -> Result<usize, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut speaking = Vec::new();
+        for index in 0..watch.handsets {
+            let stream = connect(broker, &format!("hs-G-{}", index + 1)).await?;
+            speaking.push(tokio::spawn(speak(stream, index, watch)));
+        }
+        let mut acknowledged = 0;
+        for handset in speaking {
+            acknowledged += handset.await??;
+        }
+        Ok(acknowledged)
+    })
+}
+
+async fn speak(mut stream: TcpStream, index: usize, watch: Watch) -> Result<usize, Failure> {
+    // Handsets do not speak all in one moment.
+    let share = u32::try_from(index)? * watch.every / u32::try_from(watch.handsets)?;
+    let (begins, ends) = (tokio::time::Instant::now() + share, tokio::time::Instant::now() + watch.time);
+    let (mut ticks, mut sent) = (tokio::time::interval_at(begins, watch.every), 0);
+    while ticks.tick().await < ends {
+        let beat = publication(index, "heartbeat", sent, payload(0, index, sent)?)?;
+        stream.write_all(&beat).await?;
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).await?;
+        if answer[..2] != [0x40, 2] {
+            return Err(format!("expected a PUBACK, found {answer:?}").into());
+        }
+        sent += 1;
+    }
+    Ok(sent)
+}
+
 /// What a device says that talks without end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Talk {

@@ -7,6 +7,8 @@ pub mod proc;
 pub mod raw;
 pub mod work;
 
+use std::path::PathBuf;
+
 /// Whatever stops a bench.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -16,4 +18,9 @@ pub fn setting(name: &str, default: usize) -> Result<usize, Failure> {
         Ok(text) => text.parse().map_err(|_| format!("{name}: found {text:?}, allowed: a number").into()),
         Err(_) => Ok(default),
     }
+}
+
+/// Where stores and files lie: `VIGIL_BENCH_DIR`, by default with whatever else is for a while.
+pub fn folder() -> PathBuf {
+    std::env::var_os("VIGIL_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
