@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod journal;
 mod logs;
+mod man;
 mod noc;
 mod outbox;
 mod replay;
@@ -70,8 +71,8 @@ enum Command {
         /// The shell: bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, in roff
-    Man,
+    /// Print a manual page, in roff, or write those of all commands
+    Man(man::Args),
 }
 
 /// Why a command did not do what it was asked.
@@ -154,7 +155,7 @@ impl Cli {
             Command::VerifyJournal(args) => verify_journal::run(&args),
             Command::Noc(args) => noc::run(&args),
             Command::Completions { shell } => completions(shell),
-            Command::Man => man(),
+            Command::Man(args) => man::run(&args),
         }
     }
 }
@@ -163,11 +164,6 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "vigil", &mut script);
     Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
-}
-
-fn man() -> Result<(), Failure> {
-    let page = clap_mangen::Man::new(<Cli as clap::CommandFactory>::command());
-    Ok(page.render(&mut std::io::stdout())?)
 }
 
 /// What to do about the keys of a store.
