@@ -36,3 +36,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     Ok(clap_mangen::Man::new(page).render(&mut std::io::stdout())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        run(&Args { command: vec![], out: Some(folder.path().to_owned()) }).unwrap();
+        let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(page("vigil.1").contains("vigil\\-run(1)"));
+        for command in Cli::command().get_subcommands() {
+            assert!(page(&format!("vigil-{}.1", command.get_name())).starts_with(".ie"), "{}", command.get_name());
+        }
+        assert!(page("vigil-alerts-resolve.1").contains("vigil\\-alerts\\-resolve"));
+    }
+
+    #[test]
+    fn a_page_of_no_command_is_refused() {
+        let asked = Args { command: vec!["alerts".to_owned(), "forget".to_owned()], out: None };
+        assert!(matches!(run(&asked), Err(Failure::Invalid { what, .. }) if what.contains("`alerts forget`")));
+    }
+}
