@@ -48,7 +48,11 @@ mod tests {
         let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(page("vigil.1").contains("vigil\\-run(1)"));
         for command in Cli::command().get_subcommands() {
-            assert!(page(&format!("vigil-{}.1", command.get_name())).starts_with(".ie"), "{}", command.get_name());
+            assert!(
+                page(&format!("vigil-{}.1", command.get_name())).starts_with(".ie"),
+                "{}",
+                command.get_name()
+            );
         }
         assert!(page("vigil-alerts-resolve.1").contains("vigil\\-alerts\\-resolve"));
     }
@@ -56,6 +60,8 @@ mod tests {
     #[test]
     fn a_page_of_no_command_is_refused() {
         let asked = Args { command: vec!["alerts".to_owned(), "forget".to_owned()], out: None };
-        assert!(matches!(run(&asked), Err(Failure::Invalid { what, .. }) if what.contains("`alerts forget`")));
+        assert!(
+            matches!(run(&asked), Err(Failure::Invalid { what, .. }) if what.contains("`alerts forget`"))
+        );
     }
 }
