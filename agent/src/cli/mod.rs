@@ -30,7 +30,7 @@ use std::fmt;
 
 /// Vigil, the edge agent for guarded sites.
 #[derive(Debug, Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(name = "vigil", version, about, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
