@@ -262,10 +262,7 @@ mod tests {
         let both = [serial("r-1", Path::new("/dev/tty")), serial("r-2", &by_name)].concat();
         let found = ports(agent(folder.path(), &both).serial());
         let [told] = amiss(&found)[..] else { panic!("{found:?}") };
-        assert!(
-            told.contains("r-1 (/dev/tty) and r-2") && told.contains("are one port, /dev/tty"),
-            "{told}"
-        );
+        assert!(told.contains("r-1 (/dev/tty) and r-2") && told.contains("are one port, /dev/tty"), "{told}");
         assert_eq!(
             found[1],
             Finding::well(format_args!("serial line r-2: {} is /dev/tty", by_name.display()))
