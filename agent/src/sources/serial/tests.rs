@@ -105,6 +105,65 @@ async fn a_device_that_is_no_more_in_the_site_file_is_refused() {
         (inbound.refused[0].reason, inbound.refused[0].topic.as_str()),
         (Reason::UnknownDevice, "serial/gone")
     );
+    let _receipt = line.submit(&Reading { what: What::Alive, ..reading }).await.unwrap();
+    let inbound = next(&mut pump).await;
+    assert_eq!(
+        (inbound.observations.len(), inbound.refused.len()),
+        (0, 0),
+        "that it lives is nothing to refuse"
+    );
+}
+
+#[tokio::test]
+async fn a_reading_keeps_its_name_though_the_clock_was_set_meanwhile() {
+    let Rig { line, mut pump, .. } = rig("hs-G-1", Clock::wall());
+    let mut identities = vec![];
+    for ago in [0, 7] {
+        let at = Instant::now() - Duration::from_secs(ago);
+        let reading = Reading { at, id: "a".to_owned(), what: What::Scan(tag()) };
+        let _receipt = line.submit(&reading).await.unwrap();
+        identities.push(next(&mut pump).await.observations[0].identity);
+    }
+    assert_eq!(identities[0], identities[1]);
+}
+
+#[tokio::test]
+async fn what_was_read_by_the_end_is_handed_over() {
+    let Rig { line, mut pump, .. } = rig("hs-G-1", Clock::wall());
+    let tags = [tag(), Tag::new("04FFFFFF").unwrap()];
+    for tag in &tags {
+        line.put(Instant::now(), What::Scan(tag.clone()));
+    }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(line.run(async { drop(stopped.await) }));
+    // The second is behind the first, whose receipt does not come.
+    let _first = next(&mut pump).await;
+    stop.send(()).unwrap();
+    assert_eq!(timeout(PATIENCE, running).await.expect("in time").unwrap(), Ok(()));
+    let mut seen = vec![];
+    while let Some(inbound) = pump.recv().await {
+        seen.extend(inbound.observations.into_iter().filter_map(|o| match o.kind {
+            Kind::Scan(scan) => Some(scan.tag),
+            _ => None,
+        }));
+    }
+    assert_eq!(seen, tags);
+}
+
+#[tokio::test]
+async fn a_device_that_lives_says_so_now_and_then_and_not_at_every_byte() {
+    let Rig { line, .. } = rig("hs-G-1", Clock::wall());
+    let mut listen = Listen::new(&line);
+    let mut beat = |due: bool| {
+        listen.proved = true;
+        if due {
+            listen.beat_at = Instant::now();
+        }
+        listen.beat();
+        line.tray.clear().len()
+    };
+    assert_eq!([false, false, true, false, true].map(|due| beat(due)), [1, 0, 1, 0, 1]);
+    assert!(listen.beat_at.duration_since(Instant::now()) > BEAT - PATIENCE / 3);
 }
 
 fn fix(time: FixTime) -> What {
@@ -124,6 +183,20 @@ async fn a_fix_happened_when_the_satellites_say_if_they_can_be_believed() {
         assert_eq!(at == noon - Span::from_secs(5), by_satellites, "{at}");
         assert!(at.since(noon).millis() < 30_000, "{at}");
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_set_is_no_measure_for_the_satellites() {
+    let reading = crate::clock::Reading { boot_ms: 10_000, awake_ms: 10_000, wall_ms: 5 };
+    let clock = Clock::of(Arc::new(crate::clock::Staged::new("b", reading)));
+    let _keeper = clock.keep(None, None).unwrap();
+    let Rig { line, mut pump, .. } = rig("hs-G-1", clock.clone());
+    let ms_of_day = clock.now().millis().rem_euclid(86_400_000) + 3_000;
+    let reading =
+        Reading { at: Instant::now(), id: "a".to_owned(), what: fix(FixTime { date: None, ms_of_day }) };
+    let _receipt = line.submit(&reading).await.unwrap();
+    let read_at = next(&mut pump).await.observations[0].at;
+    assert!(read_at <= clock.now(), "{read_at}");
 }
 
 #[test]

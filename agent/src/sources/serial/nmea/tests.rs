@@ -50,6 +50,10 @@ fn three_sentences_of_one_instant_are_one_fix() {
     for order in [[RMC, GST, GGA], [GST, GGA, RMC], [GST, RMC, GGA]] {
         assert_eq!(one(&order), one(&[GGA, RMC, GST]), "{order:?}");
     }
+    let coarse = RMC.replace("5321.6802", "5321.68");
+    for order in [[GGA, &coarse], [&coarse, GGA]] {
+        assert_eq!(one(&order).unwrap().fix.lat, fix.lat, "the sentence with more digits counts");
+    }
 }
 
 #[test]
@@ -154,7 +158,11 @@ fn a_receiver_that_says_nothing_valid_is_mute() {
     let mut receiver = Nmea::open(secs(5));
     assert_eq!(receiver.next_deadline(), secs(35));
     assert!(receiver.on_deadline(secs(34)).is_ok());
-    receiver.on_bytes(b"garbage at another speed", secs(34));
+    receiver.on_bytes(b"garbage at another speed\r\n", secs(34));
+    for garbled in ["$GPTXT,01,01,02,u-blox*00\r\n", "$GPTXT,01,01,02,u-blox\r\n"] {
+        let heard = receiver.on_bytes(garbled.as_bytes(), secs(34));
+        assert_eq!((heard.proved, heard.skipped), (false, garbled.len() as u64 - 2), "{garbled:?}");
+    }
     assert_eq!(receiver.on_deadline(secs(35)), Err(Mute::Receiver));
     receiver.on_bytes(sentence(NEXT).as_bytes(), secs(36));
     assert_eq!(receiver.next_deadline(), secs(66));

@@ -78,6 +78,7 @@ mod tests {
         assert_eq!(said(Some((2026, 11, 26)), "09:27:50").near(came), None);
         assert_eq!(said(Some((1980, 1, 6)), "00:00:00").near(came), None);
         assert_eq!(said(None, "09:27:19").near(came), None);
+        assert_eq!(said(None, "09:28:21").near(came), None);
         assert_eq!(said(None, "09:28:08").near(came), Some(at("2026-11-27T09:28:08Z")), "leap seconds");
     }
 }

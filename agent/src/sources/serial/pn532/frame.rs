@@ -204,13 +204,19 @@ pub(super) mod tests {
         let mut wrong = answer(&[0x4B, 0x00]);
         wrong[6] ^= 1;
         let cut = &answer(&[0x4B, 0x01, 0x01, 0x00, 0x04])[..8];
-        for (noise, broken) in
-            [(&wrong[..], true), (cut, true), (&[0x55; 5_000], false), (&[0x00, 0xFF, 0x05, 0x05], false)]
-        {
-            // Behind a frame that was cut, as many bytes are waited for as it should have had.
+        let extended = [0x00, 0x00, 0xFF, 0xFF, 0xFF, 0x01, 0x01, 0xFD, FROM_CHIP];
+        for (noise, broken) in [
+            (&wrong[..], true),
+            (cut, true),
+            (&[0x55; 5_000], false),
+            (&[0x00, 0xFF, 0x05, 0x05], false),
+            (&extended, false),
+        ] {
+            // Behind a frame that was cut, as many bytes are waited for as it should have had: none of them is lost.
             let (frames, skipped) = found(&[noise, &good, &good].concat());
             assert_eq!(frames.contains(&Frame::Broken), broken, "{noise:?}");
-            assert!(frames.contains(&Frame::Answer(vec![0x15])) && skipped > 0, "{noise:?}: {frames:?}");
+            let whole = frames.iter().filter(|frame| **frame == Frame::Answer(vec![0x15])).count();
+            assert!(whole == 2 && skipped > 0, "{noise:?}: {frames:?}");
         }
     }
 

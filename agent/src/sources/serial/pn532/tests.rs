@@ -113,15 +113,36 @@ fn a_broken_answer_is_asked_for_again() {
     let heard = chip.on_bytes(&[&ACK[..], &broken].concat(), ms(3));
     assert_eq!((tags(&heard), &heard.answer[..]), (vec![], &NACK[..]));
     assert_eq!(tags(&chip.on_bytes(&good, ms(4))), ["04A1B2C3"]);
+    let mut chip = asked();
+    chip.on_bytes(&ACK, ms(3));
+    let asked_for = (4..9).filter(|at| !chip.on_bytes(&broken, ms(*at)).answer.is_empty()).count();
+    assert_eq!(asked_for, usize::from(TRIES) - 1, "and not for ever");
+    assert_eq!(chip.on_deadline(chip.next_deadline()).unwrap().answer, Step::Wake.bytes());
 }
 
 #[test]
 fn a_command_that_was_not_understood_is_sent_again() {
     for refusal in [&NACK[..], &[0x00, 0x00, 0xFF, 0x01, 0xFF, 0x7F, 0x81, 0x00]] {
-        let mut chip = asked();
-        let heard = chip.on_bytes(refusal, ms(3));
-        assert_eq!(heard.answer, [&ACK[..], &command(&LIST_TARGETS)].concat(), "{refusal:?}");
+        for before in [&[][..], &ACK] {
+            let mut chip = asked();
+            let again = [&ACK[..], &command(&LIST_TARGETS)].concat();
+            for expected in [&again, &again, &vec![]] {
+                let heard = chip.on_bytes(&[before, refusal].concat(), ms(3));
+                assert_eq!(&heard.answer, expected, "{before:?} {refusal:?}");
+            }
+            assert_eq!(chip.on_deadline(chip.next_deadline()).unwrap().answer, Step::Wake.bytes());
+        }
     }
+}
+
+#[test]
+fn half_an_answer_is_forgotten_when_the_command_is_sent_again() {
+    let mut chip = asked();
+    let long = answer(&list(&[card(1, 0x20, &UID4, &[0x55; 100])]));
+    chip.on_bytes(&[&ACK[..], &long[..14]].concat(), ms(3));
+    assert_eq!(chip.on_deadline(chip.next_deadline()).unwrap().skipped, 11, "all but the zeros");
+    let heard = chip.on_bytes(&acked(&list(&[card(1, 0x08, &UID4, &[])])), ms(2_000));
+    assert_eq!(tags(&heard), ["04A1B2C3"]);
 }
 
 #[test]
@@ -131,6 +152,23 @@ fn a_chip_that_lost_its_power_is_woken() {
     let again = [&ACK[..], &command(&LIST_TARGETS)].concat();
     assert_eq!(sent, [again.clone(), again, Step::Wake.bytes()]);
     assert_eq!(chip.on_bytes(&acked(&[0x15]), ms(9_000)).answer, command(&FEW_RETRIES));
+}
+
+#[test]
+fn a_chip_that_loses_its_power_again_and_again_and_comes_back_is_not_mute() {
+    let mut chip = asked();
+    for _ in 0..2 * WAKES {
+        while chip.step != Step::Wake {
+            chip.on_deadline(chip.next_deadline()).expect("it was heard since");
+        }
+        for code in [0x15, 0x33, 0x4B] {
+            chip.on_bytes(
+                &acked(if code == 0x4B { &[0x4B, 0] } else { std::slice::from_ref(&code) }),
+                chip.next_deadline(),
+            );
+        }
+        assert_eq!(chip.step, Step::FieldOff);
+    }
 }
 
 #[test]
