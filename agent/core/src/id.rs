@@ -230,6 +230,7 @@ mod tests {
             assert_eq!(Tag::new(spelling).unwrap(), plain, "{spelling}");
         }
         assert_eq!(Tag::of_number(7_748_328).as_str(), "763AE8");
+        assert_eq!(Tag::of_number(1_234).as_str(), "0004D2", "24 bits, whatever they are");
         assert_eq!(Tag::of_number(4_302_741_608), Tag::new("0076A068").unwrap());
         let seven_bytes = Tag::new("04DE5F1EACC040").unwrap();
         assert_eq!(seven_bytes.as_str(), "04DE5F1EACC040");

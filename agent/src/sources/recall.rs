@@ -146,7 +146,9 @@ mod tests {
         assert_ne!(scan(&recall, "gate", "04A2", 119), first, "another tag");
         assert_ne!(scan(&recall, "hall", "04A1", 119), first, "another reader");
         assert_eq!(scan(&recall, "gate", "04A1", 118 + 29), first);
-        assert_ne!(scan(&recall, "gate", "04A1", 118 + 29 + 30), first, "it was away for 30 s");
+        let second = scan(&recall, "gate", "04A1", 118 + 29 + 30);
+        assert_ne!(second, first, "it was away for 30 s");
+        assert_eq!(scan(&recall, "gate", "04A1", 118 + 29 + 32), second, "and lies there again");
     }
 
     #[test]
@@ -186,6 +188,7 @@ mod tests {
             recall.advice().into_iter().map(|a| (a.about, a.mend.unwrap())).collect::<Vec<_>>()
         };
         assert_eq!(say(About::Mode, Some("move")), [(About::Mode, "move")]);
+        assert_eq!(say(About::Mode, Some("quiet")), [(About::Mode, "quiet")], "the latest counts");
         assert_eq!(say(About::Permission, Some("always")).len(), 2);
         assert_eq!(say(About::Mode, None), [(About::Permission, "always")]);
     }

@@ -135,6 +135,7 @@ fn a_call_for_help_is_never_refused_for_its_note() {
     let long = format!("\"note\":\"{}\"", "é".repeat(900));
     assert_eq!(taken("sos", &long), Kind::Sos(Some("é".repeat(500))));
     assert_eq!(taken("sos", r#""note":7"#), Kind::Sos(None));
+    assert_eq!(taken("sos", r#""note":"at\u001b[2J\ngate""#), Kind::Sos(Some("at [2J gate".into())));
 }
 
 #[test]
@@ -254,6 +255,14 @@ fn a_day_ahead_is_refused_and_a_moment_less_is_taken() {
     let at = |ts: &str| decode("heartbeat", &format!(r#"{{"ts":"{ts}"}}"#));
     assert_eq!(at("2026-03-11T20:00:00.999Z").observations.len(), 1);
     assert_eq!(refusal(at("2026-03-11T20:00:01Z")).0, Reason::Future);
+    let unset = Arrival { at: now(), known: false };
+    let payload = br#"{"ts":"2036-02-07T06:28:16Z"}"#;
+    let decoded = message(&site(), unset, "vigil/v1/plant-7/hs-7/heartbeat", payload);
+    assert_eq!(
+        (decoded.observations.len(), decoded.refused),
+        (1, vec![]),
+        "a clock that is not set is no measure"
+    );
 }
 
 #[test]

@@ -134,6 +134,24 @@ fn owntracks_may_write_numbers_as_texts_and_leave_out_what_is_zero() {
     );
     let short = r#"{"lon":2.29513,"lat":48.85833,"_type":"location","tst":1497476456, "tid":"JJ"}"#;
     assert_eq!(kinds(ASHA, short), [Kind::Location(Fix::at(48.85833, 2.29513))]);
+    let kept = r#"{"_type":"location","lat":1,"lon":2,"tst":1773172740,"created_at":1773172800}"#;
+    let (life, place) = (Kind::Heartbeat(Heartbeat::default()), Kind::Location(Fix::at(1.0, 2.0)));
+    let phone = || "phone".to_owned();
+    let expected = [(phone(), 1_773_172_800, life), (phone(), 1_773_172_740, place)];
+    assert_eq!(taken(ASHA, kept), expected, "it lived when it told of an old position");
+}
+
+/// The same page: `bs` is 1 unplugged, 2 charging, 3 full, and 0 unknown.
+#[test]
+fn an_owntracks_phone_that_is_full_hangs_on_its_charger() {
+    let charging = |bs: u8| {
+        let ping =
+            format!(r#"{{"_type":"location","lat":1,"lon":2,"tst":1773172800,"t":"p","batt":99,"bs":{bs}}}"#);
+        let said = kinds(ASHA, &ping);
+        let [Kind::Heartbeat(beat)] = said.as_slice() else { panic!("one heartbeat: {said:?}") };
+        beat.charging
+    };
+    assert_eq!([0, 1, 2, 3].map(charging), [None, Some(false), Some(true), Some(true)]);
 }
 
 /// The same page, notes: a ping has the present instant and the last position.
@@ -222,11 +240,27 @@ fn what_the_operating_system_forbids_is_told() {
         *mend
     };
     let android = r#"{"_type":"status","android":{"wifi":1,"ps":0,"bo":1,"hib":0,"loc":0,"version":420500000,"flavour":"gms"}}"#;
-    assert!(permission(android).unwrap().contains("Unrestricted"));
-    assert_eq!(permission(r#"{"_type":"status","android":{"wifi":1,"ps":0,"bo":0,"hib":0,"loc":0}}"#), None);
-    let ios = r#"{"_type":"status","iOS":{"backgroundRefreshStatus":"UIBackgroundRefreshStatusAvailable",
-                  "locationManagerAuthorizationStatus":"kCLAuthorizationStatusAuthorizedWhenInUse"}}"#;
-    assert!(permission(ios).unwrap().contains("Always"));
+    let fine = android.replace("\"bo\":1", "\"bo\":0");
+    assert_eq!(permission(&fine), None);
+    for (field, part) in [
+        ("bo", "Unrestricted"),
+        ("ps", "battery saver off"),
+        ("hib", "Pause app activity"),
+        ("loc", "all the time"),
+    ] {
+        let value = if field == "loc" { -1 } else { 1 };
+        let wrong = fine.replace(&format!("\"{field}\":0"), &format!("\"{field}\":{value}"));
+        assert!(permission(&wrong).unwrap().contains(part), "{wrong}");
+    }
+    let ios = |refresh: &str, location: &str| {
+        permission(&format!(
+            r#"{{"_type":"status","iOS":{{"backgroundRefreshStatus":"UIBackgroundRefreshStatus{refresh}",
+                "locationManagerAuthorizationStatus":"kCLAuthorizationStatusAuthorized{location}"}}}}"#
+        ))
+    };
+    assert!(ios("Available", "WhenInUse").unwrap().contains("Always"));
+    assert!(ios("Denied", "Always").unwrap().contains("Background App Refresh"));
+    assert_eq!(ios("Available", "Always"), None);
 }
 
 /// The comments and format strings of the drivers in Tasmota's source: xsns_82_wiegand.ino, xsns_40_pn532.ino,
@@ -240,6 +274,10 @@ fn tasmota_readers_tell_the_tag() {
     assert_eq!(read(wiegand_34), [scan("0076A068")]);
     let in_hex = r#"{"Time":"2021-01-21T16:04:12","Wiegand":{"UID":"763AE8h","Size":26}}"#;
     assert_eq!(read(in_hex), [scan("763AE8")]);
+    let in_quotes = r#"{"Time":"2021-01-21T16:04:12","Wiegand":{"UID":"7748328","Size":26}}"#;
+    assert_eq!(read(in_quotes), [scan("763AE8")], "a number all the same");
+    let all_digits = r#"{"Time":"2024-05-20T14:29:55","RC522":{"UID":"12345678"}}"#;
+    assert_eq!(read(all_digits), [scan("12345678")], "hex, though it has no letter");
     let rdm = r#"{"Time":"2024-05-20T14:29:55","RDM6300":{"UID":"008EC793"}}"#;
     assert_eq!(read(rdm), [scan("14008EC793")], "without the version byte that the card has");
     let pn532 = r#"{"Time":"2024-05-20T14:29:55","PN532":{"UID":"04DE5F1EACC040","Data":"","Auth":"None"}}"#;
@@ -278,7 +316,12 @@ fn the_other_words_of_a_tasmota_device_say_whether_it_lives() {
     assert_eq!(kinds("tele/gate/LWT", "Offline"), [Kind::Status { online: false }]);
     assert_eq!(refused("tele/gate/LWT", "gone").0, Reason::WrongType);
     assert_eq!(refused("tele/gate/RESULT", "{}").0, Reason::UnknownTopic);
-    for bad in [r#"{"PN532":{"UID":"no tag"}}"#, r#"{"Wiegand":{"UID":-5}}"#, r#"{"PN532":7}"#] {
+    for bad in [
+        r#"{"PN532":{"UID":"no tag"}}"#,
+        r#"{"Wiegand":{"UID":-5}}"#,
+        r#"{"Wiegand":{"UID":0}}"#,
+        r#"{"PN532":7}"#,
+    ] {
         assert_eq!(refused(GATE, bad).0, Reason::WrongType, "{bad}");
     }
 }
@@ -308,6 +351,11 @@ fn traccar_tells_a_position_in_knots_and_the_charge() {
     assert_eq!(taken("positions/123456789012345", &payload), expected, "on that of this one");
     let identity = |topic| decode(topic, &payload).observations[1].identity;
     assert_eq!(identity("positions"), identity("positions/123456789012345"));
+    let unnumbered = |secs: &str| {
+        let payload = payload.replace("12345,", "0,").replace("14:29:55", &format!("14:29:{secs}"));
+        decode("positions", &payload).observations[0].identity
+    };
+    assert_ne!(unnumbered("55"), unnumbered("56"), "a server without a database numbers none");
 }
 
 #[test]
@@ -323,6 +371,8 @@ fn alarms_of_a_tracker_are_told() {
     let said = |attributes: &str| kinds("positions", &traccar(r#","outdated":true"#, attributes));
     let life = Kind::Heartbeat(Heartbeat::default());
     assert_eq!(said(r#""alarm":"sos""#), [Kind::Sos(None), life.clone()]);
+    let help = taken("positions", &traccar("", r#""alarm":"sos""#));
+    assert_eq!((help[0].1, help[2].1), (1_716_215_395, 1_716_215_390), "now, though the position is older");
     assert_eq!(said(r#""alarm":"lowBattery,sos""#), [Kind::Sos(None), battery(100)]);
     assert_eq!(said(r#""alarm":"lowBattery","batteryLevel":4"#), [battery(40)]);
     let fallen = Kind::Heartbeat(Heartbeat { man_down: true, ..Heartbeat::default() });
@@ -385,6 +435,37 @@ fn a_lorawan_button_calls_for_help() {
     assert_eq!(kinds(UP, &uplink(r#""object":{"man_down":1},"#)), [fallen]);
 }
 
+/// What that device says if it is of another kind.
+fn said_by(kind: DeviceKind, object: &str) -> Vec<Kind> {
+    let mut parts = SiteParts::from(site(vec![]));
+    for device in parts.devices.iter_mut().filter(|device| device.id.as_str() == "lora") {
+        device.kind = kind;
+    }
+    let payload = uplink(&format!("\"object\":{object},"));
+    let said = all_of(message(&Site::new(parts).unwrap(), now(), UP, payload.as_bytes()));
+    said.into_iter().map(|(.., kind)| kind).collect()
+}
+
+#[test]
+fn a_lorawan_device_that_is_no_button_calls_for_help_in_so_many_words_only() {
+    for kind in [DeviceKind::Handset, DeviceKind::Gps] {
+        for (object, helps) in
+            [(r#"{"button":1}"#, false), (r#"{"alarm":true}"#, false), (r#"{"sos":1}"#, true)]
+        {
+            assert_eq!(said_by(kind, object).contains(&Kind::Sos(None)), helps, "{kind:?} {object}");
+        }
+    }
+}
+
+#[test]
+fn a_lorawan_receiver_tells_its_charge_when_it_is_low_and_a_handset_always() {
+    for (kind, told) in [(DeviceKind::Handset, [true, true]), (DeviceKind::Gps, [false, true])] {
+        let tells = [(r#"{"battery":88.3}"#, 883), (r#"{"battery":20}"#, 200)]
+            .map(|(object, charge)| said_by(kind, object) == [battery(charge)]);
+        assert_eq!(tells, told, "{kind:?}");
+    }
+}
+
 /// The example of `status` on the same page; its JSON leaves out what is zero.
 #[test]
 fn a_lorawan_button_tells_its_charge() {
@@ -398,8 +479,16 @@ fn a_lorawan_button_tells_its_charge() {
     assert_eq!(kinds(STATUS, &status("")), [battery(0)], "zero is left out");
     assert_eq!(kinds(STATUS, &status(r#","batteryLevel":88.3"#)), [battery(883)], "it was replaced");
     assert_eq!(kinds(STATUS, &status(r#","batteryLevelUnavailable":true"#)), []);
+    let powered = Kind::Heartbeat(Heartbeat { charging: Some(true), ..Heartbeat::default() });
+    assert_eq!(
+        kinds(STATUS, &status(r#","externalPowerSource":true"#)),
+        [powered],
+        "it has no charge to tell"
+    );
     let (reason, detail) = refused(UP, r#"{"devEUI":"AgICAgICAgI="}"#);
     assert_eq!((reason, detail.contains("ChirpStack v4")), (Reason::WrongType, true), "version 3");
+    let (reason, detail) = refused(UP, r#"{"deviceInfo":{"deviceName":"Test device"}}"#);
+    assert_eq!((reason, detail.contains("deviceInfo.devEui")), (Reason::WrongType, true), "{detail}");
 }
 
 fn field(name: &str, at: &str, unit: Option<Unit>) -> MappedField {
@@ -441,6 +530,31 @@ fn a_plain_uid_is_a_scan() {
     }
     let bad = read(None, "no tag");
     assert_eq!((bad.observations, bad.refused[0].reason), (vec![], Reason::WrongType));
+    let fields = vec![field("tag", "/uid", None), field("ts", "/at", None)];
+    let dated =
+        mapped(mapping("r", KindName::Scan, fields), "r", r#"{"uid":"04A1","at":"2026-03-10T20:00:00Z"}"#);
+    assert_eq!(
+        (dated.observations.len(), dated.asides),
+        (1, vec![]),
+        "its instant tells it from the one before"
+    );
+    let word = mapping("w", KindName::Activity, vec![field("event", "", None)]);
+    assert_eq!(mapped(word, "w", " pressed\r\n").observations[0].kind, Kind::Activity("pressed".into()));
+}
+
+#[test]
+fn every_mapping_that_covers_a_topic_says_its_part() {
+    let mappings = vec![
+        mapping("tracker/#", KindName::Location, vec![field("lat", "/0", None), field("lon", "/1", None)]),
+        mapping("tracker/+", KindName::Heartbeat, vec![field("battery", "/2", Some(Unit::Percent))]),
+    ];
+    let said = |payload: &str| {
+        let decoded = message(&site(mappings.clone()), now(), "tracker/a", payload.as_bytes());
+        all_of(decoded).into_iter().map(|(.., kind)| kind).collect::<Vec<_>>()
+    };
+    assert_eq!(said("[1,2,55]"), [Kind::Location(Fix::at(1.0, 2.0)), battery(550)]);
+    let silent = Kind::Heartbeat(Heartbeat::default());
+    assert_eq!(said("[1,2,null]"), [Kind::Location(Fix::at(1.0, 2.0)), silent], "null is as good as nothing");
 }
 
 #[test]
