@@ -533,6 +533,65 @@ mod tests {
     }
 
     #[test]
+    fn nobody_hears_himself_who_asked_not_to() {
+        let exchange = exchange(Limits::default());
+        let one = attach(&exchange, arrival("a", HOUR)).unwrap().attachment;
+        let asked = request("t", QoS::AtLeastOnce);
+        one.subscribe(Request {
+            subscription: Subscription { no_local: true, ..asked.subscription },
+            ..asked
+        });
+        exchange.publish(message("t"), Some(one.key()));
+        assert_eq!(received(&one), []);
+        exchange.publish(message("t"), Some(&Key::new(User::Anonymous, "c".into())));
+        assert_eq!(received(&one).len(), 1);
+    }
+
+    #[test]
+    fn what_is_retained_is_told_as_often_as_was_asked() {
+        let exchange = exchange(Limits::default());
+        let one = attach(&exchange, arrival("a", HOUR)).unwrap().attachment;
+        exchange.publish(Message::new("t", "x".into(), true), None);
+        for (retained, times) in [
+            (RetainHandling::NoAtSubscribe, [0, 0]),
+            (RetainHandling::AtSubscribeNew, [1, 0]),
+            (RetainHandling::AtSubscribe, [1, 1]),
+        ] {
+            let told = times.map(|_| {
+                one.subscribe(Request { retained, ..request("t", QoS::AtLeastOnce) });
+                received(&one).len()
+            });
+            assert_eq!(told, times, "{retained:?}");
+            one.unsubscribe("t");
+        }
+    }
+
+    #[test]
+    fn what_has_no_acknowledgement_does_not_wait_for_who_is_away() {
+        let exchange = exchange(Limits::default());
+        let one = attach(&exchange, arrival("a", HOUR)).unwrap().attachment;
+        one.subscribe(request("t", QoS::AtMostOnce));
+        drop(one);
+        exchange.publish(message("t"), None);
+        assert_eq!(received(&attach(&exchange, arrival("a", HOUR)).unwrap().attachment), []);
+    }
+
+    #[test]
+    fn a_client_that_leaves_says_how_long_its_session_is_kept_within_the_bound() {
+        for (asked, kept) in [(Duration::ZERO, Duration::ZERO), (2 * HOUR, HOUR)] {
+            let exchange = exchange(Limits { session_expiry: HOUR, ..Limits::default() });
+            let one = attach(&exchange, arrival("a", HOUR / 2)).unwrap().attachment;
+            one.keep_for(asked);
+            drop(one);
+            let sessions = |after| {
+                exchange.tidy(Instant::now() + after);
+                exchange.counts().sessions
+            };
+            assert_eq!([kept * 9 / 10, kept].map(sessions), [u64::from(!kept.is_zero()), 0], "{asked:?}");
+        }
+    }
+
+    #[test]
     fn a_kept_session_waits_and_a_clean_one_ends() {
         let exchange = exchange(Limits::default());
         for (kept, present) in [(HOUR, true), (Duration::ZERO, false)] {

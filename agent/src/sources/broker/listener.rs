@@ -184,14 +184,14 @@ async fn end_all(mut connections: JoinSet<Option<Ending>>) {
 pub(super) struct Addresses(Mutex<BTreeMap<IpAddr, usize>>);
 
 /// A connection's place within the bounds; dropping it makes room.
-struct Place {
+pub(super) struct Place {
     house: Arc<House>,
     address: IpAddr,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Place {
-    fn take(house: &Arc<House>, address: IpAddr) -> Option<Self> {
+    pub(super) fn take(house: &Arc<House>, address: IpAddr) -> Option<Self> {
         let permit = Arc::clone(&house.places).try_acquire_owned().ok()?;
         let mut addresses = house.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(address).or_default();

@@ -54,6 +54,9 @@ impl Retained {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rmqtt_codec::v5::PublishProperties;
+    use std::num::NonZeroU32;
+    use std::time::Duration;
 
     fn message(topic: &str, payload: &'static str) -> Arc<Message> {
         Arc::new(Message::new(topic, payload.as_bytes().into(), true))
@@ -73,6 +76,21 @@ mod tests {
         assert!(retained.keep(&message("a/b", ""), &limits));
         assert!(retained.keep(&message("a/c", ""), &limits));
         assert_eq!((retained.len(), retained.bytes), (0, 0));
+    }
+
+    #[test]
+    fn one_that_is_expired_is_told_to_nobody() {
+        let (mut retained, limits, now) = (Retained::default(), Limits::default(), Instant::now());
+        for (topic, secs) in [("a", 5), ("b", 3_600)] {
+            let properties = PublishProperties {
+                message_expiry_interval: NonZeroU32::new(secs),
+                ..PublishProperties::default()
+            };
+            let message = Message::new(topic, topic.as_bytes().to_vec().into(), true);
+            let message = message.with_properties(Some(properties), now - Duration::from_secs(5));
+            assert!(retained.keep(&Arc::new(message), &limits));
+        }
+        assert_eq!(payloads(&retained, "#"), [b"b".as_slice()]);
     }
 
     #[test]

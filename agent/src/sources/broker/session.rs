@@ -362,6 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_bounded_in_bytes_and_with_what_is_retained() {
+        // Each of them weighs two bytes.
+        let limits = Limits { queued_bytes: 5, ..Limits::default() };
+        let mut session = Session::default();
+        let offered = ["a", "b", "c"].map(|text| session.offer(delivery(text, QoS::AtLeastOnce), &limits));
+        assert_eq!(offered, [Offered::Queued, Offered::Queued, Offered::Dropped]);
+        for limits in [
+            Limits { queued_messages: 1, retained_messages: 1, ..Limits::default() },
+            Limits { queued_bytes: 2, retained_bytes: 1, ..Limits::default() },
+        ] {
+            let mut session = Session::default();
+            let offered =
+                ["a", "b", "c"].map(|text| session.offer_retained(delivery(text, QoS::AtLeastOnce), &limits));
+            assert_eq!(offered, [Offered::Queued, Offered::Queued, Offered::Dropped], "{limits:?}");
+        }
+    }
+
+    #[test]
     fn a_message_that_is_expired_or_too_large_for_the_client_is_counted() {
         let (mut session, limits, now) = (Session::default(), Limits::default(), Instant::now());
         let expiry = PublishProperties { message_expiry_interval: NonZeroU32::new(5), ..Default::default() };

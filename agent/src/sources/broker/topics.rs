@@ -161,6 +161,18 @@ mod tests {
         assert!(!matches("a/b", "a/../a/b"));
     }
 
+    #[test]
+    fn a_wildcard_at_its_head_finds_no_topic_of_the_broker_s_own() {
+        let mut tree = Tree::default();
+        for filter in ["#", "+/uptime", "$SYS/#", "$SYS/+"] {
+            tree.insert(filter, filter, ());
+        }
+        let mut found = vec![];
+        tree.visit("$SYS/uptime", &mut |filter, ()| found.push(*filter));
+        found.sort_unstable();
+        assert_eq!(found, ["$SYS/#", "$SYS/+"]);
+    }
+
     /// The definition, written the slow and obvious way.
     fn naive(filter: &[&str], topic: &[&str]) -> bool {
         match (filter.split_first(), topic.split_first()) {

@@ -305,6 +305,17 @@ mod tests {
         assert_eq!(v3_grant(SubscribeAckReason::GrantedQos2), granted);
     }
 
+    #[test]
+    fn a_pubrec_that_refuses_is_the_end_of_its_message() {
+        let id = NonZeroU16::MIN;
+        let incoming = |reason_code| {
+            let ack = v5::PublishAck { packet_id: id, reason_code, ..Default::default() };
+            from_v5(v5::Packet::PublishReceived(ack))
+        };
+        assert!(matches!(incoming(PublishAckReason::NotAuthorized), Incoming::Done(done) if done == id));
+        assert!(matches!(incoming(PublishAckReason::Success), Incoming::Received(has) if has == id));
+    }
+
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let first = prop_oneof![any::<u8>(), prop::sample::select(vec![0x10, 0x32, 0x82, 0xA2, 0xE0, 0x40])];
         let body = prop::collection::vec(prop_oneof![any::<u8>(), 0..40u8], 0..60);

@@ -470,6 +470,7 @@ mod tests {
             first.publish(message(text, qos), None);
         }
         assert_eq!(sent(&one), [("a".into(), 1, false), ("b".into(), 2, false)]);
+        world.write(&first);
         assert!(one.on_received(id(1)));
         one.on_stored(id(9));
         let second = world.killed(&first);
@@ -489,6 +490,32 @@ mod tests {
         second.publish(message("e", QoS::AtLeastOnce), None);
         let third = world.killed(&second);
         assert_eq!(sent(&attach(&third, arrival(HOUR)).attachment), [("e".into(), 4, false)]);
+    }
+
+    #[test]
+    fn a_subscription_is_as_it_was() {
+        let (mut world, first) = (World::default(), World::default().begins());
+        let one = attach(&first, arrival(HOUR)).attachment;
+        for (filter, no_local, retain_as_published) in [("t/a", true, true), ("t/b", false, false)] {
+            let number = NonZeroU32::new(7).filter(|_| no_local);
+            let subscription = Subscription { qos: QoS::AtLeastOnce, no_local, retain_as_published, number };
+            let retained = RetainHandling::NoAtSubscribe;
+            one.subscribe(Request { filter: filter.to_owned(), subscription, retained });
+        }
+        let later = world.killed(&first);
+        let one = attach(&later, arrival(HOUR)).attachment;
+        let publish = |topic, from| later.publish(Message::new(topic, "x".into(), true), from);
+        publish("t/a", Some(one.key()));
+        publish("t/b", Some(one.key()));
+        publish("t/a", None);
+        let told = |packet| match packet {
+            Outgoing::Publish(p) => {
+                (p.delivery.message.topic.clone(), p.delivery.retain, p.delivery.numbers.len())
+            }
+            other => panic!("{other:?}"),
+        };
+        let heard: Vec<_> = one.outbound(PEER, Instant::now()).into_iter().map(told).collect();
+        assert_eq!(heard, [("t/b".into(), false, 0), ("t/a".into(), true, 1)]);
     }
 
     #[test]

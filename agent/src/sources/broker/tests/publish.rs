@@ -3,6 +3,7 @@
 use super::*;
 use crate::sources::decode::Reason;
 use rmqtt_codec::v5::{DisconnectReasonCode, PublishAckReason};
+use std::num::NonZeroU32;
 
 fn ack(n: u16) -> v3::Packet {
     v3::Packet::PublishAck { packet_id: id(n) }
@@ -148,6 +149,15 @@ async fn a_v5_client_is_told_why() {
         (HEARTBEAT, large.as_str(), PublishAckReason::QuotaExceeded),
         (HEARTBEAT, "m", PublishAckReason::Success),
     ];
+    let words = "x".repeat(40 * 1024);
+    let properties = v5::PublishProperties {
+        user_properties: vec![("k".into(), words.as_str().into()), ("l".into(), words.as_str().into())],
+        ..Default::default()
+    };
+    let wordy = Publish { properties: Some(properties), ..message(HEARTBEAT, "m", QoS::AtLeastOnce, 9) };
+    phone.send5(v5::Packet::Publish(Box::new(wordy))).await;
+    let v5::Packet::PublishAck(ack) = phone.next5().await else { panic!() };
+    assert_eq!(ack.reason_code, PublishAckReason::QuotaExceeded, "its properties are of its size");
     for (n, (topic, payload, expected)) in (1..).zip(cases) {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let publish = message(topic, payload, qos, n);
@@ -160,6 +170,67 @@ async fn a_v5_client_is_told_why() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn the_id_of_a_refused_qos_2_message_is_free_again_without_a_pubrel() {
+    let mut night = night().await;
+    let (mut phone, _) = Client::connected5(&night, connect5("phone-1")).await;
+    for (topic, expected) in [
+        ("vigil/v1/plant-7/phone-2/sos", PublishAckReason::NotAuthorized),
+        (HEARTBEAT, PublishAckReason::Success),
+    ] {
+        let publish = message(topic, "m", QoS::ExactlyOnce, 1);
+        phone.send5(v5::Packet::Publish(Box::new(publish))).await;
+        night.store().await;
+        let v5::Packet::PublishReceived(ack) = phone.next5().await else { panic!() };
+        assert_eq!(ack.reason_code, expected);
+    }
+}
+
+#[tokio::test]
+async fn only_the_status_of_a_device_is_retained_for_it() {
+    let mut night = night().await;
+    night.store_everything();
+    let (mut phone, _) = Client::connected(&night, connect("phone-1")).await;
+    for (n, (topic, retained)) in (1..).zip([(HEARTBEAT, 0), (STATUS, 1)]) {
+        let publish = Publish { retain: true, ..message(topic, "online", QoS::AtLeastOnce, n) };
+        phone.send(v3::Packet::Publish(Box::new(publish))).await;
+        assert_eq!(phone.next().await, ack(n));
+        assert_eq!(night.handle.counts().retained, retained, "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn a_v5_client_gets_no_more_than_it_can_take() {
+    let night = night().await;
+    let small = v5::Connect {
+        receive_max: NonZeroU16::new(1),
+        max_packet_size: NonZeroU32::new(500),
+        ..connect5("mira")
+    };
+    let (mut mira, _) = Client::connected5(&night, small).await;
+    let options = v5::SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
+    let alerts = "vigil/v1/plant-7/alerts";
+    mira.send5(v5::Packet::Subscribe(v5::Subscribe {
+        packet_id: id(1),
+        id: None,
+        user_properties: vec![],
+        topic_filters: vec![(alerts.into(), options)],
+    }))
+    .await;
+    assert!(matches!(mira.next5().await, v5::Packet::SubscribeAck(_)));
+    for payload in ["x".repeat(600), "a".to_owned(), "b".to_owned()] {
+        night.handle.publish(alerts, payload, false).unwrap();
+    }
+    for payload in ["a", "b"] {
+        let v5::Packet::Publish(heard) = mira.next5().await else { panic!() };
+        assert_eq!(heard.payload, payload.as_bytes());
+        mira.hears_nothing().await;
+        let packet_id = heard.packet_id.unwrap();
+        mira.send5(v5::Packet::PublishAck(v5::PublishAck { packet_id, ..Default::default() })).await;
+    }
+    assert_eq!(night.handle.counts().dropped, 1);
 }
 
 #[tokio::test]
@@ -229,7 +300,7 @@ async fn properties_reach_v5_subscribers_and_their_subscription_ids_come_along()
     for (n, filter) in [(1, "vigil/v1/plant-7/#"), (2, "vigil/v1/plant-7/+/heartbeat")] {
         mira.send5(v5::Packet::Subscribe(v5::Subscribe {
             packet_id: id(n),
-            id: std::num::NonZeroU32::new(n.into()),
+            id: NonZeroU32::new(n.into()),
             user_properties: vec![],
             topic_filters: vec![(filter.into(), options)],
         }))

@@ -5,6 +5,22 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 use v3::ConnectAckReason as Answer;
 use v3::SubscribeReturnCode::{Failure, Success};
 
+fn will5(delay_secs: Option<u32>) -> v5::LastWill {
+    v5::LastWill {
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        topic: STATUS.into(),
+        message: "offline".into(),
+        will_delay_interval_sec: delay_secs,
+        correlation_data: None,
+        message_expiry_interval: None,
+        content_type: None,
+        user_properties: vec![],
+        is_utf8_payload: None,
+        response_topic: None,
+    }
+}
+
 async fn answer(night: &Night, connect: v3::Connect) -> Answer {
     let mut client = Client::v3(night).await;
     client.send(v3::Packet::Connect(Box::new(connect))).await;
@@ -90,13 +106,77 @@ async fn a_v5_client_is_told_why_it_may_not_subscribe() {
             user_properties: vec![],
             topic_filters: vec![
                 ("#".into(), v5::SubscriptionOptions::default()),
+                ("$share/g/vigil/v1/plant-7/alerts".into(), v5::SubscriptionOptions::default()),
                 ("vigil/v1/plant-7/alerts".into(), v5::SubscriptionOptions::default()),
             ],
         }))
         .await;
     let v5::Packet::SubscribeAck(ack) = phone.next5().await else { panic!() };
-    let expected = [v5::SubscribeAckReason::NotAuthorized, v5::SubscribeAckReason::GrantedQos0];
-    assert_eq!(ack.status, expected);
+    use v5::SubscribeAckReason::{GrantedQos0, NotAuthorized, SharedSubscriptionNotSupported};
+    assert_eq!(ack.status, [NotAuthorized, SharedSubscriptionNotSupported, GrantedQos0]);
+}
+
+#[tokio::test]
+async fn an_anonymous_client_of_another_machine_is_not_let_in() {
+    let night = night_with(limits(), true).await;
+    for (address, answer) in [
+        ("192.0.2.7", Answer::NotAuthorized),
+        ("127.0.0.1", Answer::ConnectionAccepted),
+        ("::1", Answer::ConnectionAccepted),
+    ] {
+        let (near, far) = tokio::io::duplex(4_096);
+        let house = Arc::clone(&night.handle.house);
+        let greeted = tokio::spawn(async move {
+            greeting::greet(&house, Box::new(far), address.parse().unwrap()).await.is_ok()
+        });
+        let mut client = Framed::new(near, MqttCodec::V3(v3::Codec::new(0)));
+        let anonymous = v3::Connect { username: None, password: None, ..connect("sim") };
+        client.send(MqttPacket::V3(v3::Packet::Connect(Box::new(anonymous)))).await.unwrap();
+        let Some(Ok((MqttPacket::V3(v3::Packet::ConnectAck(ack)), _))) = client.next().await else {
+            panic!()
+        };
+        assert_eq!(ack.return_code, answer, "{address}");
+        assert_eq!(greeted.await.unwrap(), answer == Answer::ConnectionAccepted);
+    }
+}
+
+#[tokio::test]
+async fn a_v5_client_that_wants_what_is_not_offered_is_told() {
+    let night = night().await;
+    let mut client = Client::v5(&night).await;
+    let connect = v5::Connect { auth_method: Some("SCRAM-SHA-1".into()), ..connect5("phone-1") };
+    client.send5(v5::Packet::Connect(Box::new(connect))).await;
+    let v5::Packet::ConnectAck(ack) = client.next5().await else { panic!() };
+    assert_eq!(ack.reason_code, v5::ConnectAckReason::BadAuthenticationMethod);
+    let for_ever = v5::Connect { session_expiry_interval_secs: u32::MAX, ..connect5("phone-1") };
+    let (_, welcome) = Client::connected5(&night, for_ever).await;
+    let week = u32::try_from(limits().session_expiry.as_secs()).unwrap();
+    assert_eq!(welcome.session_expiry_interval_secs, Some(week));
+}
+
+#[tokio::test]
+async fn a_v5_client_ends_its_session_when_it_leaves() {
+    let night = night().await;
+    for (expiry, sessions) in [(None, 1), (Some(0), 0)] {
+        let kept = v5::Connect { session_expiry_interval_secs: 3_600, ..connect5("mira") };
+        let (mut mira, _) = Client::connected5(&night, kept).await;
+        let word = v5::Disconnect::new(DisconnectReasonCode::NormalDisconnection);
+        mira.send5(v5::Packet::Disconnect(v5::Disconnect { session_expiry_interval_secs: expiry, ..word }))
+            .await;
+        mira.is_closed().await;
+        until(|| night.handle.counts().connected == 0).await;
+        assert_eq!(night.handle.counts().sessions, sessions, "{expiry:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_passwords_waits_for_each_answer() {
+    let pause = Duration::from_millis(300);
+    let night = night_with(Limits { refusal_pause: pause, ..limits() }, false).await;
+    let began = std::time::Instant::now();
+    let guess = v3::Connect { password: Some("guessed".into()), ..connect("phone-1") };
+    assert_eq!(answer(&night, guess).await, Answer::BadUserNameOrPassword);
+    assert!(began.elapsed() >= pause);
 }
 
 #[tokio::test]
@@ -228,6 +308,57 @@ async fn a_will_to_a_foreign_topic_is_recorded_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_in_order_may_want_its_will_published_all_the_same() {
+    let mut night = night().await;
+    let with_will = v5::Connect { last_will: Some(will5(None)), ..connect5("phone-1") };
+    let (mut phone, _) = Client::connected5(&night, with_will).await;
+    let word = v5::Disconnect::new(DisconnectReasonCode::DisconnectWithWillMessage);
+    phone.send5(v5::Packet::Disconnect(word)).await;
+    night.store().await;
+    until(|| night.handle.counts().wills == 1).await;
+}
+
+#[tokio::test]
+async fn a_will_waits_as_long_as_its_client_said_if_the_session_does() {
+    let mut night = night().await;
+    for (kept, at_once) in [(3_600, false), (0, true)] {
+        let with_will = v5::Connect {
+            last_will: Some(will5(Some(60))),
+            session_expiry_interval_secs: kept,
+            ..connect5("phone-1")
+        };
+        Client::connected5(&night, with_will).await.0.vanish();
+        until(|| night.handle.counts().connected == 0).await;
+        tokio::time::sleep(A_WHILE).await;
+        assert_eq!(night.pump.try_recv().is_ok(), at_once, "{kept}");
+    }
+}
+
+#[tokio::test]
+async fn the_agent_s_own_trouble_publishes_no_will() {
+    let mut night = night().await;
+    let with_will = v3::Connect { last_will: Some(will(STATUS)), ..connect("phone-1") };
+    let (mut phone, _) = Client::connected(&night, with_will).await;
+    phone.publish(HEARTBEAT, "m", QoS::AtLeastOnce, 1).await;
+    drop(night.inbound().await);
+    phone.is_closed().await;
+    until(|| night.handle.counts().connected == 0).await;
+    tokio::time::sleep(A_WHILE).await;
+    assert!(night.pump.try_recv().is_err(), "it was cut off, and is not gone");
+}
+
+#[tokio::test]
+async fn a_will_is_retained_only_if_it_is_a_status() {
+    let mut night = night().await;
+    night.store_everything();
+    let activity = will("vigil/v1/plant-7/phone-1/activity");
+    let with_will = v3::Connect { last_will: Some(activity), ..connect("phone-1") };
+    Client::connected(&night, with_will).await.0.vanish();
+    until(|| night.handle.counts().wills == 1).await;
+    assert_eq!(night.handle.counts().retained, 0);
+}
+
+#[tokio::test]
 async fn silence_of_one_and_a_half_keep_alives_is_the_end_and_leaves_the_will() {
     let mut night = night().await;
     let quiet = v3::Connect { keep_alive: 1, last_will: Some(will(STATUS)), ..connect("phone-1") };
@@ -264,6 +395,20 @@ async fn one_connection_too_many_is_turned_away() {
     until(|| night.handle.counts().connected == 0).await;
     tokio::time::sleep(A_WHILE).await;
     Client::connected(&night, connect("phone-1")).await;
+}
+
+#[tokio::test]
+async fn one_address_has_a_part_of_the_connections_and_this_machine_all() {
+    let night = night_with(Limits { connections: 5, connections_per_address: 2, ..limits() }, false).await;
+    let house = &night.handle.house;
+    let place = |address: &str| listener::Place::take(house, address.parse().unwrap());
+    let held = [place("192.0.2.7"), place("192.0.2.7")];
+    assert!(held.iter().all(Option::is_some) && place("192.0.2.7").is_none());
+    assert!(place("192.0.2.8").is_some(), "another address");
+    drop(held);
+    assert!(place("192.0.2.7").is_some(), "there is room again");
+    let here: Vec<_> = std::iter::from_fn(|| place("127.0.0.1")).collect();
+    assert_eq!(here.len(), 5);
 }
 
 #[tokio::test]
