@@ -435,6 +435,10 @@ mod tests {
         assert!(!takes(&mut flood, position));
         let later = secs(BURST / PER_SECOND + 1);
         assert!((0..BURST).all(|n| takes(&mut flood, said(n, secs(0), later, fix(false)))));
+        let much_later = secs(10 * BURST);
+        let taken =
+            (0..2 * BURST).filter(|n| takes(&mut flood, said(*n, secs(0), much_later, fix(false)))).count();
+        assert_eq!(i64::try_from(taken).unwrap(), BURST + 1, "peace saves up no more than that");
     }
 
     #[test]
@@ -445,5 +449,12 @@ mod tests {
             assert!(takes(&mut flood, Observation { device, ..said(n, secs(n), secs(n), heartbeat(0)) }));
         }
         assert_eq!((flood.devices.len(), flood.list()), (MAX_DEVICES, vec![]));
+        let quietest = DeviceId::new(&format!("d-{MAX_DEVICES}")).unwrap();
+        let left = flood.devices.values().map(|meter| meter.filled_at).min();
+        assert_eq!(
+            left,
+            Some(flood.devices[&quietest].filled_at),
+            "those that were quiet for longest are forgotten"
+        );
     }
 }

@@ -155,6 +155,13 @@ mod tests {
             let what = told(device, tag);
             assert!(what.contains(part), "{device} {tag}: {what}");
         }
+        let mut strays = Strays::default();
+        let mut by_stranger = scan("hs", "C0C0", 0);
+        if let Kind::Scan(scan) = &mut by_stranger.kind {
+            scan.guard = GuardId::new("stranger").ok();
+        }
+        strays.note(&site, &by_stranger, Outcome::UnknownTag);
+        assert_eq!(strays.list()[0].what, "read for stranger, who is not on the roster of the site file");
     }
 
     #[test]
@@ -163,6 +170,7 @@ mod tests {
         for secs in [0, 60] {
             strays.note(&site(|_| {}), &scan("hs", "E0E0", secs), Outcome::UnknownTag);
         }
+        strays.note(&site(|_| {}), &scan("hs", "E0E0", 60), Outcome::Duplicate);
         let [stray] = <[Stray; 1]>::try_from(strays.list()).unwrap();
         assert_eq!((stray.count, stray.last_at.since(stray.first_at).millis()), (2, 60_000));
         let enrolled = site(|parts| parts.checkpoints[0].tag = Tag::new("E0E0").ok());
