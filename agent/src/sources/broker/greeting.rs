@@ -184,10 +184,11 @@ fn will_of_v5(w: v5::LastWill) -> Will {
         user_properties: w.user_properties,
         is_utf8_payload: w.is_utf8_payload.unwrap_or(false),
         response_topic: w.response_topic,
+        message_expiry_interval: w.message_expiry_interval,
         ..Default::default()
     };
     let message = Message::new(&w.topic, copy(&w.message), w.retain).with_qos(w.qos);
-    let message = message.with_properties(Some(properties), Instant::now());
+    let message = message.with_properties(Some(properties));
     Will { message, delay: w.will_delay_interval_sec.map_or(Duration::ZERO, secs) }
 }
 

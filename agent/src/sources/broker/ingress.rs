@@ -96,7 +96,7 @@ impl Ingress {
         }
         self.exchange.counters.wills.add(1);
         tracing::info!(client = key.client(), user = %key.user(), "published a last will");
-        self.exchange.publish(message, Some(key));
+        self.exchange.publish(message.published(Instant::now()), Some(key));
         true
     }
 }
@@ -141,5 +141,5 @@ fn message(site: &Site, publish: Publish) -> Message {
     let properties =
         publish.properties.map(|p| PublishProperties { topic_alias: None, subscription_ids: vec![], ..p });
     let message = Message::new(&publish.topic, payload, retain).with_qos(publish.qos);
-    message.with_properties(properties, Instant::now())
+    message.with_properties(properties).published(Instant::now())
 }

@@ -87,7 +87,7 @@ mod tests {
                 ..PublishProperties::default()
             };
             let message = Message::new(topic, topic.as_bytes().to_vec().into(), true);
-            let message = message.with_properties(Some(properties), now - Duration::from_secs(5));
+            let message = message.with_properties(Some(properties)).published(now - Duration::from_secs(5));
             assert!(retained.keep(&Arc::new(message), &limits));
         }
         assert_eq!(payloads(&retained, "#"), [b"b".as_slice()]);

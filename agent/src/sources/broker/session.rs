@@ -39,11 +39,16 @@ impl Message {
         Self { qos, ..self }
     }
 
-    /// The same with what a v5 publisher added, which begins to age.
-    pub(super) fn with_properties(mut self, properties: Option<PublishProperties>, now: Instant) -> Self {
-        let expiry = properties.as_ref().and_then(|p| p.message_expiry_interval);
-        self.expires_at = expiry.map(|secs| now + Duration::from_secs(secs.get().into()));
+    /// The same with what a v5 publisher added.
+    pub(super) fn with_properties(mut self, properties: Option<PublishProperties>) -> Self {
         self.properties = properties.filter(|p| *p != PublishProperties::default()).map(Box::new);
+        self
+    }
+
+    /// The same, published now: from here on it ages.
+    pub(super) fn published(mut self, now: Instant) -> Self {
+        let expiry = self.properties.as_deref().and_then(|p| p.message_expiry_interval);
+        self.expires_at = expiry.map(|secs| now + Duration::from_secs(secs.get().into()));
         self
     }
 
@@ -383,7 +388,9 @@ mod tests {
     fn a_message_that_is_expired_or_too_large_for_the_client_is_counted() {
         let (mut session, limits, now) = (Session::default(), Limits::default(), Instant::now());
         let expiry = PublishProperties { message_expiry_interval: NonZeroU32::new(5), ..Default::default() };
-        let message = Message::new("t", "old".into(), false).with_properties(Some(expiry), now);
+        let message = Message::new("t", "old".into(), false).with_properties(Some(expiry));
+        assert!(!message.is_expired(now + Duration::from_secs(6)), "one that is not published does not age");
+        let message = message.published(now);
         assert_eq!(message.expiry_left(now + Duration::from_secs(3)), NonZeroU32::new(2));
         let old = Delivery { message: Arc::new(message), ..delivery("", QoS::AtLeastOnce) };
         let large = Message::new("t", vec![0; 2_000].into(), false);

@@ -335,6 +335,28 @@ async fn a_will_waits_as_long_as_its_client_said_if_the_session_does() {
 }
 
 #[tokio::test]
+async fn a_will_expires_as_its_client_said_from_when_it_is_published() {
+    let mut night = night().await;
+    night.store_everything();
+    let (mut mira, _) = Client::connected5(&night, connect5("mira")).await;
+    let options = v5::SubscriptionOptions::default();
+    mira.send5(v5::Packet::Subscribe(v5::Subscribe {
+        packet_id: id(1),
+        id: None,
+        user_properties: vec![],
+        topic_filters: vec![(STATUS.into(), options)],
+    }))
+    .await;
+    assert!(matches!(mira.next5().await, v5::Packet::SubscribeAck(_)));
+    let expires = v5::LastWill { message_expiry_interval: std::num::NonZeroU32::new(3_600), ..will5(None) };
+    let with_will = v5::Connect { last_will: Some(expires), ..connect5("phone-1") };
+    Client::connected5(&night, with_will).await.0.vanish();
+    let v5::Packet::Publish(heard) = mira.next5().await else { panic!() };
+    let left = heard.properties.unwrap().message_expiry_interval.unwrap().get();
+    assert!((3_590..=3_600).contains(&left), "{left}");
+}
+
+#[tokio::test]
 async fn the_agent_s_own_trouble_publishes_no_will() {
     let mut night = night().await;
     let with_will = v3::Connect { last_will: Some(will(STATUS)), ..connect("phone-1") };
