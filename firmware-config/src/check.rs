@@ -201,8 +201,15 @@ impl Surroundings<'_> {
         if address.port() == 0 || self.sheet.is_in_doubt(key) {
             return;
         }
-        if let Err(error) = TcpListener::bind(address) {
-            let allowed = format!("an address that is free ({error}; is another agent running?)");
+        let Err(error) = TcpListener::bind(address) else { return };
+        if error.kind() == io::ErrorKind::AddrInUse {
+            // The agent that runs here, more often than not: whoever changes its configuration checks it meanwhile.
+            self.sheet.doubt(
+                key,
+                format!("{address} is in use; if not by this agent, stop what uses it (ss -ltnp)"),
+            );
+        } else {
+            let allowed = format!("an address of this machine that may be listened on ({error})");
             self.sheet.refuse(key, address.to_string(), allowed);
         }
     }

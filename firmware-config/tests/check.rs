@@ -32,10 +32,10 @@ fn problems(base: &Path, agent: &str, site: &str) -> Vec<String> {
     }
 }
 
-fn agent(port: u16) -> String {
+fn agent(page: &str) -> String {
     format!(
         "[agent]\ngateway = \"gw-1\"\n[mqtt]\nlisten = \"127.0.0.1:0\"\npassword_file = \"mqtt.passwd\"\n\
-         [http]\nlisten = \"127.0.0.1:{port}\"\n[uplink]\nurl = \"https://noc.example.org/v1\"\n\
+         [http]\nlisten = \"{page}\"\n[uplink]\nurl = \"https://noc.example.org/v1\"\n\
          credential = \"noc-token\"\n[[serial]]\ndevice = \"r\"\nport = \"ttyUSB0\"\nprotocol = \"lines\"\n"
     )
 }
@@ -45,7 +45,7 @@ fn what_would_start_passes_and_nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     secret(folder.path(), "noc-token", 0o600);
     fs::write(folder.path().join("mqtt.passwd"), "").unwrap();
-    assert_eq!(problems(folder.path(), &agent(0), SITE), Vec::<String>::new());
+    assert_eq!(problems(folder.path(), &agent("127.0.0.1:0"), SITE), Vec::<String>::new());
     let mut left: Vec<_> =
         fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     left.sort();
@@ -57,9 +57,8 @@ fn everything_that_is_missing_is_named_at_once_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     secret(folder.path(), "noc-token", 0o644);
     fs::write(folder.path().join("data"), "in the way").unwrap();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let site = format!("{SITE}sun_key = 3\n[policy.inactivity]\nwindow = \"121m\"\n");
-    let found = problems(folder.path(), &agent(taken.local_addr().unwrap().port()), &site);
+    let found = problems(folder.path(), &agent("192.0.2.1:8080"), &site);
     let starts: Vec<_> = found.iter().map(|p| p.split(": found").next().unwrap()).collect();
     assert_eq!(
         starts,
@@ -73,6 +72,21 @@ fn everything_that_is_missing_is_named_at_once_with_its_line() {
         ]
     );
     assert!(found[3].contains("chmod 0600"), "{}", found[3]);
+}
+
+#[test]
+fn an_address_in_use_is_no_mistake_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    secret(folder.path(), "noc-token", 0o600);
+    fs::write(folder.path().join("mqtt.passwd"), "").unwrap();
+    // As by the agent that runs, whose configuration is checked.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let page = taken.local_addr().unwrap().to_string();
+    assert_eq!(problems(folder.path(), &agent(&page), SITE), Vec::<String>::new());
+    let checked = check(&folder.path().join("agent.toml"), &Environment::default()).unwrap();
+    let told: Vec<_> = checked.doubts.iter().map(ToString::to_string).collect();
+    let doubt = format!("agent.toml:7: http.listen: {page} is in use");
+    assert!(told.iter().any(|told| told.contains(&doubt)), "{told:?}");
 }
 
 #[test]
@@ -94,7 +108,7 @@ fn rolling_code_keys_are_looked_for() {
     secret(folder.path(), "noc-token", 0o600);
     fs::write(folder.path().join("mqtt.passwd"), "").unwrap();
     let site = SITE.replace("id = \"gate\"\n", "id = \"gate\"\nsun_key = \"gate-sun\"\n");
-    let found = problems(folder.path(), &agent(0), &site);
+    let found = problems(folder.path(), &agent("127.0.0.1:0"), &site);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("site.toml:9: checkpoints[0].sun_key"), "{found:?}");
 }
@@ -103,7 +117,7 @@ fn rolling_code_keys_are_looked_for() {
 fn serial_lines_lead_to_devices_of_the_right_kind() {
     let folder = tempfile::tempdir().unwrap();
     let (agent_toml, site_toml) = (folder.path().join("agent.toml"), folder.path().join("site.toml"));
-    fs::write(&agent_toml, agent(0).replace("\"lines\"", "\"nmea\"")).unwrap();
+    fs::write(&agent_toml, agent("127.0.0.1:0").replace("\"lines\"", "\"nmea\"")).unwrap();
     fs::write(&site_toml, SITE).unwrap();
     let (nmea, site) = (load_agent(&agent_toml).unwrap(), load_site(&site_toml).unwrap());
     let found = check_together(&nmea, &site).unwrap_err().to_string();
@@ -113,7 +127,7 @@ fn serial_lines_lead_to_devices_of_the_right_kind() {
         ),
         "{found}"
     );
-    fs::write(&agent_toml, agent(0).replace("\"r\"", "\"q\"")).unwrap();
+    fs::write(&agent_toml, agent("127.0.0.1:0").replace("\"r\"", "\"q\"")).unwrap();
     let found = check_together(&load_agent(&agent_toml).unwrap(), &site).unwrap_err().to_string();
     assert!(found.ends_with("found \"q\", allowed: the id of a device of site plant-7"), "{found}");
 }
@@ -150,7 +164,7 @@ fn what_is_allowed_and_looks_like_a_mistake_is_noted_with_its_line() {
     );
     fs::write(
         folder.path().join("agent.toml"),
-        agent(0).replace("127.0.0.1:0\"\n[uplink]", "0.0.0.0:0\"\n[uplink]"),
+        agent("127.0.0.1:0").replace("127.0.0.1:0\"\n[uplink]", "0.0.0.0:0\"\n[uplink]"),
     )
     .unwrap();
     fs::write(folder.path().join("site.toml"), site).unwrap();

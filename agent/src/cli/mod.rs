@@ -181,7 +181,7 @@ const fn mend_keys(why: &KeyringError) -> &'static str {
             "Install a newer agent, or give this one a data_dir of its own; nothing was touched."
         }
         KeyringError::Folder { .. } => {
-            "The keys of the store must belong to the user of the agent; nothing was touched."
+            "The store must belong to the user of the agent, like `chown -R vigil: /var/lib/vigil`; nothing was touched."
         }
     }
 }

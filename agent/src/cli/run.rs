@@ -61,7 +61,7 @@ fn prepare(file: &Path, env: &Environment) -> Result<(Setup, PathBuf), Failure> 
 
 /// Everything that is missing or wrong, in the place of what was met first; on a box that was never set up, how that is done.
 fn all_that_is_wrong(file: &Path, env: &Environment, first: Failure) -> Failure {
-    if !file.exists() {
+    if matches!(file.try_exists(), Ok(false)) {
         let what = format!("there is no {}: this gateway is not set up yet", file.display());
         return Failure::invalid(what, FIRST_STEPS);
     }

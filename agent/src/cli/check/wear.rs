@@ -79,7 +79,11 @@ fn of_rate(bytes: u64, written: u64, up_secs: u64) -> Option<Finding> {
     Some(if years >= 5 {
         Finding::well(format_args!("{rate}: flash of its size lasts for years"))
     } else {
-        let lasts = if years == 0 { "less than a year".to_owned() } else { format!("{years} years") };
+        let lasts = match years {
+            0 => "less than a year".to_owned(),
+            1 => "a year".to_owned(),
+            _ => format!("{years} years"),
+        };
         Finding::amiss(format_args!(
             "{rate}: flash of its size with {CYCLES} cycles lasts {lasts}; see what else writes (iotop), or use a disk \
              that is made for it"
