@@ -147,14 +147,17 @@ impl Store {
         if let Some(Attempt { kept, .. }) = &damaged {
             self.loss = Some(self.bring_over(kept.clone(), &mut writes)?);
         } else if went_back {
+            self.keep_beginning(&mut writes)?;
             self.loss = Some(Loss::WentBack {
                 sequences: before.next_sequence.saturating_sub(self.marks.next_sequence.max(1)),
                 inputs: before.next_input.saturating_sub(self.marks.next_input),
             });
         }
         if unwitnessed && self.loss.is_none() {
+            self.keep_beginning(&mut writes)?;
             self.loss = Some(Loss::Unwitnessed);
         } else if vanished && self.loss.is_none() {
+            self.keep_beginning(&mut writes)?;
             self.loss = Some(Loss::Vanished);
         }
         if self.loss.is_some() {
@@ -176,6 +179,17 @@ impl Store {
     /// Whether it says that how far it has reached is written outside of it, twice.
     pub(super) fn has_witnesses(&self) -> Result<bool, StoreError> {
         Ok(self.disk.get(&keys::meta("witnesses"))?.is_some())
+    }
+
+    /// Numbers are left out now, and retention has no part in that: the journal goes on to begin where it did.
+    fn keep_beginning(&self, writes: &mut Writes) -> Result<(), StoreError> {
+        let blocks = self.disk.scan(&Kind::Journal.prefix()).next().transpose()?;
+        if blocks.is_none() && self.disk.get(&keys::meta("anchor"))?.is_none() {
+            let digest = self.disk.get(&keys::meta("head"))?.and_then(|bytes| decode::<Head>(&bytes).ok());
+            let digest = digest.map(|head| head.digest).unwrap_or_default();
+            writes.put(keys::meta("anchor"), encode(&Head { next_input: self.marks.next_input, digest })?);
+        }
+        Ok(())
     }
 
     /// Sets those aside whose keys are gone, so that they are told of once and stand in nobody's way.
@@ -212,6 +226,7 @@ impl Store {
         marks.next_input = marks.next_input.saturating_add(INPUTS_LEFT_OUT);
         marks.set_aside += 1;
         let mut writes = Writes::default();
+        self.keep_beginning(&mut writes)?;
         writes.put(keys::meta("producer"), encode(&producer.0)?);
         writes.put(keys::meta("marks"), encode(&marks)?);
         self.disk.commit(writes)?;
