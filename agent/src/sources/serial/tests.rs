@@ -142,10 +142,10 @@ async fn what_was_read_by_the_end_is_handed_over() {
     assert_eq!(timeout(PATIENCE, running).await.expect("in time").unwrap(), Ok(()));
     let mut seen = vec![];
     while let Some(inbound) = pump.recv().await {
-        seen.extend(inbound.observations.into_iter().filter_map(|o| match o.kind {
-            Kind::Scan(scan) => Some(scan.tag),
-            _ => None,
-        }));
+        for observation in inbound.observations {
+            let Kind::Scan(scan) = observation.kind else { continue };
+            seen.push(scan.tag);
+        }
     }
     assert_eq!(seen, tags);
 }
@@ -162,7 +162,7 @@ async fn a_device_that_lives_says_so_now_and_then_and_not_at_every_byte() {
         listen.beat();
         line.tray.clear().len()
     };
-    assert_eq!([false, false, true, false, true].map(|due| beat(due)), [1, 0, 1, 0, 1]);
+    assert_eq!([false, false, true, false, true].map(&mut beat), [1, 0, 1, 0, 1]);
     assert!(listen.beat_at.duration_since(Instant::now()) > BEAT - PATIENCE / 3);
 }
 
