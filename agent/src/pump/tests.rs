@@ -270,6 +270,8 @@ fn the_journal_tells_the_night_again_with_every_death_in_it() {
         for part in 2..12 {
             let dir = tempfile::tempdir().unwrap();
             let mut pump = revive(dir.path(), &recording.site, began);
+            // A busy machine takes some milliseconds for that.
+            let opened = pump.engine.now();
             let evening = recording.observations.len() * part / 12;
             let (inbound, _stored) = delivery(&recording.observations[..evening]);
             pump.take_in(vec![inbound]).unwrap();
@@ -282,7 +284,7 @@ fn the_journal_tells_the_night_again_with_every_death_in_it() {
             let rest = recording.observations[evening..].iter().filter(|o| o.received_at > pump.engine.now());
             let (inbound, _stored) = delivery(&rest.cloned().collect::<Vec<_>>());
             pump.take_in(vec![inbound]).unwrap();
-            let mut again = Engine::new(Arc::clone(&recording.site), began);
+            let mut again = Engine::new(Arc::clone(&recording.site), opened);
             for input in pump.store.inputs_from(0).unwrap() {
                 drop(give(&mut again, input));
             }
