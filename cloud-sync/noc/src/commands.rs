@@ -1,7 +1,7 @@
 //! `GET /v1/gateways/{gateway}/commands`: a gateway asks, and waits until there is something for it to do.
 
 use crate::clock::Now;
-use crate::ledger::{Clerk, LedgerError, WaitingCommand};
+use crate::ledger::{Clerk, LedgerError, WaitingCommand, place};
 use crate::serve::stopped;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,15 +51,26 @@ pub struct Bells(Arc<BTreeMap<String, Bell>>);
 impl Bells {
     /// One for each of these gateways.
     pub fn hang<'a>(origins: impl Iterator<Item = &'a Origin>) -> Self {
-        Self(Arc::new(origins.map(|origin| (origin.source(), Bell::default())).collect()))
+        Self(Arc::new(
+            origins.map(|origin| (door(&place(origin), origin.gateway.as_str()), Bell::default())).collect(),
+        ))
     }
 
     /// There is a command for that gateway.
-    pub fn ring(&self, origin: &Origin) {
-        if let Some(bell) = self.0.get(&origin.source()) {
+    pub fn ring(&self, place: &str, gateway: &str) {
+        if let Some(bell) = self.0.get(&door(place, gateway)) {
             bell.rung.notify_waiters();
         }
     }
+
+    /// There may be a command for any of them.
+    pub fn ring_all(&self) {
+        self.0.values().for_each(|bell| bell.rung.notify_waiters());
+    }
+}
+
+fn door(place: &str, gateway: &str) -> String {
+    format!("{place}/{gateway}")
 }
 
 /// Where gateways wait.
@@ -84,7 +95,7 @@ impl WaitingRoom {
         origin: &Origin,
         poll: Poll,
     ) -> Result<Orders, LedgerError> {
-        let Some(bell) = self.bells.0.get(&origin.source()) else {
+        let Some(bell) = self.bells.0.get(&door(&place(origin), origin.gateway.as_str())) else {
             return fetch(clerk, now, origin, poll).await;
         };
         let until = Instant::now() + Duration::from_secs(poll.wait).min(MAX_WAIT);

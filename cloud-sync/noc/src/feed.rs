@@ -39,6 +39,12 @@ impl Feed {
         self.tell("gateway", row);
     }
 
+    /// Something was missed: every page reads everything anew.
+    pub fn resync(&self) {
+        // An error means that no page is open.
+        drop(self.changes.send(Change { event: "resync", data: "{}".to_owned() }));
+    }
+
     /// From now on.
     pub fn listen(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()

@@ -131,6 +131,9 @@ fn check_envelope(event: &CloudEvent, source: &str) -> Result<(), String> {
     if event.id.is_empty() || event.id.len() > MAX_NAME_BYTES || event.subject.len() > MAX_NAME_BYTES {
         return Err(format!("id has 1 to {MAX_NAME_BYTES} bytes, subject at most as many"));
     }
+    if [&event.id, &event.subject].iter().any(|name| name.contains('\0')) {
+        return Err("id and subject have no NUL in them".to_owned());
+    }
     if event.producer.as_ref().is_some_and(|producer| !(1..=MAX_PRODUCER_BYTES).contains(&producer.len())) {
         return Err(format!("producer has 1 to {MAX_PRODUCER_BYTES} bytes"));
     }
@@ -145,7 +148,7 @@ fn check_envelope(event: &CloudEvent, source: &str) -> Result<(), String> {
 
 fn alert_head(data: &RawValue) -> Result<AlertHead, String> {
     let head: AlertHead = serde_json::from_str(data.get()).map_err(|e| format!("data is no alert: {e}"))?;
-    if head.id.is_empty() || head.id.len() > MAX_NAME_BYTES {
+    if head.id.is_empty() || head.id.len() > MAX_NAME_BYTES || head.id.contains('\0') {
         return Err(format!("data.id has 1 to {MAX_NAME_BYTES} bytes"));
     }
     Ok(head)

@@ -1,19 +1,20 @@
 //! The receiver at the network operations centre: what gateways send, once each, and who looks at it.
 //!
 //! ```text
-//!  gateways ─► serve ─► receive ─► incoming (pure) ─► ledger (SQLite, one thread)
+//!  gateways ─► serve ─► receive ─► incoming (pure) ─► ledger (SQLite, or PostgreSQL that several receivers share)
 //!     ▲                                                  │
 //!     └───── commands (long poll) ◄──────────────────────┤◄─── orders ◄─ operators
 //!                                                        │
 //!  operators ◄─ serve ◄─ operator (page, API) ◄──────────┤
 //!                              ▲                         │
-//!                              └───── feed ◄─────────────┘
+//!                              └──── feed ◄── crier ◄─┘ news of this receiver and the others
 //! ```
 
 pub mod access;
 pub mod admission;
 mod clock;
 mod commands;
+mod crier;
 pub mod dress;
 mod feed;
 pub mod incoming;
@@ -33,7 +34,7 @@ pub use serve::{Limits, Peer, ServeError, Server, TlsFiles};
 use access::Register;
 use commands::{Bells, WaitingRoom};
 use feed::Feed;
-use ledger::{Clerk, Ledger, LedgerError, SqliteLedger};
+use ledger::{Address, Clerk, LedgerError, Listener, Place};
 use lock::NoLock;
 use serve::stopped;
 use std::fs::File;
@@ -44,10 +45,12 @@ use tokio::sync::watch;
 /// The file in the data folder.
 const LEDGER_FILE: &str = "noc.db";
 
-/// Whether the ledger in a data folder is sound; one that is not there yet is. Nothing is changed.
-pub fn check(data_dir: &Path) -> Result<(), LedgerError> {
-    let path = data_dir.join(LEDGER_FILE);
-    if path.exists() { SqliteLedger::check(&path) } else { Ok(()) }
+/// Where the ledger of a receiver is: at a server, or in its folder.
+pub fn place(data_dir: &Path, database: Option<&Address>) -> Place {
+    database.map_or_else(
+        || Place::File(data_dir.join(LEDGER_FILE)),
+        |address| Place::Server(Box::new(address.clone())),
+    )
 }
 
 /// How the receiver is set up.
@@ -59,6 +62,8 @@ pub struct NocConfig {
     pub operator_listen: SocketAddr,
     /// The folder of the ledger; made if it is not there.
     pub data_dir: PathBuf,
+    /// The server that keeps the ledger instead, which other receivers may share.
+    pub database: Option<Address>,
     /// Certificate and key for gateways; plain HTTP without.
     pub tls: Option<TlsFiles>,
     /// Who may send.
@@ -96,8 +101,9 @@ pub struct Noc {
     operator: Server,
     register: Register,
     clerk: Clerk,
-    /// Held for as long as there is a receiver: two on one ledger would each tell half of the operators.
-    lock: File,
+    news: Listener,
+    /// Held for as long as there is a receiver: two on one file would each tell half of the operators.
+    lock: Option<File>,
 }
 
 impl Noc {
@@ -106,15 +112,27 @@ impl Noc {
         let register = Register::new(config.gateways)?;
         let tls = config.tls.as_ref().map(serve::tls_config).transpose()?;
         warn_of_the_open(config.events_listen, config.operator_listen, tls.is_some());
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|source| NocError::DataDir { path: config.data_dir.clone(), source })?;
-        let path = config.data_dir.join(LEDGER_FILE);
-        let lock = lock::take_for(&path)?;
-        let mut ledger = SqliteLedger::open(&path)?;
-        register.origins().try_for_each(|origin| ledger.enrol(origin))?;
+        let place = place(&config.data_dir, config.database.as_ref());
+        let lock = match &place {
+            Place::File(path) => {
+                std::fs::create_dir_all(&config.data_dir)
+                    .map_err(|source| NocError::DataDir { path: config.data_dir.clone(), source })?;
+                Some(lock::take_for(path)?)
+            }
+            Place::Server(_) => None,
+        };
+        let (teller, news) = place.news()?;
+        let clerk = Clerk::hire(place.hands(), move || place.open(Some(&teller))).await?;
+        let origins: Vec<_> = register.origins().cloned().collect();
+        clerk
+            .ask(move |ledger| {
+                origins.iter().try_for_each(|origin| ledger.enrol(origin))?;
+                ledger.keep_up(clock::wall())
+            })
+            .await?;
         let events = Server::bind(config.events_listen, tls).await?;
         let operator = Server::bind(config.operator_listen, None).await?;
-        Ok(Self { events, operator, register, clerk: Clerk::hire(ledger)?, lock })
+        Ok(Self { events, operator, register, clerk, news, lock })
     }
 
     /// Where gateways send.
@@ -141,13 +159,12 @@ impl Noc {
         let ordering = orders::Ordering {
             gateways: self.register.origins().cloned().collect(),
             clerk: self.clerk.clone(),
-            bells: bells.clone(),
             now,
         };
+        let crier = crier::Crier { clerk: self.clerk.clone(), feed: feed.clone(), bells: bells.clone(), now };
         let reception = receive::Reception {
             register: self.register,
             clerk: self.clerk.clone(),
-            feed: feed.clone(),
             waiting: WaitingRoom::open(bells, stopping.clone()),
             now,
         };
@@ -161,8 +178,9 @@ impl Noc {
             stop.send_replace(true);
             ended
         };
-        let (ended, (), ()) = tokio::join!(
+        let (ended, (), (), ()) = tokio::join!(
             shutdown,
+            crier.cry(self.news, stopped(stopping.clone())),
             self.events.serve(receive::router(reception), stopped(stopping.clone())),
             self.operator.serve(operator::router(room, orders::router(ordering)), stopped(stopping)),
         );
@@ -191,6 +209,7 @@ mod tests {
             events_listen: here,
             operator_listen: here,
             data_dir: dir.path().to_owned(),
+            database: None,
             tls: None,
             gateways: vec![],
         }

@@ -2,7 +2,6 @@
 
 use crate::admission::{Stranger, admit};
 use crate::clock::Now;
-use crate::commands::Bells;
 use crate::ledger::{Clerk, CommandRow, LedgerError, MAX_WAITING, NewCommand, Queued};
 use crate::serve::Peer;
 use axum::body::Bytes;
@@ -36,8 +35,6 @@ pub struct Ordering {
     pub gateways: Arc<[Origin]>,
     /// Where it goes.
     pub clerk: Clerk,
-    /// Who is waiting for it.
-    pub bells: Bells,
     /// What time it is.
     pub now: Now,
 }
@@ -144,7 +141,6 @@ async fn queue(
     match ordering.clerk.ask(move |ledger| ledger.queue(&addressee, &new, now)).await? {
         Queued::New(row) => {
             tracing::info!(%gateway, id = %row.command.id, %kind, "a command waits for its gateway");
-            ordering.bells.ring(&origin);
             Ok((StatusCode::CREATED, Json(row)).into_response())
         }
         Queued::Known(row) => Ok(Json(row).into_response()),

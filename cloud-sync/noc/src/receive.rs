@@ -4,7 +4,6 @@
 use crate::access::Register;
 use crate::clock::Now;
 use crate::commands::{Orders, Poll, WaitingRoom};
-use crate::feed::Feed;
 use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
 use crate::ledger::{Clerk, Delivery, LedgerError};
 use axum::body::Body;
@@ -39,8 +38,6 @@ pub struct Reception {
     pub register: Register,
     /// Where it goes.
     pub clerk: Clerk,
-    /// Who is told.
-    pub feed: Feed,
     /// Where gateways wait for commands.
     pub waiting: WaitingRoom,
     /// What time it is.
@@ -152,8 +149,6 @@ async fn store(reception: &Reception, origin: Origin, items: Items) -> Result<An
     }
     let delivery = Delivery { origin, received_at: (reception.now)(), entries };
     let receipt = reception.clerk.ask(move |ledger| ledger.record(&delivery)).await?;
-    receipt.alerts.iter().for_each(|row| reception.feed.alert(row));
-    reception.feed.gateway(&receipt.gateway);
     if !receipt.altered.is_empty() {
         tracing::error!(
             gateway = %receipt.gateway.gateway, ids = ?receipt.altered,

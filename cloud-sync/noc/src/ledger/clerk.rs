@@ -1,49 +1,81 @@
-//! The thread that keeps the ledger. SQLite blocks, so it has a thread of its own; batches of all gateways
-//! go through it one after the other, which is also what SQLite allows.
+//! The threads that keep the ledger. A database blocks, so it has threads of its own: one for a file, where batches of all
+//! gateways go one after the other, which is also what SQLite allows; several for a server.
 
 use super::{Ledger, LedgerError};
-use tokio::sync::{mpsc, oneshot};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many requests may wait: at 2 ms a batch a second's work; more wait in their connections.
 const QUEUE: usize = 512;
 
-type Errand = Box<dyn FnOnce(&mut dyn Ledger) + Send>;
+type Errand = Box<dyn FnOnce(&mut Ledger) + Send>;
 
-/// Takes errands to the ledger. Cheap to clone; the thread ends with the last clone.
+/// Takes errands to the ledger. Cheap to clone; the threads end with the last clone.
 #[derive(Clone)]
 pub struct Clerk {
     errands: mpsc::Sender<Errand>,
+    gone: watch::Receiver<bool>,
+}
+
+/// Says that a thread has ended, in whatever way.
+struct Leaving(watch::Sender<bool>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 impl Clerk {
-    /// Gives `ledger` a thread.
-    pub fn hire(mut ledger: impl Ledger + 'static) -> Result<Self, LedgerError> {
-        let (errands, mut queue) = mpsc::channel::<Errand>(QUEUE);
-        std::thread::Builder::new().name("ledger".to_owned()).spawn(move || {
-            while let Some(errand) = queue.blocking_recv() {
-                errand(&mut ledger);
-            }
-        })?;
-        Ok(Self { errands })
+    /// Gives each of `hands` threads a ledger of its own from `open`, and waits until all of them have one.
+    pub async fn hire(
+        hands: usize,
+        open: impl Fn() -> Result<Ledger, LedgerError> + Clone + Send + 'static,
+    ) -> Result<Self, LedgerError> {
+        let (errands, queue) = mpsc::channel::<Errand>(QUEUE);
+        let (queue, (leaving, gone)) = (Arc::new(Mutex::new(queue)), watch::channel(false));
+        let mut opened = vec![];
+        for number in 0..hands.max(1) {
+            let (said, hear) = oneshot::channel();
+            let (open, queue, leaving) = (open.clone(), Arc::clone(&queue), Leaving(leaving.clone()));
+            std::thread::Builder::new().name(format!("ledger-{number}")).spawn(move || {
+                let leaving = leaving;
+                match open() {
+                    Ok(mut ledger) => {
+                        let _unheard = said.send(Ok(()));
+                        work(&queue, &mut ledger);
+                    }
+                    Err(why) => drop(said.send(Err(why))),
+                }
+                drop(leaving);
+            })?;
+            opened.push(hear);
+        }
+        for hear in opened {
+            hear.await.map_err(|_| LedgerError::Closed)??;
+        }
+        Ok(Self { errands, gone })
     }
 
-    /// Resolves when the thread has ended: it panicked, for it ends by itself only with the last of its askers.
+    /// Resolves when a thread has ended: it panicked, for they end by themselves only with the last of their askers.
     pub async fn gone(&self) {
-        self.errands.closed().await;
+        // An error means that all have ended.
+        let mut gone = self.gone.clone();
+        let _ended = gone.wait_for(|gone| *gone).await.is_err();
     }
 
     /// Resolves when the ledger has answered whoever asked before, and a question of its own, in whatever way; never, if its
-    /// thread is gone.
+    /// threads are gone.
     pub async fn answers(&self) {
         if let Err(LedgerError::Closed) = self.ask(|ledger| ledger.alerts(1)).await {
             std::future::pending().await
         }
     }
 
-    /// Runs `errand` on the ledger's thread. Once taken it is finished, even if nobody waits any more.
+    /// Runs `errand` on a thread of the ledger. Once taken it is finished, even if nobody waits any more.
     pub async fn ask<T: Send + 'static>(
         &self,
-        errand: impl FnOnce(&mut dyn Ledger) -> Result<T, LedgerError> + Send + 'static,
+        errand: impl FnOnce(&mut Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (answer, answered) = oneshot::channel();
         let errand: Errand = Box::new(move |ledger| {
@@ -52,5 +84,14 @@ impl Clerk {
         });
         self.errands.send(errand).await.map_err(|_| LedgerError::Closed)?;
         answered.await.map_err(|_| LedgerError::Closed)?
+    }
+}
+
+fn work(queue: &Mutex<mpsc::Receiver<Errand>>, ledger: &mut Ledger) {
+    loop {
+        // Whoever waits for an errand holds the queue; nobody else could take one meanwhile.
+        let errand = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let Some(errand) = errand else { return };
+        errand(ledger);
     }
 }

@@ -1,7 +1,8 @@
 //! Commands in the ledger: numbered for each gateway, given until acknowledged, kept for a while as a record.
 
+use super::keep::{Key, held};
+use super::sql::{Database, Row, args};
 use super::{Entry, LedgerError};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vigil_cloud_sync::commands::{MAX_COMMANDS, MAX_COMMANDS_BYTES};
@@ -18,22 +19,6 @@ const KEPT: Span = Span::from_hours(90 * 24);
 
 /// What an answer needs beside its commands, and a command beside its type and data: braces, names, a number, an id.
 const FRAME_BYTES: usize = 200;
-
-pub(super) const CREATE: &str = "
-CREATE TABLE commands (
-    source TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL,
-    queued_ms INTEGER NOT NULL, acknowledged_ms INTEGER, refused TEXT,
-    PRIMARY KEY (source, seq), UNIQUE (source, id)
-) STRICT;
-CREATE INDEX commands_by_age ON commands (source, acknowledged_ms);
-PRAGMA user_version = 2;
-";
-
-/// Since schema 3 a command has what came of it.
-pub(super) const ADD_RESULT: &str = "
-ALTER TABLE commands ADD COLUMN result TEXT;
-PRAGMA user_version = 3;
-";
 
 /// What a gateway is to be told.
 #[derive(Debug, Clone)]
@@ -104,33 +89,43 @@ pub enum Queued {
 }
 
 pub(super) fn queue(
-    tx: &Transaction<'_>,
-    source: &str,
+    tx: &mut dyn Database,
+    key: &Key<'_>,
     new: &NewCommand,
     now: Timestamp,
 ) -> Result<Queued, LedgerError> {
-    forget(tx, source, now)?;
-    if let Some(known) = find(tx, source, new.id.as_str())? {
+    // Of two receivers one goes first, so that a number is given once.
+    let alone = held(tx.engine());
+    tx.query(
+        &format!("SELECT gateway FROM gateways WHERE place = $1 AND gateway = $2{alone}"),
+        args![&key.place, key.gateway()],
+    )?;
+    forget(tx, key, now)?;
+    if let Some(known) = find(tx, key, new.id.as_str())? {
         let same = known.command.kind == new.kind && known.command.data.get() == new.data.get();
         return Ok(if same { Queued::Known(known) } else { Queued::Taken });
     }
-    let (waiting, highest) = tx.query_row(
-        "SELECT count(*) FILTER (WHERE acknowledged_ms IS NULL), max(seq) FROM commands WHERE source = ?1",
-        [source],
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
-    )?;
+    let (waiting, highest) = counts(tx, key)?;
     if usize::try_from(waiting).is_ok_and(|waiting| waiting >= MAX_WAITING) {
         return Ok(Queued::Full);
     }
     // By the clock, so that a ledger that was lost or brought back from a copy never gives a number twice; by the last
     // one where the clock was set back.
     let seq = highest.map_or(1, |highest| highest.saturating_add(1)).max(now.millis());
-    tx.prepare_cached(
-        "INSERT INTO commands (source, seq, id, type, data, queued_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![source, seq, new.id.as_str(), new.kind, new.data.get(), now.millis()])?;
-    let row = tx.query_row(&rows_where("source = ?1 AND seq = ?2"), params![source, seq], columns)?;
-    Ok(Queued::New(row.try_into()?))
+    tx.execute(
+        "INSERT INTO commands (place, gateway, seq, id, type, data, queued_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        args![&key.place, key.gateway(), seq, new.id.as_str(), &new.kind, new.data.get(), now],
+    )?;
+    let row = find(tx, key, new.id.as_str())?.ok_or(LedgerError::Column(0))?;
+    Ok(Queued::New(row))
+}
+
+fn counts(tx: &mut dyn Database, key: &Key<'_>) -> Result<(i64, Option<i64>), LedgerError> {
+    let counted = tx.one(
+        "SELECT count(*) FILTER (WHERE acknowledged_ms IS NULL), max(seq) FROM commands WHERE place = $1 AND gateway = $2",
+        args![&key.place, key.gateway()],
+    )?;
+    counted.map_or(Ok((0, None)), |mut row| Ok((row.int(0)?, row.maybe_int(1)?)))
 }
 
 /// Acknowledges all up to `after`, and gives what waits behind it, as much as one answer holds.
@@ -138,18 +133,19 @@ pub(super) fn queue(
 /// A gateway that knows a higher number than was ever given heard it from a ledger that is gone: it has decided nothing
 /// of this one, and is given everything.
 pub(super) fn fetch(
-    tx: &Transaction<'_>,
-    source: &str,
+    tx: &mut dyn Database,
+    key: &Key<'_>,
     after: u64,
     now: Timestamp,
 ) -> Result<Vec<WaitingCommand>, LedgerError> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
-    tx.prepare_cached(
-        "UPDATE commands SET acknowledged_ms = ?3 WHERE source = ?1 AND seq <= ?2 AND acknowledged_ms IS NULL
-             AND ?2 <= (SELECT max(seq) FROM commands WHERE source = ?1)",
-    )?
-    .execute(params![source, after, now.millis()])?;
-    let waiting = rows(tx, "source = ?1 AND acknowledged_ms IS NULL ORDER BY seq", source, MAX_COMMANDS)?;
+    tx.execute(
+        "UPDATE commands SET acknowledged_ms = $4
+         WHERE place = $1 AND gateway = $2 AND seq <= $3 AND acknowledged_ms IS NULL
+             AND $3 <= (SELECT max(seq) FROM commands WHERE place = $1 AND gateway = $2)",
+        args![&key.place, key.gateway(), after, now],
+    )?;
+    let waiting = rows(tx, "acknowledged_ms IS NULL ORDER BY seq", key, MAX_COMMANDS)?;
     let mut bytes = FRAME_BYTES;
     let fits = |command: &WaitingCommand| {
         bytes += command.kind.len() + command.data.get().len() + FRAME_BYTES;
@@ -160,29 +156,27 @@ pub(super) fn fetch(
 
 /// The latest commands of a gateway, the newest first.
 pub(super) fn latest(
-    connection: &Connection,
-    source: &str,
+    database: &mut dyn Database,
+    key: &Key<'_>,
     limit: u32,
 ) -> Result<Vec<CommandRow>, LedgerError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    rows(connection, "source = ?1 ORDER BY seq DESC", source, limit)
+    rows(database, "TRUE ORDER BY seq DESC", key, limit)
 }
 
 /// Keeps with a command what its gateway says of it: why it was refused, or what came of it.
-pub(super) fn note_outcome(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), LedgerError> {
+pub(super) fn note_outcome(tx: &mut dyn Database, key: &Key<'_>, entry: &Entry) -> Result<(), LedgerError> {
+    let mut note = |column: &str, id: &str, said: &str| {
+        let sql = format!("UPDATE commands SET {column} = $4 WHERE place = $1 AND gateway = $2 AND id = $3");
+        tx.execute(&sql, args![&key.place, key.gateway(), id, said]).map(drop)
+    };
     if let Some(id) = entry.id.strip_prefix(WELFARE) {
-        tx.prepare_cached("UPDATE commands SET result = ?3 WHERE source = ?1 AND id = ?2")?
-            .execute(params![source, id, entry.data.get()])?;
+        note("result", id, entry.data.get())?;
     }
     let Some(id) = entry.id.strip_prefix(REFUSED) else { return Ok(()) };
     // A gateway may word its record otherwise; it is among the events as it came.
     let Ok(said) = serde_json::from_str::<Said>(entry.data.get()) else { return Ok(()) };
-    tx.prepare_cached("UPDATE commands SET refused = ?3 WHERE source = ?1 AND id = ?2")?.execute(params![
-        source,
-        id,
-        said.reason
-    ])?;
-    Ok(())
+    note("refused", id, &said.reason)
 }
 
 /// What of a refusal is kept with its command.
@@ -191,89 +185,57 @@ struct Said {
     reason: String,
 }
 
-fn forget(tx: &Transaction<'_>, source: &str, now: Timestamp) -> Result<(), LedgerError> {
-    tx.prepare_cached("DELETE FROM commands WHERE source = ?1 AND acknowledged_ms < ?2")?
-        .execute(params![source, (now - KEPT).millis()])?;
+fn forget(tx: &mut dyn Database, key: &Key<'_>, now: Timestamp) -> Result<(), LedgerError> {
+    tx.execute(
+        "DELETE FROM commands WHERE place = $1 AND gateway = $2 AND acknowledged_ms < $3",
+        args![&key.place, key.gateway(), now - KEPT],
+    )?;
     Ok(())
 }
 
-fn find(tx: &Transaction<'_>, source: &str, id: &str) -> Result<Option<CommandRow>, LedgerError> {
-    let found = tx.query_row(&rows_where("source = ?1 AND id = ?2"), [source, id], columns).optional()?;
-    found.map(CommandRow::try_from).transpose()
+const COMMAND: &str = "SELECT seq, id, type, data, queued_ms, acknowledged_ms, refused, result FROM commands WHERE place = $1 AND gateway = $2";
+
+fn find(tx: &mut dyn Database, key: &Key<'_>, id: &str) -> Result<Option<CommandRow>, LedgerError> {
+    let found = tx.one(&format!("{COMMAND} AND id = $3"), args![&key.place, key.gateway(), id])?;
+    found.map(command_row).transpose()
 }
 
 fn rows(
-    connection: &Connection,
+    database: &mut dyn Database,
     condition: &str,
-    source: &str,
+    key: &Key<'_>,
     limit: usize,
 ) -> Result<Vec<CommandRow>, LedgerError> {
-    let mut statement = connection.prepare_cached(&rows_where(&format!("{condition} LIMIT ?2")))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = statement.query_map(params![source, limit], columns)?;
-    found.map(|row| row?.try_into()).collect()
+    let sql = format!("{COMMAND} AND {condition} LIMIT $3");
+    database.query(&sql, args![&key.place, key.gateway(), limit])?.into_iter().map(command_row).collect()
 }
 
-fn rows_where(condition: &str) -> String {
-    format!(
-        "SELECT seq, id, type, data, queued_ms, acknowledged_ms, refused, result FROM commands WHERE {condition}"
-    )
-}
-
-/// The columns of a command, before its data are read.
-struct Columns {
-    seq: i64,
-    id: String,
-    kind: String,
-    data: String,
-    queued_ms: i64,
-    acknowledged_ms: Option<i64>,
-    refused: Option<String>,
-    result: Option<String>,
-}
-
-fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
-    Ok(Columns {
-        seq: row.get(0)?,
-        id: row.get(1)?,
-        kind: row.get(2)?,
-        data: row.get(3)?,
-        queued_ms: row.get(4)?,
-        acknowledged_ms: row.get(5)?,
-        refused: row.get(6)?,
-        result: row.get(7)?,
+fn command_row(mut row: Row) -> Result<CommandRow, LedgerError> {
+    let (acknowledged_at, refused) = (row.maybe_instant(5)?, row.maybe_text(6)?);
+    let state = match (&refused, acknowledged_at) {
+        (Some(_), _) => CommandState::Refused,
+        (None, Some(_)) => CommandState::Acknowledged,
+        (None, None) => CommandState::Waiting,
+    };
+    // Every number that we give is above zero.
+    let seq = row.int(0)?.unsigned_abs();
+    Ok(CommandRow {
+        command: WaitingCommand { seq, id: row.text(1)?, kind: row.text(2)?, data: row.json(3)? },
+        state,
+        queued_at: row.instant(4)?,
+        acknowledged_at,
+        refused,
+        result: row.maybe_json(7)?,
     })
-}
-
-impl TryFrom<Columns> for CommandRow {
-    type Error = LedgerError;
-    fn try_from(columns: Columns) -> Result<Self, LedgerError> {
-        let Columns { seq, id, kind, data, queued_ms, acknowledged_ms, refused, result } = columns;
-        let state = match (&refused, acknowledged_ms) {
-            (Some(_), _) => CommandState::Refused,
-            (None, Some(_)) => CommandState::Acknowledged,
-            (None, None) => CommandState::Waiting,
-        };
-        // Every number that we give is above zero.
-        let (seq, data) = (seq.unsigned_abs(), RawValue::from_string(data)?);
-        Ok(Self {
-            command: WaitingCommand { seq, id, kind, data },
-            state,
-            queued_at: Timestamp::from_millis(queued_ms),
-            acknowledged_at: acknowledged_ms.map(Timestamp::from_millis),
-            refused,
-            result: result.map(RawValue::from_string).transpose()?,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Ledger, SqliteLedger};
+    use crate::ledger::Ledger;
+    use crate::ledger::houses::House;
     use proptest::prelude::*;
-    use std::path::Path;
-    use tempfile::TempDir;
     use vigil_cloud_sync::Origin;
     use vigil_core::id::{GatewayId, SiteId, TenantId};
 
@@ -287,16 +249,15 @@ mod tests {
         }
     }
 
-    fn opened(dir: &Path) -> SqliteLedger {
-        let mut ledger = SqliteLedger::open(&dir.join("noc.db")).unwrap();
+    fn opened(house: &House) -> Ledger {
+        let mut ledger = house.open();
         ledger.enrol(&origin()).unwrap();
         ledger
     }
 
-    fn ledger() -> (TempDir, SqliteLedger) {
-        let dir = tempfile::tempdir().unwrap();
-        let ledger = opened(dir.path());
-        (dir, ledger)
+    /// The same on both databases.
+    fn on_both(test: impl Fn(&mut Ledger)) {
+        House::both().iter().for_each(|house| test(&mut opened(house)));
     }
 
     fn new(id: &str, data: &str) -> NewCommand {
@@ -304,7 +265,7 @@ mod tests {
         NewCommand { id: CommandId::new(id).unwrap(), kind: "task.cancel".into(), data }
     }
 
-    fn queued(ledger: &mut SqliteLedger, id: &str, now: Timestamp) -> u64 {
+    fn queued(ledger: &mut Ledger, id: &str, now: Timestamp) -> u64 {
         let Queued::New(row) = ledger.queue(&origin(), &new(id, "{}"), now).unwrap() else {
             panic!("{id} is not new")
         };
@@ -313,58 +274,43 @@ mod tests {
 
     #[test]
     fn numbers_rise_whatever_the_clock_does() {
-        let (_dir, mut ledger) = ledger();
-        let one = queued(&mut ledger, "c-1", NOW);
-        let two = queued(&mut ledger, "c-2", NOW);
-        let set_back = queued(&mut ledger, "c-3", NOW - Span::from_hours(24));
-        assert_eq!((one, two, set_back), (1_773_160_000_000, one + 1, two + 1));
-        assert_eq!(queued(&mut ledger, "c-4", Timestamp::from_millis(0)), set_back + 1);
+        on_both(|ledger| {
+            let one = queued(ledger, "c-1", NOW);
+            let two = queued(ledger, "c-2", NOW);
+            let set_back = queued(ledger, "c-3", NOW - Span::from_hours(24));
+            assert_eq!((one, two, set_back), (1_773_160_000_000, one + 1, two + 1));
+            assert_eq!(queued(ledger, "c-4", Timestamp::from_millis(0)), set_back + 1);
+        });
     }
 
     #[test]
     fn an_answer_is_no_larger_than_a_gateway_reads() {
-        let (_dir, mut ledger) = ledger();
-        let large = format!(r#"{{"note":"{}"}}"#, "x".repeat(15_000));
-        for n in 0..100 {
-            ledger.queue(&origin(), &new(&format!("c-{n}"), &large), NOW).unwrap();
-        }
-        let first = ledger.fetch(&origin(), 0, NOW).unwrap();
-        let bytes = serde_json::to_vec(&serde_json::json!({ "commands": first })).unwrap().len();
-        assert!(first.len() > 60 && bytes <= MAX_COMMANDS_BYTES, "{} in {bytes} bytes", first.len());
-        let rest = ledger.fetch(&origin(), first.last().unwrap().seq, NOW).unwrap();
-        assert_eq!(first.len() + rest.len(), 100);
+        on_both(|ledger| {
+            let large = format!(r#"{{"note":"{}"}}"#, "x".repeat(15_000));
+            for n in 0..100 {
+                ledger.queue(&origin(), &new(&format!("c-{n}"), &large), NOW).unwrap();
+            }
+            let first = ledger.fetch(&origin(), 0, NOW).unwrap();
+            let bytes = serde_json::to_vec(&serde_json::json!({ "commands": first })).unwrap().len();
+            assert!(first.len() > 60 && bytes <= MAX_COMMANDS_BYTES, "{} in {bytes} bytes", first.len());
+            let rest = ledger.fetch(&origin(), first.last().unwrap().seq, NOW).unwrap();
+            assert_eq!(first.len() + rest.len(), 100);
+        });
     }
 
     #[test]
     fn what_is_acknowledged_is_kept_for_a_quarter() {
-        let (_dir, mut ledger) = ledger();
-        let seq = queued(&mut ledger, "c-1", NOW);
-        queued(&mut ledger, "c-2", NOW);
-        ledger.fetch(&origin(), seq, NOW).unwrap();
-        queued(&mut ledger, "c-3", NOW + KEPT);
-        assert_eq!(ledger.commands(&origin(), 10).unwrap().len(), 3);
-        queued(&mut ledger, "c-4", NOW + KEPT + Span::from_millis(1));
-        let left: Vec<_> =
-            ledger.commands(&origin(), 10).unwrap().into_iter().map(|r| r.command.id).collect();
-        assert_eq!(left, ["c-4", "c-3", "c-2"], "what waits is not forgotten");
-    }
-
-    #[test]
-    fn a_ledger_of_an_earlier_schema_is_taken_over() {
-        let first = "DROP TABLE commands; PRAGMA user_version = 1;";
-        let second = "ALTER TABLE commands DROP COLUMN result; PRAGMA user_version = 2;";
-        for (back, kept) in [(first, 1), (second, 2)] {
-            let (dir, mut before) = ledger();
-            queued(&mut before, "c-1", NOW);
-            drop(before);
-            let connection = Connection::open(dir.path().join("noc.db")).unwrap();
-            connection.execute_batch(back).unwrap();
-            drop(connection);
-            let mut ledger = opened(dir.path());
-            assert_eq!(ledger.gateways().unwrap().len(), 1);
-            queued(&mut ledger, "c-2", NOW);
-            assert_eq!(ledger.commands(&origin(), 10).unwrap().len(), kept);
-        }
+        on_both(|ledger| {
+            let seq = queued(ledger, "c-1", NOW);
+            queued(ledger, "c-2", NOW);
+            ledger.fetch(&origin(), seq, NOW).unwrap();
+            queued(ledger, "c-3", NOW + KEPT);
+            assert_eq!(ledger.commands(&origin(), 10).unwrap().len(), 3);
+            queued(ledger, "c-4", NOW + KEPT + Span::from_millis(1));
+            let left: Vec<_> =
+                ledger.commands(&origin(), 10).unwrap().into_iter().map(|r| r.command.id).collect();
+            assert_eq!(left, ["c-4", "c-3", "c-2"], "what waits is not forgotten");
+        });
     }
 
     /// What happens to a command queue.
@@ -395,7 +341,8 @@ mod tests {
 
         #[test]
         fn nothing_is_lost_and_nothing_acknowledged_before_it_is_decided(acts in acts()) {
-            let (mut dir, mut ledger) = ledger();
+            let mut house = House::file();
+            let mut ledger = opened(&house);
             let (mut now, mut made, mut after) = (NOW, 0, 0);
             let (mut waiting, mut decided): (Vec<String>, Vec<String>) = (vec![], vec![]);
             for act in acts.into_iter().chain([Act::Poll { heard: true }]) {
@@ -416,14 +363,14 @@ mod tests {
                     }
                     Act::Lose(secs) => {
                         now = now + Span::from_secs(secs);
-                        (dir, ledger) = self::ledger();
+                        house = House::file();
+                        ledger = opened(&house);
                         // What was lost with it cannot be given.
                         waiting.retain(|id| decided.contains(id));
                     }
                     Act::Forget => after = 0,
                 }
             }
-            drop(dir);
             decided.sort();
             decided.dedup();
             waiting.sort();

@@ -1,14 +1,30 @@
-//! What the NOC has received, once each, and what it has to tell its gateways. A seam of eight calls: SQLite stands behind it today.
+//! What the NOC has received, once each, and what it has to tell its gateways. In a SQLite file, or in a PostgreSQL that several
+//! receivers share: the statements are the same (`sql`), and so are the tables (`schema`).
 
 mod clerk;
 mod commands;
-mod sqlite;
+mod keep;
+mod look;
+mod open;
+mod schema;
+mod sql;
+
+#[cfg(test)]
+mod houses;
+#[cfg(test)]
+mod tests;
 
 pub use clerk::Clerk;
 pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand};
-pub use sqlite::SqliteLedger;
+pub use keep::place;
+pub use open::Place;
+pub use sql::{
+    Address, Arg, Cell, Database, Engine, Heard, Listener, News, PostgresError, Row, Teller, args, insert,
+    way, within,
+};
 
 use crate::sequence::Hole;
+use keep::Key;
 use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -32,14 +48,51 @@ pub struct AlertHead {
     /// When it stopped being so.
     #[serde(default)]
     pub cleared_at: Option<Timestamp>,
+    /// Which rule raised it.
+    #[serde(default)]
+    pub rule: String,
+    /// What it is about.
+    #[serde(default)]
+    pub subject: String,
+    /// Whom it concerns.
+    #[serde(default)]
+    pub guard: Option<String>,
+    /// One sentence for a person.
+    #[serde(default)]
+    pub summary: String,
+    /// The instant of this revision.
+    #[serde(default)]
+    pub updated_at: Option<Timestamp>,
+    /// Every status that it had.
+    #[serde(default)]
+    pub history: Vec<StepHead>,
+}
+
+/// What the NOC needs to know of a status that an alert had.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct StepHead {
+    /// Since when.
+    pub at: Timestamp,
+    /// Which.
+    pub status: String,
 }
 
 impl AlertHead {
     /// Whether it comes before all others: CRITICAL, not cleared, and nobody said that it is over.
     pub fn is_urgent(&self) -> bool {
-        let over = matches!(self.status.as_str(), "CONFIRMED" | "RESOLVED" | "FALSE_POSITIVE");
-        self.severity == "CRITICAL" && self.cleared_at.is_none() && !over
+        self.severity == "CRITICAL" && self.cleared_at.is_none() && !is_final(&self.status)
     }
+
+    /// When somebody said that it is over.
+    pub fn closed_at(&self) -> Option<Timestamp> {
+        let ends = self.history.iter().filter(|step| is_final(&step.status));
+        ends.map(|step| step.at).next_back()
+    }
+}
+
+/// Whether nothing follows on that status.
+pub fn is_final(status: &str) -> bool {
+    matches!(status, "CONFIRMED" | "RESOLVED" | "FALSE_POSITIVE")
 }
 
 /// One event that passed every check.
@@ -86,7 +139,7 @@ pub struct Receipt {
     /// Names of entries that came before with other words: the first ones stand.
     pub altered: Vec<String>,
     /// The alerts that show something new.
-    pub alerts: Vec<AlertRow>,
+    pub alerts: Vec<String>,
     /// The gateway after it.
     pub gateway: GatewayRow,
 }
@@ -174,6 +227,15 @@ pub enum LedgerError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// The server failed, or cannot be reached.
+    #[error("the ledger failed: {0}")]
+    Postgres(#[from] PostgresError),
+    /// The connection broke in the midst of a transaction; nothing of it was kept.
+    #[error("the line to the database broke")]
+    Lost,
+    /// A stored value is not of the kind that was written.
+    #[error("the ledger gives something else than was stored (column {0})")]
+    Column(usize),
     /// A stored text is not what was written.
     #[error("the ledger holds an unreadable record: {0}")]
     Unreadable(#[from] serde_json::Error),
@@ -209,35 +271,97 @@ fn is_damage(why: &rusqlite::Error) -> bool {
     matches!(why.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// The calls of the seam. They block; the [`Clerk`] makes them on a thread of its own.
-pub trait Ledger: Send {
+/// What has been received, and what is to be told. Its calls block; the [`Clerk`] makes them on a thread of its own.
+pub struct Ledger {
+    database: Box<dyn Database>,
+    /// The file, for what SQLite says of it.
+    path: Option<PathBuf>,
+}
+
+impl Ledger {
     /// Lists a gateway that has not been heard yet.
-    fn enrol(&mut self, origin: &Origin) -> Result<(), LedgerError>;
+    pub fn enrol(&mut self, origin: &Origin) -> Result<(), LedgerError> {
+        keep::list(&mut *self.database, &Key::of(origin))
+    }
 
     /// Stores a delivery in one transaction, durable on return. Equal origin and id is a duplicate; an older
     /// revision of an alert never replaces a newer one.
-    fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError>;
+    pub fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
+        self.within(|tx| keep::record(tx, delivery))
+    }
 
     /// Every gateway, by name.
-    fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError>;
+    pub fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError> {
+        look::gateways(&mut *self.database)
+    }
+
+    /// The gateway with that name at that place.
+    pub fn gateway_at(&mut self, place: &str, gateway: &str) -> Result<Option<GatewayRow>, LedgerError> {
+        look::gateway_at(&mut *self.database, place, gateway)
+    }
 
     /// Open CRITICAL alerts first, the newest on top; then all others, the newest on top.
-    fn alerts(&mut self, limit: u32) -> Result<Vec<AlertRow>, LedgerError>;
+    pub fn alerts(&mut self, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
+        look::alerts(&mut *self.database, limit)
+    }
+
+    /// One alert.
+    pub fn alert(&mut self, place: &str, gateway: &str, id: &str) -> Result<Option<AlertRow>, LedgerError> {
+        look::alert(&mut *self.database, place, gateway, id)
+    }
 
     /// The newest events of that kind.
-    fn records(&mut self, kind: EventKind, limit: u32) -> Result<Vec<RecordRow>, LedgerError>;
+    pub fn records(&mut self, kind: EventKind, limit: u32) -> Result<Vec<RecordRow>, LedgerError> {
+        look::records(&mut *self.database, kind, limit)
+    }
 
     /// Puts a command in line for its gateway, durable on return.
-    fn queue(&mut self, origin: &Origin, new: &NewCommand, now: Timestamp) -> Result<Queued, LedgerError>;
+    pub fn queue(
+        &mut self,
+        origin: &Origin,
+        new: &NewCommand,
+        now: Timestamp,
+    ) -> Result<Queued, LedgerError> {
+        let key = Key::of(origin);
+        self.within(|tx| {
+            let queued = commands::queue(tx, &key, new, now)?;
+            if matches!(queued, Queued::New(_)) {
+                let (place, gateway) = (key.place.clone(), key.gateway().to_owned());
+                tx.tell(&News { place, gateway, command: true, ..News::default() })?;
+            }
+            Ok(queued)
+        })
+    }
 
     /// The gateway has decided all up to `after`: gives what waits behind it, in order, as much as one answer holds.
-    fn fetch(
+    pub fn fetch(
         &mut self,
         origin: &Origin,
         after: u64,
         now: Timestamp,
-    ) -> Result<Vec<WaitingCommand>, LedgerError>;
+    ) -> Result<Vec<WaitingCommand>, LedgerError> {
+        self.within(|tx| commands::fetch(tx, &Key::of(origin), after, now))
+    }
 
     /// The latest commands of a gateway, the newest first.
-    fn commands(&mut self, origin: &Origin, limit: u32) -> Result<Vec<CommandRow>, LedgerError>;
+    pub fn commands(&mut self, origin: &Origin, limit: u32) -> Result<Vec<CommandRow>, LedgerError> {
+        commands::latest(&mut *self.database, &Key::of(origin), limit)
+    }
+
+    /// For statements that change nothing.
+    pub fn database(&mut self) -> &mut dyn Database {
+        &mut *self.database
+    }
+
+    /// Runs `work` in one transaction, durable on return.
+    pub fn within<T>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Database) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let done = within(&mut *self.database, work);
+        match &self.path {
+            Some(path) => done.map_err(|why| why.of_file(path)),
+            None => done,
+        }
+    }
 }

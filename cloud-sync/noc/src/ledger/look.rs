@@ -1,0 +1,117 @@
+//! What the ledger shows: gateways, alerts and records.
+
+use super::keep::Key;
+use super::sql::{Database, Row, args};
+use super::{AlertRow, GatewayRow, LedgerError, RecordRow};
+use crate::sequence::Producers;
+use vigil_cloud_sync::{EventKind, Origin};
+use vigil_core::id::{GatewayId, SiteId, TenantId};
+
+const GATEWAY: &str = "SELECT tenant, site, gateway, heard_ms, sequences, health FROM gateways";
+
+const ALERT: &str = "SELECT tenant, site, gateway, received_ms, data FROM alerts";
+
+fn gateway_row(mut row: Row) -> Result<GatewayRow, LedgerError> {
+    let sequences: Producers = serde_json::from_str(&row.text(4)?)?;
+    Ok(GatewayRow {
+        tenant: row.text(0)?,
+        site: row.text(1)?,
+        gateway: row.text(2)?,
+        last_heard_at: row.maybe_instant(3)?,
+        highest_sequence: sequences.highest(),
+        missing: sequences.missing(),
+        holes: sequences.holes(),
+        reused: sequences.reused(),
+        health: row.maybe_json(5)?,
+    })
+}
+
+fn alert_row(mut row: Row) -> Result<AlertRow, LedgerError> {
+    Ok(AlertRow {
+        tenant: row.text(0)?,
+        site: row.text(1)?,
+        gateway: row.text(2)?,
+        received_at: row.instant(3)?,
+        alert: row.json(4)?,
+    })
+}
+
+/// One gateway.
+pub(super) fn gateway(database: &mut dyn Database, key: &Key<'_>) -> Result<GatewayRow, LedgerError> {
+    let sql = format!("{GATEWAY} WHERE place = $1 AND gateway = $2");
+    find_gateway(database, &sql, &key.place, key.gateway())?.ok_or(LedgerError::Column(0))
+}
+
+fn find_gateway(
+    database: &mut dyn Database,
+    sql: &str,
+    place: &str,
+    gateway: &str,
+) -> Result<Option<GatewayRow>, LedgerError> {
+    database.one(sql, args![place, gateway])?.map(gateway_row).transpose()
+}
+
+/// The gateway with that name at that place.
+pub(super) fn gateway_at(
+    database: &mut dyn Database,
+    place: &str,
+    gateway: &str,
+) -> Result<Option<GatewayRow>, LedgerError> {
+    find_gateway(database, &format!("{GATEWAY} WHERE place = $1 AND gateway = $2"), place, gateway)
+}
+
+/// Every gateway, by name.
+pub(super) fn gateways(database: &mut dyn Database) -> Result<Vec<GatewayRow>, LedgerError> {
+    let rows = database.query(&format!("{GATEWAY} ORDER BY place, gateway"), &[])?;
+    rows.into_iter().map(gateway_row).collect()
+}
+
+/// Where everything comes from that is stored, and its name.
+pub(super) fn origins(database: &mut dyn Database) -> Result<Vec<(Origin, String)>, LedgerError> {
+    let known = |row: GatewayRow| {
+        let tenant = TenantId::new(&row.tenant).ok()?;
+        let (site, gateway) = (SiteId::new(&row.site).ok()?, GatewayId::new(&row.gateway).ok()?);
+        let origin = Origin { tenant, site, gateway };
+        let source = origin.source();
+        Some((origin, source))
+    };
+    Ok(gateways(database)?.into_iter().filter_map(known).collect())
+}
+
+/// Open CRITICAL alerts first, the newest on top; then all others, the newest on top.
+pub(super) fn alerts(database: &mut dyn Database, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
+    let sql = format!("{ALERT} ORDER BY urgent DESC, detected_ms DESC, id LIMIT $1");
+    database.query(&sql, args![limit])?.into_iter().map(alert_row).collect()
+}
+
+/// One alert.
+pub(super) fn alert(
+    database: &mut dyn Database,
+    place: &str,
+    gateway: &str,
+    id: &str,
+) -> Result<Option<AlertRow>, LedgerError> {
+    let sql = format!("{ALERT} WHERE place = $1 AND gateway = $2 AND id = $3");
+    database.one(&sql, args![place, gateway, id])?.map(alert_row).transpose()
+}
+
+/// The newest events of that kind.
+pub(super) fn records(
+    database: &mut dyn Database,
+    kind: EventKind,
+    limit: u32,
+) -> Result<Vec<RecordRow>, LedgerError> {
+    let rows = database.query(
+        "SELECT place, gateway, id, subject, time_ms, data FROM events WHERE kind = $1
+         ORDER BY time_ms DESC, place, gateway, id LIMIT $2",
+        args![kind.name(), limit],
+    )?;
+    let record = |mut row: Row| {
+        let (place, gateway) = (row.text(0)?, row.text(1)?);
+        let (tenant, site) = place.split_once('/').unwrap_or((&place, ""));
+        let source = format!("/tenants/{tenant}/sites/{site}/gateways/{gateway}");
+        let (id, subject, time, data) = (row.text(2)?, row.text(3)?, row.instant(4)?, row.json(5)?);
+        Ok(RecordRow { source, id, subject, time, data })
+    };
+    rows.into_iter().map(record).collect()
+}

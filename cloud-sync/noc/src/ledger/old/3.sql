@@ -1,0 +1,2 @@
+ALTER TABLE commands ADD COLUMN result TEXT;
+PRAGMA user_version = 3;
