@@ -60,7 +60,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some((config, doubts)) = noc {
         super::noc::receiver(&config, &env)?;
         note(doubts.iter().map(ToString::to_string))?;
-        vigil_noc::check(config.data_dir())
+        vigil_noc::place(config.data_dir(), None)
+            .check()
             .map_err(|why| Failure::failed(&why, super::noc::mend_ledger(&why)))?;
         told.push(format!("a receiver of {} gateways", config.gateways().len()));
     }

@@ -145,6 +145,7 @@ async fn noc(folder: &Path, site: &Site) -> Result<Noc, Failure> {
         events_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         operator_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, page)),
         data_dir: folder.join("noc"),
+        database: None,
         tls: Some(TlsFiles { cert: cert.clone(), key: key.clone() }),
         gateways: vec![access.clone()],
     };

@@ -78,8 +78,12 @@ pub const fn mend_ledger(why: &LedgerError) -> &'static str {
              the disk."
         }
         LedgerError::Newer { .. } => "Install a newer vigil, or give this one a data_dir of its own.",
+        LedgerError::Postgres(_) | LedgerError::Lost => {
+            "Look whether the database server runs, whether it lets the receiver in, and at its log."
+        }
         LedgerError::Sqlite(_)
         | LedgerError::Closes { .. }
+        | LedgerError::Column(_)
         | LedgerError::Thread(_)
         | LedgerError::Closed => {
             "Look at the disk under data_dir, at its room and at who may write there, and start the receiver again."
@@ -93,6 +97,7 @@ pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocC
         events_listen: config.listen(),
         operator_listen: config.operator_listen(),
         data_dir: config.data_dir().to_owned(),
+        database: None,
         tls: config.tls().map(|tls| TlsFiles {
             cert: tls.cert().to_owned(),
             key: vigil_config::secret_file(tls.key(), config.base(), env),

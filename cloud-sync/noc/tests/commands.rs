@@ -40,7 +40,14 @@ impl Running {
         ];
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let data_dir = dir.join("noc");
-        let config = NocConfig { events_listen: any, operator_listen: any, data_dir, tls: None, gateways };
+        let config = NocConfig {
+            events_listen: any,
+            operator_listen: any,
+            data_dir,
+            database: None,
+            tls: None,
+            gateways,
+        };
         let noc = Noc::bind(config).await.unwrap();
         let (events, operator) = (noc.events_addr(), noc.operator_addr());
         let (stop, stopped) = oneshot::channel::<()>();

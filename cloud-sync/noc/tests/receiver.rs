@@ -40,6 +40,7 @@ fn config(dir: &Path, tls: Option<TlsFiles>) -> NocConfig {
         events_listen: "127.0.0.1:0".parse().unwrap(),
         operator_listen: "127.0.0.1:0".parse().unwrap(),
         data_dir: dir.join("noc"),
+        database: None,
         tls,
         gateways: vec![access("gw-1", "secret"), access("gw-2", "other")],
     }

@@ -12,7 +12,6 @@ use vigil_cloud_sync::EventKind;
 use vigil_core::engine::{Commit, Engine, Outcome, Record};
 use vigil_core::observation::{Kind, Observation};
 use vigil_core::time::Timestamp;
-use vigil_noc::ledger::Ledger;
 
 /// More records than some days make.
 const ALL: u32 = 1_000_000;

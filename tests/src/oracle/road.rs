@@ -15,7 +15,7 @@ use vigil_cloud_sync::{Origin, Way};
 use vigil_core::id::{GatewayId, InvalidId};
 use vigil_core::time::{Span, Timestamp};
 use vigil_noc::incoming::{self, Items};
-use vigil_noc::ledger::{Delivery, Entry, Ledger, LedgerError, SqliteLedger};
+use vigil_noc::ledger::{Delivery, Entry, Ledger, LedgerError};
 
 /// How long a gateway waits for a whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -31,7 +31,7 @@ const TOLD_WITHIN: Span = Span::from_secs(3);
 /// The receiver.
 pub struct Noc {
     /// Its record.
-    pub ledger: SqliteLedger,
+    pub ledger: Ledger,
     /// Whose.
     pub origin: Origin,
 }
@@ -58,7 +58,7 @@ impl Noc {
     pub fn open(plan: &Plan, file: &Path) -> Result<Self, NoNoc> {
         let (tenant, site) = (plan.site.tenant.clone(), plan.site.id.clone());
         let origin = Origin { tenant, site, gateway: GatewayId::new("gw-1")? };
-        let mut ledger = SqliteLedger::open(file)?;
+        let mut ledger = Ledger::in_file(file, None)?;
         ledger.enrol(&origin)?;
         Ok(Self { ledger, origin })
     }

@@ -24,7 +24,7 @@ use vigil_agent::store::Masters;
 use vigil_cloud_sync::{Origin, Token, UplinkConfig};
 use vigil_core::id::GatewayId;
 use vigil_core::time::{Span, Timestamp};
-use vigil_noc::ledger::{Ledger, SqliteLedger};
+use vigil_noc::ledger::Ledger;
 use vigil_noc::{GatewayAccess, Noc, NocConfig, token_sha256};
 
 /// Everyone checks in at the start of a shift and out at its end.
@@ -312,6 +312,7 @@ fn receiver(plan: Plan, folder: &Path, events: SocketAddr) -> Result<NocConfig, 
         events_listen: events,
         operator_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         data_dir: folder.join("noc"),
+        database: None,
         tls: None,
         gateways: vec![access],
     })
@@ -371,7 +372,7 @@ fn compare(
     folder: &Path,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let rows = SqliteLedger::open(&folder.join("noc").join("noc.db"))?.alerts(ALL)?;
+    let rows = Ledger::in_file(&folder.join("noc").join("noc.db"), None)?.alerts(ALL)?;
     outcome.alerts = rows.len();
     let there: Result<Vec<Value>, _> = rows.iter().map(|r| serde_json::from_str(r.alert.get())).collect();
     let there = alerts(&Value::Array(there?))?;

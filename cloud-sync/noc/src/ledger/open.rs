@@ -117,8 +117,12 @@ fn check_file(path: &Path) -> Result<(), LedgerError> {
         Err(why) => return Err(LedgerError::from(why).of_file(path)),
     }
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    // One of an earlier version gets what it does not have at the next start.
-    if version == SCHEMA { is_whole(&connection, path) } else { Ok(()) }
+    match version {
+        SCHEMA => is_whole(&connection, path),
+        // It gets what it does not have at the next start.
+        earlier if earlier < SCHEMA => Ok(()),
+        found => Err(LedgerError::Newer { found, known: SCHEMA }),
+    }
 }
 
 /// Whether every table and every index is there. Without one of them each delivery would fail, and nothing say why.
