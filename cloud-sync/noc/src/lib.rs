@@ -26,7 +26,7 @@ mod receive;
 pub mod sequence;
 pub mod serve;
 
-pub use access::{AccessError, GatewayAccess, token_sha256};
+pub use access::{AccessError, Denied, GatewayAccess, Person, Role, Scope, UnknownRole, token_sha256};
 pub use admission::{Stranger, admit, admit_from_here};
 pub use operator::LOST_AFTER;
 pub use serve::{Limits, Peer, ServeError, Server, TlsFiles};
