@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vigil_cloud_sync::wire::{REFUSED, WELFARE};
+use vigil_cloud_sync::wire::{BUNDLE, REFUSED, WELFARE};
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::{Span, Timestamp};
 
@@ -310,10 +310,10 @@ fn raise_alert(
     Ok(changed == 1)
 }
 
-/// Keeps the latest health record with its gateway; that a command was refused says nothing of its health.
+/// Keeps the latest health record with its gateway; what became of a command or a bundle says nothing of its health.
 fn note_health(tx: &Transaction<'_>, source: &str, entry: &Entry) -> Result<(), LedgerError> {
-    let about_a_command = [REFUSED, WELFARE].iter().any(|prefix| entry.id.starts_with(prefix));
-    if entry.kind == EventKind::Health && !about_a_command {
+    let of_something_else = [REFUSED, WELFARE, BUNDLE].iter().any(|prefix| entry.id.starts_with(prefix));
+    if entry.kind == EventKind::Health && !of_something_else {
         tx.prepare_cached(
             "UPDATE gateways SET health = ?2, health_ms = ?3 WHERE source = ?1 AND health_ms <= ?3",
         )?
