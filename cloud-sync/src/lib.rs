@@ -7,10 +7,13 @@
 //!                           └─► cadence: when to try again
 //!
 //!  Inbox::decide ◄─ commands ◄─ uplink (HTTPS, long poll) ◄─ NOC
+//!
+//!  the site's files ◄─ bundle (signed document) ◄─ uplink (HTTPS, ETag) ◄─ NOC
 //! ```
 //!
 //! It knows nothing of how the outbox is stored, and reads no wall clock: `now` is given.
 
+pub mod bundle;
 pub mod cadence;
 pub mod commands;
 pub mod courier;

@@ -1,5 +1,6 @@
 //! One batch in, one verdict out. No queue, no retry, no state: those are the courier's.
 
+use crate::bundle::MAX_BUNDLE_BYTES;
 use crate::commands::MAX_COMMANDS_BYTES;
 use crate::door::Door;
 use crate::timepiece::{self, Timepiece};
@@ -7,7 +8,7 @@ use crate::trust::{self, TrustError};
 use crate::verdict::{self, MAX_ANSWER_BYTES, Outcome, Verdict};
 use crate::wire::{Answer, BATCH_CONTENT_TYPE, Batch, Event, Origin};
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
 };
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
 use std::fmt;
@@ -154,6 +155,7 @@ pub struct Uplink {
     client: Client,
     events: Url,
     commands: Url,
+    bundle: Url,
     door: Door,
     bearer: HeaderValue,
     origin: Origin,
@@ -188,10 +190,12 @@ impl Uplink {
         let events = at(&["events"])?;
         let door = Door::of(&events).ok_or(UplinkError::Url { url: config.url.clone() })?;
         let commands = at(&["gateways", config.origin.gateway.as_str(), "commands"])?;
+        let bundle = at(&["sites", config.origin.site.as_str(), "bundle"])?;
         let bearer = bearer(&config.token)?;
         let poll_grace = config.whole_timeout.min(POLL_GRACE);
         let client = client.build()?;
-        Ok(Self { client, events, commands, door, bearer, origin: config.origin, timepiece, poll_grace })
+        let origin = config.origin;
+        Ok(Self { client, events, commands, bundle, door, bearer, origin, timepiece, poll_grace })
     }
 
     /// Asks for the commands behind `after`, and lets the receiver hold its answer for up to `wait`.
@@ -202,6 +206,14 @@ impl Uplink {
             .append_pair("wait", &wait.as_secs().to_string());
         let request = self.client.get(url).header(AUTHORIZATION, self.bearer.clone());
         self.exchange(request.timeout(wait + self.poll_grace), MAX_COMMANDS_BYTES).await
+    }
+
+    /// Asks for the bundle of the site, unless it is still the one that is known. A byte more than a bundle may have is
+    /// read, so that one that is too large is refused for that.
+    pub(crate) async fn ask_for_bundle(&self, known: Option<&str>) -> Outcome {
+        let request = self.client.get(self.bundle.clone()).header(AUTHORIZATION, self.bearer.clone());
+        let request = known.into_iter().fold(request, |request, etag| request.header(IF_NONE_MATCH, etag));
+        self.exchange(request, MAX_BUNDLE_BYTES + 1).await
     }
 
     /// Asks for nothing, to hear whether the receiver is there and knows us. It acknowledges nothing and changes nothing.
@@ -340,6 +352,7 @@ mod tests {
             let uplink = uplink(base, "t").unwrap();
             assert!(uplink.events.as_str().ends_with(":1/v1/events"), "{base}");
             assert!(uplink.commands.as_str().ends_with(":1/v1/gateways/gw-1/commands"), "{base}");
+            assert!(uplink.bundle.as_str().ends_with(":1/v1/sites/plant-7/bundle"), "{base}");
         }
     }
 

@@ -23,6 +23,8 @@ pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
 pub const REFUSED: &str = "refused.";
 /// How the id of an event begins that says what came of a welfare check.
 pub const WELFARE: &str = "welfare.";
+/// How the id of an event begins that says what became of a site bundle; what, its version and the instant follow.
+pub const BUNDLE: &str = "bundle.";
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,7 @@
 //! `vigil check`: what a configuration leans on outside its files. Credentials, certificates, ports, folders.
 
 use crate::agent::mqtt::{Embedded, External, Mode};
+use crate::agent::uplink::BundleKey;
 use crate::agent::{AgentConfig, draft as agent_draft};
 use crate::credential::{Credential, Environment, credential, secret_file};
 use crate::noc::{NocConfig, draft as noc_draft};
@@ -129,6 +130,11 @@ impl Surroundings<'_> {
             self.credential("uplink.credential", uplink.credential());
             self.file("uplink.ca_file", uplink.ca_file());
             self.client_certificate("uplink", uplink.client_certificate());
+            for (i, key) in uplink.bundle_keys().iter().enumerate() {
+                if let BundleKey::File(path) = key {
+                    self.file(&format!("uplink.bundle_keys[{i}]"), Some(path));
+                }
+            }
         }
         self.port("http.listen", agent.http_listen());
         if !agent.http_listen().ip().is_loopback() {

@@ -4,7 +4,7 @@ use crate::agent::keys::{KEYS, Key};
 use crate::agent::{AgentConfig, draft as agent_draft};
 use crate::problem::Problems;
 use crate::sheet::{Sheet, read_file};
-use crate::site::layers::{Layer, Layers, Said, load_layers};
+use crate::site::layers::{Layer, Layers, Said, load_layers, parse_layers};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -54,10 +54,18 @@ pub struct Word {
 
 /// Every figure of a site's policy.
 pub fn explain_site(file: &Path) -> Result<Vec<Explained>, Problems> {
-    let layers = load_layers(file)?;
-    let mut explained: Vec<_> = FIGURES.iter().map(|figure| explain_figure(figure, &layers)).collect();
-    explained.push(explain_maintenance(&layers));
-    Ok(explained)
+    Ok(explain_layers(&load_layers(file)?))
+}
+
+/// The same of the tree that a bundle carries.
+pub fn explain_bundle(file: &Path, tree: &[u8]) -> Result<Vec<Explained>, Problems> {
+    Ok(explain_layers(&parse_layers(file, tree)?))
+}
+
+fn explain_layers(layers: &Layers) -> Vec<Explained> {
+    let mut explained: Vec<_> = FIGURES.iter().map(|figure| explain_figure(figure, layers)).collect();
+    explained.push(explain_maintenance(layers));
+    explained
 }
 
 /// Every key of `agent.toml`, and the configuration that it comes to.

@@ -9,6 +9,7 @@
 //! was none. So a configuration that exists is valid, and a person mends a file in one go.
 
 mod agent;
+mod bundle;
 mod check;
 mod credential;
 #[cfg(test)]
@@ -25,11 +26,12 @@ mod value;
 
 pub use agent::mqtt::{Embedded, External, Mode, TlsListener};
 pub use agent::serial::{Protocol, SerialLine};
-pub use agent::uplink::{EventFormat, Uplink};
+pub use agent::uplink::{BundleKey, EventFormat, Uplink};
 pub use agent::{AgentConfig, Store, load_agent, parse_agent};
+pub use bundle::{Part, bundle_tree};
 pub use check::{Checked, check, check_noc, check_together};
 pub use credential::{Credential, CredentialError, Environment, Secret, credential, secret_file};
-pub use explain::{Explained, Word, at_or_below, explain_agent, explain_site, nearest_key};
+pub use explain::{Explained, Word, at_or_below, explain_agent, explain_bundle, explain_site, nearest_key};
 pub use noc::{Gateway, NocConfig, load_noc, parse_noc};
 pub use problem::{Fault, Problem, Problems};
 pub use sheet::MAX_FILE_BYTES;

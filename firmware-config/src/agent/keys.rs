@@ -152,6 +152,18 @@ pub(crate) const KEYS: &[Key] = &[
         "How often the agent says that it is well.",
     ),
     key(
+        "uplink.bundle_keys",
+        None,
+        "a list of 1 to 8 public keys, each as base64 or hex, or the path of a file that holds one",
+        "Whose signed site bundles are taken; without it, none is.",
+    ),
+    key(
+        "uplink.bundle_probation",
+        Some("\"5m\""),
+        "a duration from \"5s\" to \"1h\"",
+        "How long the agent has to stay healthy with a new bundle, or it goes back to what it had before.",
+    ),
+    key(
         "http.listen",
         Some("\"127.0.0.1:8080\""),
         LISTEN,

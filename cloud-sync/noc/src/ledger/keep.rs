@@ -5,7 +5,7 @@ use super::{AlertHead, Delivery, Entry, LedgerError, Receipt, commands, look};
 use crate::sequence::Producers;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
-use vigil_cloud_sync::wire::{REFUSED, WELFARE};
+use vigil_cloud_sync::wire::{BUNDLE, REFUSED, WELFARE};
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::{Span, Timestamp};
 
@@ -323,11 +323,11 @@ fn read<'a, T: Deserialize<'a>>(entry: &'a Entry, kind: EventKind) -> Option<T> 
     .ok()
 }
 
-/// Keeps the latest health record with its gateway; that a command was refused says nothing of its health.
+/// Keeps the latest health record with its gateway; what became of a command or a bundle says nothing of its health.
 fn note_health(tx: &mut dyn Database, key: &Key<'_>, entries: &[&Entry]) -> Result<(), LedgerError> {
-    let about_a_command =
-        |entry: &Entry| [REFUSED, WELFARE].iter().any(|prefix| entry.id.starts_with(prefix));
-    let health = entries.iter().filter(|entry| entry.kind == EventKind::Health && !about_a_command(entry));
+    let of_something_else =
+        |entry: &Entry| [REFUSED, WELFARE, BUNDLE].iter().any(|prefix| entry.id.starts_with(prefix));
+    let health = entries.iter().filter(|entry| entry.kind == EventKind::Health && !of_something_else(entry));
     let Some(latest) = health.max_by_key(|entry| entry.time) else { return Ok(()) };
     tx.execute(
         "UPDATE gateways SET health = $3, health_ms = $4 WHERE place = $1 AND gateway = $2 AND health_ms <= $4",
