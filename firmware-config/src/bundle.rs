@@ -18,21 +18,45 @@ pub struct Part<'p> {
     pub client: Option<&'p Path>,
 }
 
+/// The text of such a file, as if it stood in `file`.
+#[derive(Debug, Clone, Copy)]
+pub struct Sheet<'s> {
+    /// What it is called in what is said of it.
+    pub file: &'s Path,
+    /// The text.
+    pub text: &'s [u8],
+}
+
 /// Reads the files and gives the whole tree as JSON, checked as the agent will check it; every problem at once.
 pub fn bundle_tree(part: Part<'_>) -> Result<String, Problems> {
-    let text = read_file(part.site)?;
+    let site = read_file(part.site)?;
+    let layer = |file: Option<&Path>| file.map(read_file).transpose();
+    let (tenant, client) = (layer(part.tenant)?, layer(part.client)?);
+    tree_of(
+        Sheet { file: part.site, text: &site },
+        part.tenant.zip(tenant.as_deref()).map(|(file, text)| Sheet { file, text }),
+        part.client.zip(client.as_deref()).map(|(file, text)| Sheet { file, text }),
+    )
+}
+
+/// The same of texts that lie elsewhere than in files.
+pub fn tree_of(
+    site: Sheet<'_>,
+    tenant: Option<Sheet<'_>>,
+    client: Option<Sheet<'_>>,
+) -> Result<String, Problems> {
     // A mistake of the site file is told at its own line, before it lies among others.
-    parse_site(part.site, &text)?;
-    let mut tree = tree(part.site, &text)?;
-    for (layer, file) in [("tenant", part.tenant), ("client", part.client)] {
-        let Some(file) = file else { continue };
-        let policy = policy(file)?;
+    parse_site(site.file, site.text)?;
+    let mut tree = tree(site.file, site.text)?;
+    for (layer, sheet) in [("tenant", tenant), ("client", client)] {
+        let Some(sheet) = sheet else { continue };
+        let policy = policy(sheet)?;
         let layers = tree.entry("layers").or_insert_with(|| Json::Object(Map::new()));
         let before = layers.as_object_mut().and_then(|layers| layers.insert(layer.to_owned(), policy));
         if before.is_some() {
             return Err(wrong(
-                file,
-                format!("{} has [layers.{layer}] already; keep it in one place", part.site.display()),
+                sheet.file,
+                format!("{} has [layers.{layer}] already; keep it in one place", site.file.display()),
             ));
         }
     }
@@ -46,17 +70,22 @@ fn wrong(file: &Path, why: String) -> Problems {
 }
 
 /// The `[policy]` of a file that has nothing else.
-fn policy(file: &Path) -> Result<Json, Problems> {
-    let mut tree = tree(file, &read_file(file)?)?;
+fn policy(Sheet { file, text }: Sheet<'_>) -> Result<Json, Problems> {
+    let mut tree = tree(file, text)?;
     match (tree.remove("policy"), tree.keys().next()) {
         (Some(policy), None) => Ok(policy),
-        (_, Some(other)) => Err(wrong(file, format!("{other}: found here, allowed: [policy] and nothing else"))),
-        (None, None) => Err(wrong(file, "found nothing, allowed: [policy] with the figures of the layer".into())),
+        (_, Some(other)) => {
+            Err(wrong(file, format!("{other}: found here, allowed: [policy] and nothing else")))
+        }
+        (None, None) => {
+            Err(wrong(file, "found nothing, allowed: [policy] with the figures of the layer".into()))
+        }
     }
 }
 
 fn tree(file: &Path, text: &[u8]) -> Result<Map<String, Json>, Problems> {
-    let text = std::str::from_utf8(text).map_err(|_| wrong(file, "not UTF-8; save the file as UTF-8".into()))?;
+    let text =
+        std::str::from_utf8(text).map_err(|_| wrong(file, "not UTF-8; save the file as UTF-8".into()))?;
     if crate::json::is_meant(text) {
         return serde_json::from_str(text).map_err(|why| wrong(file, format!("not JSON: {why}")));
     }
@@ -101,7 +130,8 @@ mod tests {
              [[policy.maintenance]]\nfrom = 2026-03-10T10:00:00Z\nto = 2026-03-10T20:00:00+05:30\n"
         );
         let site = written(folder.path(), "site.toml", &text);
-        let tenant = written(folder.path(), "tenant.toml", "[policy.inactivity]\nwindow = \"4h\"\nthreshold = 0.7\n");
+        let tenant =
+            written(folder.path(), "tenant.toml", "[policy.inactivity]\nwindow = \"4h\"\nthreshold = 0.7\n");
         let client = written(folder.path(), "client.toml", "[policy]\ntours.grace = \"11m\"\n");
         let alone = bundle_tree(Part { site: &site, tenant: None, client: None }).unwrap();
         assert_eq!(parse_site(Path::new("b"), alone.as_bytes()).unwrap(), load_site(&site).unwrap());
@@ -109,7 +139,10 @@ mod tests {
         let part = Part { site: &site, tenant: Some(&tenant), client: Some(&client) };
         let tree = bundle_tree(part).unwrap();
         let policy = parse_site(Path::new("b"), tree.as_bytes()).unwrap().policy.clone();
-        assert_eq!((policy.inactivity.window, policy.tours.grace), (Span::from_hours(3), Span::from_mins(11)));
+        assert_eq!(
+            (policy.inactivity.window, policy.tours.grace),
+            (Span::from_hours(3), Span::from_mins(11))
+        );
         assert_eq!(policy.inactivity.threshold.get(), 700);
         let again = written(folder.path(), "whole.json", &tree);
         assert_eq!(bundle_tree(Part { site: &again, tenant: None, client: None }).unwrap(), tree);
@@ -119,15 +152,24 @@ mod tests {
     fn what_is_wrong_is_told_with_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let site = written(folder.path(), "site.toml", HEAD);
-        let layered = written(folder.path(), "layered.toml", &format!("{HEAD}[layers.tenant]\ntours.grace = \"9m\"\n"));
+        let layered =
+            written(folder.path(), "layered.toml", &format!("{HEAD}[layers.tenant]\ntours.grace = \"9m\"\n"));
         let broken = written(folder.path(), "broken.toml", &format!("{HEAD}[policy.tours]\ngrace = 9\n"));
         let told = |site: &Path, tenant: &str| {
             let tenant = written(folder.path(), "tenant.toml", tenant);
             bundle_tree(Part { site, tenant: Some(&tenant), client: None }).unwrap_err().to_string()
         };
         let fine = "[policy.tours]\ngrace = \"9m\"\n";
-        assert!(told(&broken, fine).contains("broken.toml:8: policy.tours.grace: found 9"), "{}", told(&broken, fine));
-        assert!(told(&layered, fine).contains("layered.toml has [layers.tenant] already"), "{}", told(&layered, fine));
+        assert!(
+            told(&broken, fine).contains("broken.toml:8: policy.tours.grace: found 9"),
+            "{}",
+            told(&broken, fine)
+        );
+        assert!(
+            told(&layered, fine).contains("layered.toml has [layers.tenant] already"),
+            "{}",
+            told(&layered, fine)
+        );
         assert!(told(&site, "tours.grace = \"9m\"\n").contains("tours: found here, allowed: [policy]"));
         assert!(told(&site, "").contains("tenant.toml: found nothing, allowed: [policy]"));
         assert!(told(&site, "[policy.tours]\ngrace = 9\n").contains("layers.tenant.tours.grace: found 9"));

@@ -25,6 +25,7 @@ mod orders;
 mod receive;
 pub mod sequence;
 pub mod serve;
+pub mod sites;
 
 pub use access::{AccessError, Denied, GatewayAccess, Person, Role, Scope, UnknownRole, token_sha256};
 pub use admission::{Stranger, admit, admit_from_here};

@@ -6,6 +6,7 @@ use crate::clock::Now;
 use crate::commands::{Orders, Poll, WaitingRoom};
 use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
 use crate::ledger::{Clerk, Delivery, LedgerError};
+use crate::sites::deliver;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use vigil_cloud_sync::Origin;
 use vigil_cloud_sync::wire::{Answer, BATCH_CONTENT_TYPE};
-use vigil_core::id::GatewayId;
+use vigil_core::id::{GatewayId, SiteId};
 
 /// How long a body may take: 120 s is what a gateway gives its whole exchange.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -54,9 +55,11 @@ pub fn router(reception: Reception) -> Router {
     let desk = Desk { reception, seats: Semaphore::new(MAX_BATCHES) };
     let events = post(receive).fallback(|| async { Refused::Method("POST") });
     let commands = get(commands).fallback(|| async { Refused::Method("GET") });
+    let bundle = get(bundle).fallback(|| async { Refused::Method("GET") });
     Router::new()
         .route("/v1/events", events)
         .route("/v1/gateways/{gateway}/commands", commands)
+        .route("/v1/sites/{site}/bundle", bundle)
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
         .fallback(|| async { Refused::Path })
         .with_state(Arc::new(desk))
@@ -71,6 +74,10 @@ enum Refused {
     UnknownToken,
     #[error("the token is that of gateway {0}, which may ask for its own commands only")]
     OtherGateway(GatewayId),
+    #[error("the token is that of a gateway at site {0}, which may ask for the bundle of its own site only")]
+    OtherSite(SiteId),
+    #[error("no site file was given for this site; its gateway keeps the one that it has")]
+    NoBundle,
     #[error("after and wait are whole numbers")]
     Query,
     #[error("content-type is not {BATCH_CONTENT_TYPE}")]
@@ -88,7 +95,8 @@ enum Refused {
     #[error("the receiver cannot store anything at the moment")]
     Ledger(#[from] LedgerError),
     #[error(
-        "there is nothing here; events go to /v1/events, commands are at /v1/gateways/{{gateway}}/commands"
+        "there is nothing here; events go to /v1/events, commands are at /v1/gateways/{{gateway}}/commands, bundles at \
+         /v1/sites/{{site}}/bundle"
     )]
     Path,
     #[error("only {0} is possible here")]
@@ -99,7 +107,8 @@ impl Refused {
     const fn status(&self) -> StatusCode {
         match self {
             Self::NoToken | Self::UnknownToken => StatusCode::UNAUTHORIZED,
-            Self::OtherGateway(_) => StatusCode::FORBIDDEN,
+            Self::OtherGateway(_) | Self::OtherSite(_) => StatusCode::FORBIDDEN,
+            Self::NoBundle => StatusCode::NOT_FOUND,
             Self::Query => StatusCode::BAD_REQUEST,
             Self::MediaType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow | Self::BrokenOff(_) => StatusCode::REQUEST_TIMEOUT,
@@ -181,6 +190,19 @@ async fn commands(
         tracing::error!(gateway = %origin.gateway, cause = ?error, "commands cannot be given");
         Refused::Ledger(error)
     })
+}
+
+async fn bundle(
+    State(desk): State<Arc<Desk>>,
+    Path(site): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let Reception { register, clerk, .. } = &desk.reception;
+    let origin = sender(register, &headers)?;
+    if origin.site.as_str() != site {
+        return Err(Refused::OtherSite(origin.site.clone()));
+    }
+    deliver::bundle(clerk, origin, &headers).await?.ok_or(Refused::NoBundle)
 }
 
 fn sender<'a>(register: &'a Register, headers: &HeaderMap) -> Result<&'a Origin, Refused> {

@@ -2,7 +2,7 @@
 
 use super::keep::{Key, held};
 use super::sql::{Database, Row, args};
-use super::{Entry, LedgerError};
+use super::{Entry, LedgerError, look};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vigil_cloud_sync::commands::{MAX_COMMANDS, MAX_COMMANDS_BYTES};
@@ -86,6 +86,18 @@ pub enum Queued {
     Taken,
     /// Too many wait already.
     Full,
+}
+
+/// Puts a command in line for a gateway, within a transaction of something larger.
+pub fn queue_at(
+    tx: &mut dyn Database,
+    place: &str,
+    gateway: &str,
+    new: &NewCommand,
+    now: Timestamp,
+) -> Result<Queued, LedgerError> {
+    let origin = look::origin_at(tx, place, gateway)?.ok_or(LedgerError::Column(0))?;
+    queue(tx, &Key::of(&origin), new, now)
 }
 
 pub(super) fn queue(

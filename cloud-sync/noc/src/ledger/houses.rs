@@ -9,6 +9,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A place for one ledger.
 pub struct House {
+    /// Which.
     pub place: Place,
     dir: TempDir,
 }

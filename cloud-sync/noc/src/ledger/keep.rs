@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use vigil_cloud_sync::wire::{BUNDLE, REFUSED, WELFARE};
 use vigil_cloud_sync::{EventKind, Origin};
+use vigil_core::id::{SiteId, TenantId};
 use vigil_core::time::{Span, Timestamp};
 
 /// How long health records are kept: one every 30 s, so a thousand gateways make 2.9 million a day. The
@@ -18,7 +19,12 @@ const RETOLD_AT_ONCE: i64 = 1_000;
 
 /// The name of the place where a gateway stands.
 pub fn place(origin: &Origin) -> String {
-    format!("{}/{}", origin.tenant, origin.site)
+    place_of(&origin.tenant, &origin.site)
+}
+
+/// The name of the place of a site.
+pub fn place_of(tenant: &TenantId, site: &SiteId) -> String {
+    format!("{tenant}/{site}")
 }
 
 /// A gateway's part of every key.

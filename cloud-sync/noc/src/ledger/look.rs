@@ -68,14 +68,23 @@ pub(super) fn gateways(database: &mut dyn Database) -> Result<Vec<GatewayRow>, L
 
 /// Where everything comes from that is stored, and its name.
 pub(super) fn origins(database: &mut dyn Database) -> Result<Vec<(Origin, String)>, LedgerError> {
-    let known = |row: GatewayRow| {
-        let tenant = TenantId::new(&row.tenant).ok()?;
-        let (site, gateway) = (SiteId::new(&row.site).ok()?, GatewayId::new(&row.gateway).ok()?);
-        let origin = Origin { tenant, site, gateway };
-        let source = origin.source();
-        Some((origin, source))
-    };
-    Ok(gateways(database)?.into_iter().filter_map(known).collect())
+    let known = gateways(database)?.iter().filter_map(origin_of).collect::<Vec<_>>();
+    Ok(known.into_iter().map(|origin| (origin.clone(), origin.source())).collect())
+}
+
+/// The origin with that name at that place, if it is listed.
+pub(super) fn origin_at(
+    database: &mut dyn Database,
+    place: &str,
+    gateway: &str,
+) -> Result<Option<Origin>, LedgerError> {
+    Ok(gateway_at(database, place, gateway)?.as_ref().and_then(origin_of))
+}
+
+fn origin_of(row: &GatewayRow) -> Option<Origin> {
+    let tenant = TenantId::new(&row.tenant).ok()?;
+    let (site, gateway) = (SiteId::new(&row.site).ok()?, GatewayId::new(&row.gateway).ok()?);
+    Some(Origin { tenant, site, gateway })
 }
 
 /// Open CRITICAL alerts first, the newest on top; then all others, the newest on top.

@@ -10,13 +10,13 @@ mod schema;
 mod sql;
 
 #[cfg(test)]
-mod houses;
+pub mod houses;
 #[cfg(test)]
 mod tests;
 
 pub use clerk::Clerk;
-pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand};
-pub use keep::place;
+pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand, queue_at};
+pub use keep::{place, place_of};
 pub use open::Place;
 pub use sql::{
     Address, Arg, Cell, Database, Engine, Heard, Listener, News, PostgresError, Row, Teller, args, insert,
@@ -247,6 +247,9 @@ pub enum LedgerError {
         /// The highest schema that is known.
         known: i64,
     },
+    /// Its work was taken back, for a reason that is told elsewhere.
+    #[error("nothing was stored")]
+    TakenBack,
     /// The thread that keeps it cannot be started.
     #[error("the ledger's thread cannot be started: {0}")]
     Thread(#[from] std::io::Error),

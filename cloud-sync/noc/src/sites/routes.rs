@@ -1,0 +1,324 @@
+//! `/api/sites` and `/api/policies`: what is given for sites, its versions, and what is wrong with a file before it is given.
+
+use super::store::{self, Given, NotTaken, SiteRow, Version};
+use super::{Fault, MAX_FILE_BYTES, Press};
+use crate::access::{Denied, Person, Role};
+use crate::clock::Now;
+use crate::ledger::{Clerk, LedgerError, place_of};
+use axum::extract::rejection::{QueryRejection, StringRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use vigil_core::id::{SiteId, TenantId};
+
+/// How many sites are listed: as many as a receiver has gateways at most.
+const MAX_LISTED: u32 = 10_000;
+
+/// The longest note: two lines of a form.
+const MAX_NOTE_CHARS: usize = 200;
+
+/// The longest name of a client, as a site file may have it.
+const MAX_CLIENT_CHARS: usize = 64;
+
+/// What the sites' side needs.
+#[derive(Clone)]
+pub struct Office {
+    /// Where everything is.
+    pub clerk: Clerk,
+    /// What checks and seals; without it nothing can be given.
+    pub press: Option<Press>,
+    /// What time it is.
+    pub now: Now,
+}
+
+/// The routes of the sites' side.
+pub fn router(office: Office) -> Router {
+    Router::new()
+        .route("/api/sites", get(sites))
+        .route("/api/sites/{tenant}/{site}/files", get(versions).post(give))
+        .route("/api/sites/{tenant}/{site}/files/{version}", get(text))
+        .route("/api/sites/{tenant}/{site}/check", post(check))
+        .route("/api/policies/{tenant}", get(tenant_policy).post(give_tenant_policy))
+        .route("/api/policies/{tenant}/{client}", get(client_policy).post(give_client_policy))
+        .layer(DefaultBodyLimit::max(MAX_FILE_BYTES))
+        .with_state(office)
+}
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("there is nothing here that you may see; see /api/sites")]
+    Unknown,
+    #[error("after is a version, and note a text of at most {MAX_NOTE_CHARS} characters")]
+    Query,
+    #[error("the body is a site file in UTF-8 of at most {MAX_FILE_BYTES} bytes: {0}")]
+    Body(#[from] StringRejection),
+    #[error(
+        "this receiver has no key to sign with; name one as bundle_key in noc.toml (`vigil bundle keygen` makes one)"
+    )]
+    NoPress,
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    #[error("the ledger cannot be used at the moment")]
+    Ledger(#[from] LedgerError),
+}
+
+impl Refused {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::Query => StatusCode::BAD_REQUEST,
+            Self::Body(rejection) => rejection.status(),
+            Self::NoPress => StatusCode::CONFLICT,
+            Self::NotTaken(NotTaken::Faults(_) | NotTaken::Elsewhere { .. } | NotTaken::Unsealable(_)) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            Self::NotTaken(NotTaken::Later(_) | NotTaken::NoSuchVersion(_) | NotTaken::TooMany) => {
+                StatusCode::CONFLICT
+            }
+            Self::NotTaken(NotTaken::Ledger(error)) | Self::Ledger(error) => {
+                tracing::error!(%error, "site files cannot be stored or shown");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, error) = (self.status(), self.to_string());
+        match self {
+            Self::Denied(denied) => denied.into_response(),
+            Self::NotTaken(NotTaken::Faults(problems)) => {
+                (status, Json(json!({"error": error, "problems": problems}))).into_response()
+            }
+            Self::Unknown
+            | Self::Query
+            | Self::Body(_)
+            | Self::NoPress
+            | Self::NotTaken(_)
+            | Self::Ledger(_) => (status, Json(json!({"error": error}))).into_response(),
+        }
+    }
+}
+
+/// What goes with a file.
+#[derive(Debug, Default, Deserialize)]
+struct Beside {
+    /// The version that was looked at.
+    #[serde(default)]
+    after: i64,
+    #[serde(default)]
+    note: String,
+}
+
+type Asked = Result<Query<Beside>, QueryRejection>;
+type Text = Result<String, StringRejection>;
+
+#[derive(Serialize)]
+struct Sites {
+    sites: Vec<SiteRow>,
+}
+
+#[derive(Serialize)]
+struct Versions {
+    versions: Vec<Version>,
+}
+
+#[derive(Serialize)]
+struct Policy {
+    #[serde(flatten)]
+    version: Version,
+    content: String,
+}
+
+#[derive(Serialize)]
+struct Taken {
+    #[serde(flatten)]
+    version: Version,
+    /// How many sites were sealed anew.
+    sites: usize,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    tenant: TenantId,
+    site: SiteId,
+    client: String,
+    doubts: Vec<Fault>,
+}
+
+/// What may be seen of a place; what may not is answered as if it were not there.
+fn seen(person: &Person, tenant: &str, site: &str) -> Result<(TenantId, SiteId), Refused> {
+    let (tenant, site) = (TenantId::new(tenant).ok(), SiteId::new(site).ok());
+    let (tenant, site) = tenant.zip(site).ok_or(Refused::Unknown)?;
+    if person.sees(tenant.as_str()) { Ok((tenant, site)) } else { Err(Refused::Unknown) }
+}
+
+fn seen_tenant(person: &Person, tenant: &str) -> Result<TenantId, Refused> {
+    let tenant = TenantId::new(tenant).map_err(|_| Refused::Unknown)?;
+    if person.sees(tenant.as_str()) { Ok(tenant) } else { Err(Refused::Unknown) }
+}
+
+impl Office {
+    fn given(&self, person: &Person, asked: Asked) -> Result<Given, Refused> {
+        let Beside { after, note } = asked.map_err(|_| Refused::Query)?.0;
+        if after < 0 || note.chars().count() > MAX_NOTE_CHARS || note.chars().any(char::is_control) {
+            return Err(Refused::Query);
+        }
+        Ok(Given { by: person.name.clone(), note, at: (self.now)(), after })
+    }
+
+    fn press(&self) -> Result<Press, Refused> {
+        self.press.clone().ok_or(Refused::NoPress)
+    }
+
+    /// Runs `work` on the ledger, and gives its own kind of error.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut crate::ledger::Ledger) -> Result<T, NotTaken> + Send + 'static,
+    ) -> Result<T, Refused> {
+        Ok(self.clerk.ask(move |ledger| Ok(work(ledger))).await??)
+    }
+}
+
+async fn sites(State(office): State<Office>, person: Person) -> Result<impl IntoResponse, Refused> {
+    let scope = person.scope();
+    let sites = office.clerk.ask(move |ledger| store::sites(ledger.database(), &scope, MAX_LISTED)).await?;
+    Ok(Json(Sites { sites }))
+}
+
+async fn versions(
+    State(office): State<Office>,
+    person: Person,
+    Path((tenant, site)): Path<(String, String)>,
+) -> Result<impl IntoResponse, Refused> {
+    let (tenant, site) = seen(&person, &tenant, &site)?;
+    let place = place_of(&tenant, &site);
+    let versions = office.clerk.ask(move |ledger| store::versions(ledger.database(), &place)).await?;
+    Ok(Json(Versions { versions }))
+}
+
+async fn text(
+    State(office): State<Office>,
+    person: Person,
+    Path((tenant, site, version)): Path<(String, String, String)>,
+) -> Result<impl IntoResponse, Refused> {
+    // A site file has the numbers of tags, which open doors elsewhere.
+    person.needs(Role::Supervisor)?;
+    let (tenant, site) = seen(&person, &tenant, &site)?;
+    let (place, version) = (place_of(&tenant, &site), version.parse().map_err(|_| Refused::Unknown)?);
+    let found = office.clerk.ask(move |ledger| store::text(ledger.database(), &place, version)).await?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], found.ok_or(Refused::Unknown)?))
+}
+
+async fn give(
+    State(office): State<Office>,
+    person: Person,
+    Path((tenant, site)): Path<(String, String)>,
+    asked: Asked,
+    body: Text,
+) -> Result<impl IntoResponse, Refused> {
+    let (tenant, site) = seen(&person, &tenant, &site)?;
+    person.needs(Role::Admin)?;
+    let (given, press, content) = (office.given(&person, asked)?, office.press()?, body?);
+    let (whose, which) = (tenant.clone(), site.clone());
+    let version = office
+        .ask(move |ledger| store::give_site(ledger.database(), &press, (&whose, &which), &content, &given))
+        .await?;
+    tracing::info!(%tenant, %site, version = version.version, by = %version.by, "a site file was given");
+    Ok((StatusCode::CREATED, Json(version)))
+}
+
+async fn check(
+    State(office): State<Office>,
+    person: Person,
+    Path((tenant, site)): Path<(String, String)>,
+    body: Text,
+) -> Result<impl IntoResponse, Refused> {
+    let (tenant, _) = seen(&person, &tenant, &site)?;
+    person.needs(Role::Supervisor)?;
+    let (press, content) = (office.press()?, body?);
+    let tree =
+        office.ask(move |ledger| store::check_site(ledger.database(), &press, &tenant, &content)).await?;
+    Ok(Json(Checked { tenant: tree.tenant, site: tree.site, client: tree.client, doubts: tree.doubts }))
+}
+
+async fn tenant_policy(
+    State(office): State<Office>,
+    person: Person,
+    Path(tenant): Path<String>,
+) -> Result<impl IntoResponse, Refused> {
+    office.policy(&person, &tenant, String::new()).await
+}
+
+async fn client_policy(
+    State(office): State<Office>,
+    person: Person,
+    Path((tenant, client)): Path<(String, String)>,
+) -> Result<impl IntoResponse, Refused> {
+    office.policy(&person, &tenant, client).await
+}
+
+async fn give_tenant_policy(
+    State(office): State<Office>,
+    person: Person,
+    Path(tenant): Path<String>,
+    asked: Asked,
+    body: Text,
+) -> Result<impl IntoResponse, Refused> {
+    office.give_policy(&person, &tenant, String::new(), asked, body).await
+}
+
+async fn give_client_policy(
+    State(office): State<Office>,
+    person: Person,
+    Path((tenant, client)): Path<(String, String)>,
+    asked: Asked,
+    body: Text,
+) -> Result<impl IntoResponse, Refused> {
+    office.give_policy(&person, &tenant, client, asked, body).await
+}
+
+impl Office {
+    async fn policy(&self, person: &Person, tenant: &str, client: String) -> Result<Json<Policy>, Refused> {
+        let tenant = seen_tenant(person, tenant)?;
+        let found =
+            self.clerk.ask(move |ledger| store::policy(ledger.database(), tenant.as_str(), &client)).await?;
+        let (version, content) = found.ok_or(Refused::Unknown)?;
+        Ok(Json(Policy { version, content }))
+    }
+
+    async fn give_policy(
+        &self,
+        person: &Person,
+        tenant: &str,
+        client: String,
+        asked: Asked,
+        body: Text,
+    ) -> Result<(StatusCode, Json<Taken>), Refused> {
+        let tenant = seen_tenant(person, tenant)?;
+        person.needs(Role::Admin)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if client.chars().count() > MAX_CLIENT_CHARS || !client.chars().all(plain) {
+            return Err(Refused::Unknown);
+        }
+        let (given, press, content) = (self.given(person, asked)?, self.press()?, body?);
+        let whose = tenant.clone();
+        let (version, sites) = self
+            .ask(move |ledger| {
+                store::give_policy(ledger.database(), &press, (&whose, &client), &content, &given)
+            })
+            .await?;
+        tracing::info!(%tenant, version = version.version, by = %version.by, sites, "a policy was given");
+        Ok((StatusCode::CREATED, Json(Taken { version, sites })))
+    }
+}
