@@ -18,6 +18,7 @@ mod noc;
 mod plant;
 mod process;
 mod publisher;
+mod server;
 mod small_disk;
 
 pub use agent::{Agent, SCREEN, Source, Uplink};
@@ -35,6 +36,7 @@ pub use noc::Noc;
 pub use plant::{Plant, message, topic};
 pub use process::{Process, Trigger, missing};
 pub use publisher::{Held, Message, Publisher, ended, mosquitto_client, node_modules, python};
+pub use server::{address, new_database};
 pub use small_disk::{Filled, SmallDisk, with_small_disks};
 
 use std::time::{Duration, Instant};

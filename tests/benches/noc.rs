@@ -1,0 +1,261 @@
+//! What a receiver takes: events a second that are durably stored, over HTTP, from 1, 10 and 100 gateways, on SQLite and on
+//! PostgreSQL, beside a loop that does nothing but insert the same texts into the same database; and how long its pages wait for
+//! their rows when there are ten million events.
+//!
+//! `tests/postgres cargo bench -p vigil-tests --bench noc`; `VIGIL_BENCH_ROUNDS` says how often (3), `VIGIL_BENCH_SECS` how long each
+//! round takes (5), `VIGIL_BENCH_EVENTS` how many events lie there (10,000,000; some gigabytes in `VIGIL_BENCH_DIR`).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use vigil_cloud_sync::wire::Producer;
+use vigil_cloud_sync::{Event, EventKind, Origin, Token, Uplink, UplinkConfig, Verdict, Way};
+use vigil_core::id::{GatewayId, SiteId, TenantId};
+use vigil_core::time::Timestamp;
+use vigil_noc::access::Scope;
+use vigil_noc::ledger::{Arg, Database, Engine, Ledger, Place, insert, within};
+use vigil_noc::{GatewayAccess, Noc, NocConfig, token_sha256};
+use vigil_tests::bench::figures::{Figure, Table, percentile, short};
+use vigil_tests::bench::proc::machine;
+use vigil_tests::bench::{Failure, folder, setting};
+use vigil_tests::house::{address, new_database};
+
+/// Events in a batch: an hour of a site of fifty guards after an outage.
+const BATCH: usize = 100;
+/// How many gateways send at once.
+const GATEWAYS: [usize; 3] = [1, 10, 100];
+/// How often each page is asked for.
+const QUESTIONS: usize = 200;
+/// How many rows one statement makes while the ten million are laid down.
+const LAID_AT_ONCE: usize = 500_000;
+
+fn main() -> Result<(), Failure> {
+    println!("{}\n", machine());
+    let rounds = setting("VIGIL_BENCH_ROUNDS", 3)?;
+    let lasts = Duration::from_secs(setting("VIGIL_BENCH_SECS", 5)?.try_into()?);
+    let runtime = tokio::runtime::Runtime::new()?;
+    println!("## Events a second, durably stored, {BATCH} in a batch\n");
+    let mut table = Table::new(&["database", "gateways", "events/s", "bare inserts/s", "ratio"]);
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let mut columns = GATEWAYS.map(|gateways| (gateways, Figure::default(), Figure::default()));
+        for _ in 0..rounds {
+            for (gateways, taken, bare) in &mut columns {
+                let dir = tempfile::tempdir_in(folder())?;
+                bare.push(insert_bare(place(engine, dir.path()), lasts)?);
+                let place = place(engine, dir.path());
+                taken.push(runtime.block_on(receive(place, dir.path(), *gateways, lasts))?);
+            }
+        }
+        for (gateways, taken, bare) in &columns {
+            let ratio = taken.ratio(bare);
+            let cells = [format!("{engine:?}"), gateways.to_string(), taken.to_string(), bare.to_string(), ratio.to_string()];
+            table.row(cells.to_vec());
+        }
+    }
+    println!("{table}");
+    let events = setting("VIGIL_BENCH_EVENTS", 10_000_000)?;
+    println!("## Milliseconds for the rows of a page, with {} events\n", short(f64::from(u32::try_from(events)?)));
+    let mut table = Table::new(&["database", "page", "median", "p99", "one row by its key", "ratio of the medians"]);
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let dir = tempfile::tempdir_in(folder())?;
+        ask_pages(place(engine, dir.path()), events, &mut table)?;
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn place(engine: Engine, dir: &Path) -> Place {
+    match engine {
+        Engine::Sqlite => Place::File(dir.join("bare.db")),
+        Engine::Postgres => Place::Server(Box::new(address(&new_database()))),
+    }
+}
+
+/// An alert as a gateway sends it, of 600 bytes.
+fn alert(gateway: usize, number: usize) -> (String, String) {
+    let id = format!("3963a8c9-4fcb-5d88-{gateway:04x}-{number:012x}");
+    let data = format!(
+        r#"{{"id":"{id}","revision":1,"site":"s-{gateway}","rule":"inactivity","severity":"HIGH","status":"DETECTED","subject":"guard:G-7","guard":"G-7","detected_at":"2026-11-21T05:17:14.000Z","updated_at":"2026-11-21T05:17:14.848Z","cleared_at":null,"escalated":false,"summary":"Asha Rao has not moved for 30 minutes","evidence":{{"window_start":"2026-11-21T04:47:14.000Z","window_end":"2026-11-21T05:17:14.000Z","score":120,"deep_night":true,"consecutive":2,"minutes_since":30}},"verification":{{"method":"NONE"}},"history":[{{"at":"2026-11-21T05:17:14.000Z","by":"agent","status":"DETECTED","note":null}}]}}"#
+    );
+    (format!("{id}.1"), data)
+}
+
+/// The same texts, one batch a transaction, into a table with nothing but a key and the text.
+fn insert_bare(place: Place, lasts: Duration) -> Result<f64, Failure> {
+    let mut ledger = place.open(None)?;
+    ledger.database().batch("CREATE TABLE bare (id TEXT NOT NULL PRIMARY KEY, data TEXT NOT NULL)")?;
+    let (began, mut count) = (Instant::now(), 0);
+    while began.elapsed() < lasts {
+        let batch: Vec<_> = (count..count + BATCH).map(|number| alert(0, number)).collect();
+        let rows: Vec<_> = batch.iter().map(|(id, data)| vec![Arg::Text(id), Arg::Text(data)]).collect();
+        within(ledger.database(), |tx| insert(tx, "INSERT INTO bare (id, data)", "", &rows))?;
+        count += BATCH;
+    }
+    Ok(rate(count, began.elapsed()))
+}
+
+fn rate(count: usize, took: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / took.as_secs_f64()
+}
+
+fn origin(gateway: usize) -> Result<Origin, Failure> {
+    let (tenant, site) = (TenantId::new("acme")?, SiteId::new(&format!("s-{gateway}"))?);
+    Ok(Origin { tenant, site, gateway: GatewayId::new(&format!("gw-{gateway}"))? })
+}
+
+/// A receiver, and that many gateways that send as fast as they are answered.
+async fn receive(place: Place, dir: &Path, gateways: usize, lasts: Duration) -> Result<f64, Failure> {
+    let access = |n: usize| -> Result<GatewayAccess, Failure> {
+        let Origin { tenant, site, gateway } = origin(n)?;
+        Ok(GatewayAccess { gateway, tenant, site, token_sha256: token_sha256(&format!("token-{n}")) })
+    };
+    let here = "127.0.0.1:0".parse()?;
+    let noc = Noc::bind(NocConfig {
+        events_listen: here,
+        operator_listen: here,
+        data_dir: dir.join("noc"),
+        database: if let Place::Server(address) = place { Some(*address) } else { None },
+        tls: None,
+        gateways: (0..gateways).map(access).collect::<Result<_, _>>()?,
+        press: None,
+    })
+    .await?;
+    let url = format!("http://{}/v1", noc.events_addr());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(noc.serve(async { drop(stopped.await) }));
+    let (over, stored) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let began = Instant::now();
+    let mut senders = vec![];
+    for n in 0..gateways {
+        let uplink = Uplink::new(UplinkConfig::new(&url, origin(n)?, Token::new(&format!("token-{n}"))))?;
+        senders.push(tokio::spawn(send(uplink, n, Arc::clone(&over), Arc::clone(&stored))));
+    }
+    tokio::time::sleep(lasts).await;
+    let (count, took) = (stored.load(Ordering::Acquire), began.elapsed());
+    over.store(true, Ordering::Release);
+    for sender in senders {
+        sender.await??;
+    }
+    drop(stop);
+    serving.await??;
+    Ok(rate(count, took))
+}
+
+async fn send(
+    uplink: Uplink,
+    gateway: usize,
+    over: Arc<AtomicBool>,
+    stored: Arc<AtomicUsize>,
+) -> Result<(), Failure> {
+    let mut sent = 0;
+    while !over.load(Ordering::Acquire) {
+        let batch: Vec<Event> = (sent..sent + BATCH).map(|number| event(gateway, number)).collect();
+        match uplink.deliver(&batch).await {
+            Verdict::Stored(answer) if answer.accepted == BATCH => {
+                stored.fetch_add(BATCH, Ordering::AcqRel);
+                sent += BATCH;
+            }
+            // More batches at once than a receiver takes: it asks for a moment, and gets it.
+            Verdict::Retry { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => return Err(format!("a batch was not stored: {other:?}").into()),
+        }
+    }
+    Ok(())
+}
+
+fn event(gateway: usize, number: usize) -> Event {
+    let (id, data) = alert(gateway, number);
+    let millis = 1_773_160_000_000 + i64::try_from(number).unwrap_or(0);
+    Event {
+        producer: Producer(7),
+        sequence: u64::try_from(number).unwrap_or(0) + 1,
+        id,
+        kind: EventKind::Alert,
+        subject: "guard:G-7".to_owned(),
+        time: Timestamp::from_millis(millis),
+        critical: false,
+        data,
+    }
+}
+
+/// Lays down `events` of a thousand sites in a year, one in ten of them an alert of its own, and asks for what pages show.
+fn ask_pages(place: Place, events: usize, table: &mut Table) -> Result<(), Failure> {
+    let mut ledger = place.open(None)?;
+    let laying = Instant::now();
+    lay_down(ledger.database(), events)?;
+    eprintln!("{:?}: {events} events laid down in {:.0} s", ledger.database().engine(), laying.elapsed().as_secs_f64());
+    let engine = format!("{:?}", ledger.database().engine());
+    let by_key = times(&mut ledger, &mut |ledger, n| {
+        let site = n % 1_000;
+        let id = format!("a-{}", site * 10);
+        ledger.alert(&format!("acme/s-{site}"), "gw-1", &id).map(drop)
+    })?;
+    let baseline = percentile(&by_key, 50);
+    let scope = Scope::whole();
+    type Ask<'a> = Box<dyn FnMut(&mut Ledger, usize) -> Result<(), vigil_noc::ledger::LedgerError> + 'a>;
+    let pages: Vec<(&str, Ask<'_>)> = vec![
+        ("the list of alerts (200)", Box::new(|ledger, _| ledger.alerts(&scope, 200).map(drop))),
+        ("all gateways (1,000)", Box::new(|ledger, _| ledger.gateways(&scope).map(drop))),
+        ("the newest runs (200)", Box::new(|ledger, _| ledger.records(&scope, EventKind::Tour, 200).map(drop))),
+    ];
+    for (page, mut ask) in pages {
+        let asked = times(&mut ledger, &mut ask)?;
+        let median = percentile(&asked, 50);
+        let cells = [median, percentile(&asked, 99), baseline, median / baseline].map(short);
+        table.row([vec![engine.clone(), page.to_owned()], cells.to_vec()].concat());
+    }
+    Ok(())
+}
+
+type Ask<'a> = &'a mut dyn FnMut(&mut Ledger, usize) -> Result<(), vigil_noc::ledger::LedgerError>;
+
+/// In milliseconds, the least first.
+fn times(ledger: &mut Ledger, ask: Ask<'_>) -> Result<Vec<f64>, Failure> {
+    let mut took = vec![];
+    for n in 0..QUESTIONS {
+        let asked = Instant::now();
+        ask(ledger, n * 37)?;
+        took.push(asked.elapsed().as_secs_f64() * 1_000.0);
+    }
+    took.sort_by(f64::total_cmp);
+    Ok(took)
+}
+
+fn lay_down(database: &mut dyn Database, events: usize) -> Result<(), Failure> {
+    let numbers = match database.engine() {
+        Engine::Sqlite => "WITH RECURSIVE g(n) AS (SELECT $1 UNION ALL SELECT n + 1 FROM g WHERE n + 1 < $2)",
+        Engine::Postgres => "WITH g AS (SELECT n FROM generate_series($1::bigint, $2::bigint - 1) AS n)",
+    };
+    let (place, millis) = ("'acme/s-' || (n % 1000)", "1750000000000 + n * 3153");
+    let body = "'{\"id\":\"a-' || n || '\",\"revision\":1,\"severity\":\"HIGH\",\"status\":\"DETECTED\",\"rule\":\"inactivity\",\"summary\":\"has not moved for 30 minutes\",\"detected_at\":\"2026-11-21T05:17:14.000Z\"}'";
+    let kind = "CASE WHEN n % 10 = 0 THEN 'vigil.alert' WHEN n % 10 < 4 THEN 'vigil.tour' ELSE 'vigil.health' END";
+    let statements = [
+        format!(
+            "{numbers} INSERT INTO events (place, gateway, id, kind, sequence, subject, time_ms, received_ms, data)
+             SELECT {place}, 'gw-1', 'e-' || n, {kind}, CAST(n AS TEXT), 'guard:G-7', {millis}, {millis}, {body} FROM g"
+        ),
+        format!(
+            "{numbers} INSERT INTO alerts (place, gateway, id, tenant, site, revision, rule, severity, status, subject, guard,
+                 summary, urgent, detected_ms, updated_ms, received_ms, data)
+             SELECT {place}, 'gw-1', 'a-' || n, 'acme', 's-' || (n % 1000), 1, 'inactivity', 'HIGH', 'DETECTED', 'guard:G-7', 'G-7',
+                 'has not moved for 30 minutes', 0, {millis}, {millis}, {millis}, {body} FROM g WHERE n % 10 = 0"
+        ),
+        format!("{numbers} INSERT INTO event_ids (place, gateway, id, time_ms) SELECT {place}, 'gw-1', 'e-' || n, {millis} FROM g"),
+    ];
+    for site in 0..1_000 {
+        let (place, site) = (format!("acme/s-{site}"), format!("s-{site}"));
+        let args = [Arg::Text(&place), Arg::Text(&site)];
+        database.execute("INSERT INTO gateways (place, gateway, tenant, site, sequences) VALUES ($1, 'gw-1', 'acme', $2, '{\"heard\":null,\"holes\":[],\"given_up\":0}')", &args)?;
+    }
+    let count = if database.engine() == Engine::Sqlite { 2 } else { 3 };
+    for first in (0..events).step_by(LAID_AT_ONCE) {
+        let bounds = [first, (first + LAID_AT_ONCE).min(events)].map(|n| Arg::Int(i64::try_from(n).unwrap_or(0)));
+        for statement in statements.iter().take(count) {
+            within(database, |tx| tx.execute(statement, &bounds))?;
+        }
+    }
+    database.batch("ANALYZE")?;
+    Ok(())
+}
