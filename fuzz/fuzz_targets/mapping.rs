@@ -1,8 +1,4 @@
-//! What the site file maps: any payload on any of its topics. The first byte of the input chooses the topic.
+//! libFuzzer on `decoders::mapping`, where it says what must hold.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-const TOPICS: &[&str] = &["map/location", "map/scan", "map/task", "map/status"];
-
-fuzz_target!(|input: &[u8]| vigil_fuzz::holds_on_one_of(TOPICS, input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| vigil_fuzz::decoders::mapping(input));

@@ -1,12 +1,4 @@
-//! Any text as the embedded broker's password file: it is read, or the line that is wrong is named.
+//! libFuzzer on `decoders::password_file`, where it says what must hold.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use std::path::Path;
-use vigil_agent::sources::broker::Passwords;
-
-fuzz_target!(|text: &str| {
-    if let Ok(known) = Passwords::parse(Path::new("mqtt.passwd"), text) {
-        assert!(known.len() <= text.lines().count());
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| vigil_fuzz::decoders::password_file(input));

@@ -1,18 +1,4 @@
-//! Any bytes on the line of an RDM6300, cut anywhere, are the same frames, and every byte is accounted for.
-//!
-//! The first byte of the input says where the rest is cut in two.
+//! libFuzzer on `decoders::serial_rdm6300`, where it says what must hold.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use vigil_agent::sources::serial::rdm6300::Rdm6300;
-
-fuzz_target!(|input: &[u8]| {
-    let Some((cut, bytes)) = input.split_first() else { return };
-    let whole = Rdm6300::default().on_bytes(bytes);
-    let (before, behind) = bytes.split_at(usize::from(*cut).min(bytes.len()));
-    let mut reader = Rdm6300::default();
-    let (first, second) = (reader.on_bytes(before), reader.on_bytes(behind));
-    assert_eq!(whole.said, [first.said, second.said].concat());
-    assert_eq!(whole.skipped, first.skipped + second.skipped);
-    assert!(whole.said.len() as u64 * 14 + whole.skipped <= bytes.len() as u64);
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| vigil_fuzz::decoders::serial_rdm6300(input));

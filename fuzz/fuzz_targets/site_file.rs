@@ -1,12 +1,4 @@
-//! Any bytes as a site file, TOML or JSON: a site, or every problem with its place.
+//! libFuzzer on `decoders::site_file`, where it says what must hold.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use std::path::Path;
-
-fuzz_target!(|bytes: &[u8]| {
-    match vigil_config::parse_site(Path::new("site.toml"), bytes) {
-        Ok(site) => drop(site.doubts()),
-        Err(problems) => assert!(!problems.as_slice().is_empty()),
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| vigil_fuzz::decoders::site_file(input));

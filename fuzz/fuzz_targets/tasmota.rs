@@ -1,8 +1,4 @@
-//! A Tasmota reader: any payload on any of its topics. The first byte of the input chooses the topic.
+//! libFuzzer on `decoders::tasmota`, where it says what must hold.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-const TOPICS: &[&str] = &["tele/gate/SENSOR", "tele/gate/STATE", "tele/gate/LWT"];
-
-fuzz_target!(|input: &[u8]| vigil_fuzz::holds_on_one_of(TOPICS, input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| vigil_fuzz::decoders::tasmota(input));

@@ -18,6 +18,8 @@ pub enum Kept {
     Delivery(KeptDelivery),
     /// A retained message.
     Retained(KeptMessage),
+    /// A session whose last will expires: how many seconds after its publication, which is still to come.
+    Expiring(KeptSession, u32),
 }
 
 /// A session.

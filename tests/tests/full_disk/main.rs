@@ -4,11 +4,12 @@
 // All of it is test code: a failed unwrap is a failed test.
 #![cfg(test)]
 
+// The first in the alphabet is run first, and one of these waits for two minutes and more: the others have that time.
+mod hung;
 mod promised;
 mod sat_out;
 mod shortage;
 mod stages;
-mod stuck;
 
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -47,8 +47,18 @@ impl Message {
 
     /// The same, published now: from here on it ages.
     pub(super) fn published(mut self, now: Instant) -> Self {
-        let expiry = self.properties.as_deref().and_then(|p| p.message_expiry_interval);
-        self.expires_at = expiry.map(|secs| now + Duration::from_secs(secs.get().into()));
+        self.expires_at = self.expiry().map(|secs| now + Duration::from_secs(secs.get().into()));
+        self
+    }
+
+    /// For how many seconds after its publication its publisher wants it delivered.
+    pub(super) fn expiry(&self) -> Option<NonZeroU32> {
+        self.properties.as_deref()?.message_expiry_interval
+    }
+
+    /// The same, to be delivered for so many seconds after its publication.
+    pub(super) fn with_expiry(mut self, secs: NonZeroU32) -> Self {
+        self.properties.get_or_insert_default().message_expiry_interval = Some(secs);
         self
     }
 

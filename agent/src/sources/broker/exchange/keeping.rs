@@ -239,12 +239,12 @@ impl State {
         }
         let all = !seat.session.has_changes();
         if is_changed && let Some(session) = self.session_record(key, moment) {
-            writing.put(session_name(key), Some(Kept::Session(session)));
+            writing.put(session_name(key), Some(session));
         }
         all
     }
 
-    fn session_record(&self, key: &Key, moment: Moment) -> Option<KeptSession> {
+    fn session_record(&self, key: &Key, moment: Moment) -> Option<Kept> {
         let seat = self.seats.get(key)?;
         let (received, last_id, next_number) = seat.session.ids();
         let filter = |filter: &String| {
@@ -259,7 +259,7 @@ impl State {
         };
         let will = seat.link.as_ref().and_then(|link| link.will.as_ref()).map(|will| &will.message);
         let will = will.or_else(|| self.wills.get(key).map(PendingWill::message));
-        Some(KeptSession {
+        let session = KeptSession {
             user: match key.user() {
                 User::Anonymous => None,
                 User::Named(name) => Some(name.to_string()),
@@ -272,17 +272,24 @@ impl State {
             last_id,
             next_number,
             will: will.map(|message| message.to_kept(moment)),
+        };
+        // It ages from its publication on, so that there is no instant yet to keep in the message.
+        Some(match will.and_then(Message::expiry) {
+            Some(secs) => Kept::Expiring(session, secs.get()),
+            None => Kept::Session(session),
         })
     }
 
     fn restore(&mut self, kept: KeptByName, moment: Moment, limits: &Limits) {
         let (mut sessions, mut messages) = (BTreeMap::new(), Vec::new());
         for (name, kept) in kept {
+            let mut take_up = |session, will_expiry| {
+                let key = self.restore_session(session, will_expiry, moment, limits);
+                sessions.extend(key.map(|key| (whose(&key), key)));
+            };
             match kept {
-                Kept::Session(session) => {
-                    sessions
-                        .extend(self.restore_session(session, moment, limits).map(|key| (whose(&key), key)));
-                }
+                Kept::Session(session) => take_up(session, None),
+                Kept::Expiring(session, secs) => take_up(session, NonZeroU32::new(secs)),
                 Kept::Delivery(delivery) => messages.push((name, delivery)),
                 Kept::Retained(message) => {
                     let message = Arc::new(Message::of_kept(message, moment));
@@ -302,11 +309,19 @@ impl State {
     }
 
     /// The session, if its time is not over.
-    fn restore_session(&mut self, kept: KeptSession, moment: Moment, limits: &Limits) -> Option<Key> {
+    fn restore_session(
+        &mut self,
+        kept: KeptSession,
+        will_expiry: Option<NonZeroU32>,
+        moment: Moment,
+        limits: &Limits,
+    ) -> Option<Key> {
         let user = kept.user.map_or(User::Anonymous, |name| User::Named(name.into()));
         let key = Key::new(user, kept.client);
         if let Some(message) = kept.will {
-            let will = Will { message: Message::of_kept(message, moment), delay: RETURN };
+            let message = Message::of_kept(message, moment);
+            let message = will_expiry.into_iter().fold(message, Message::with_expiry);
+            let will = Will { message, delay: RETURN };
             self.wills.insert(key.clone(), PendingWill::new(will, moment.now, RETURN));
         }
         let away = kept.left_at.map_or(Duration::ZERO, |left| moment.since(left));
@@ -361,7 +376,9 @@ impl Writing {
         self.bytes += match &kept {
             Some(Kept::Delivery(delivery)) => delivery.message.payload.len(),
             Some(Kept::Retained(message)) => message.payload.len(),
-            Some(Kept::Session(session)) => session.filters.iter().map(|filter| filter.filter.len()).sum(),
+            Some(Kept::Session(session) | Kept::Expiring(session, _)) => {
+                session.filters.iter().map(|filter| filter.filter.len()).sum()
+            }
             None => 0,
         };
         self.changes.push((name, kept));
@@ -603,6 +620,21 @@ mod tests {
         let back = attach(&later, Arrival { will, ..arrival(Duration::ZERO) });
         assert!(back.earlier_will.is_none() && later.tidy(Instant::now() + RETURN).0.is_empty());
         drop((one, back));
+    }
+
+    #[test]
+    fn a_last_will_of_before_a_restart_expires_as_its_client_said() {
+        let (mut world, exchange) = (World::default(), World::default().begins());
+        for (kept, secs) in [(Duration::ZERO, 3_600), (HOUR, 60)] {
+            let message = message("offline", QoS::AtLeastOnce).with_expiry(NonZeroU32::new(secs).unwrap());
+            let will = Some(Will { message, delay: Duration::ZERO });
+            let one = attach(&exchange, Arrival { will, ..arrival(kept) });
+            let (due, _) = world.killed(&exchange).tidy(Instant::now() + RETURN);
+            let published: Vec<_> = due.into_iter().map(|(_, will)| will.published(Instant::now())).collect();
+            assert_eq!(published.len(), 1);
+            assert!(published[0].expiry_left(Instant::now()).unwrap().get().abs_diff(secs) <= 1);
+            drop(one);
+        }
     }
 
     #[test]
