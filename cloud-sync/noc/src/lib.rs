@@ -22,6 +22,7 @@ pub mod lock;
 mod operator;
 mod orders;
 mod receive;
+pub mod reports;
 pub mod sequence;
 pub mod serve;
 
