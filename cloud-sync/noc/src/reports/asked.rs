@@ -65,7 +65,8 @@ impl Asked {
     /// From the first instant of the range at any of the sites to the first behind it at all of them: what happens in the
     /// range lies in there, and what else does is passed over later.
     pub fn instants(&self) -> (Timestamp, Timestamp) {
-        let midnights = |date: Date| self.sites.values().map(move |site| LocalTime::hour(0).on(date, site.timezone));
+        let midnights =
+            |date: Date| self.sites.values().map(move |site| LocalTime::hour(0).on(date, site.timezone));
         let nothing = Timestamp::from_millis(0);
         let from = midnights(self.from).min().unwrap_or(nothing);
         (from, midnights(after(self.to, 1)).max().unwrap_or(nothing))
@@ -120,7 +121,9 @@ mod tests {
 
     #[test]
     fn a_long_range_is_read_in_pieces_that_together_are_the_whole() {
-        for (number, days_each) in [(0, 400), (1, 400), (3, 400), (50, 100), (2_500, 2), (2_501, 1), (5_000, 1)] {
+        for (number, days_each) in
+            [(0, 400), (1, 400), (3, 400), (50, 100), (2_500, 2), (2_501, 1), (5_000, 1)]
+        {
             let asked = Asked::of(sites(number), date("2026-01-01"), date("2026-01-31"));
             let pieces = asked.pieces();
             let all: Vec<Date> = pieces.iter().flat_map(Asked::dates).collect();
@@ -134,7 +137,10 @@ mod tests {
         let asked = Asked::of(sites(2), date("2026-03-07"), date("2026-03-08"));
         let (from, to) = asked.instants();
         // Midnight in India comes first; in New York the clocks go forward on the 8th.
-        assert_eq!((from.to_string(), to.to_string()), ("2026-03-06T18:30:00.000Z".into(), "2026-03-09T04:00:00.000Z".into()));
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("2026-03-06T18:30:00.000Z".into(), "2026-03-09T04:00:00.000Z".into())
+        );
     }
 
     #[test]

@@ -58,7 +58,8 @@ impl Chart {
         let values = points.iter().filter_map(|point| point.value);
         let largest = values.fold(0.0_f64, f64::max);
         let (full, most) = full.unwrap_or_else(|| (largest, format!("{largest:.0}")));
-        let told: Vec<String> = points.iter().map(|point| format!("{}: {}", point.name, point.words)).collect();
+        let told: Vec<String> =
+            points.iter().map(|point| format!("{}: {}", point.name, point.words)).collect();
         let name = |point: Option<&Point>| point.map(|point| point.name.clone()).unwrap_or_default();
         let ends = (name(points.first()), name(points.last()));
         let bars: Vec<Bar> = points.into_iter().zip(0..).map(|(point, n)| bar(point, n, full)).collect();
@@ -98,7 +99,12 @@ mod tests {
 
     #[test]
     fn the_largest_fills_the_height_and_something_is_never_nothing() {
-        let points = vec![point("Mon", Some(4.0)), point("Tue", None), point("Wed", Some(1.0)), point("Thu", Some(0.001))];
+        let points = vec![
+            point("Mon", Some(4.0)),
+            point("Tue", None),
+            point("Wed", Some(1.0)),
+            point("Thu", Some(0.001)),
+        ];
         let chart = Chart::of("breaches", points, None);
         let bars: Vec<_> = chart.bars.iter().map(|bar| (bar.x, bar.y, bar.height)).collect();
         assert_eq!(bars, [(0, 0, 100), (10, 100, 0), (20, 75, 25), (30, 98, 2)]);

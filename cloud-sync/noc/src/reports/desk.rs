@@ -51,10 +51,14 @@ impl<S: ReportSource> Desk<S> {
             let (days, runs) = (self.source.days(&piece).await?, self.source.runs(&piece).await?);
             (summary, unreadable) = spawn_blocking(move || {
                 for document in &days {
-                    readable(Day::read(document), &mut unreadable).iter().for_each(|day| summary.on_day(&piece, day));
+                    readable(Day::read(document), &mut unreadable)
+                        .iter()
+                        .for_each(|day| summary.on_day(&piece, day));
                 }
                 for document in &runs {
-                    readable(Run::read(document), &mut unreadable).iter().for_each(|run| summary.on_run(&piece, run));
+                    readable(Run::read(document), &mut unreadable)
+                        .iter()
+                        .for_each(|run| summary.on_run(&piece, run));
                 }
                 (summary, unreadable)
             })

@@ -193,7 +193,12 @@ impl Report {
             total: self.total.edge(),
             days: self.days.iter().map(|line| DayEdge { date: line.who, sums: line.sums.edge() }).collect(),
             by_site: self.sites.iter().map(|line| SiteEdge::of(&line.who, &line.sums)).collect(),
-            by_guard: self.guards.iter().take(guards).map(|line| GuardEdge::of(&line.who, &line.sums)).collect(),
+            by_guard: self
+                .guards
+                .iter()
+                .take(guards)
+                .map(|line| GuardEdge::of(&line.who, &line.sums))
+                .collect(),
             guards_left_out: self.guards.len().saturating_sub(guards),
             devices: self.devices.iter().take(guards).map(device).collect(),
         }
@@ -275,7 +280,11 @@ impl Glance {
 
 /// The sites at one end of the ranking of the week. Whoever had no run stands at neither.
 pub fn ends(week: &Report, first: First) -> Vec<Standing<Who<'_>>> {
-    week.ranking(Of::Sites, first).into_iter().filter(|standing| standing.place.is_some()).take(ENDS).collect()
+    week.ranking(Of::Sites, first)
+        .into_iter()
+        .filter(|standing| standing.place.is_some())
+        .take(ENDS)
+        .collect()
 }
 
 fn hours(share: HourShare) -> HourEdge {

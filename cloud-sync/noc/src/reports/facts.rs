@@ -101,7 +101,8 @@ impl Day {
 
 /// The tally without the alerts of rules that are not known here.
 fn known_rules(mut report: Value) -> Result<Tally, serde_json::Error> {
-    let known = |map: &mut Map<String, Value>| map.retain(|name, _| Rule::ALL.iter().any(|rule| rule.name() == name));
+    let known =
+        |map: &mut Map<String, Value>| map.retain(|name, _| Rule::ALL.iter().any(|rule| rule.name() == name));
     if let Some(Value::Object(muted)) = report.get_mut("muted") {
         known(muted);
     }
@@ -194,7 +195,8 @@ impl AlertHead {
     /// Whether what it says is so until now, whoever has looked at it: a task that an operator has confirmed to be
     /// overdue is overdue still.
     pub fn holds(&self) -> bool {
-        self.cleared_at.is_none() && matches!(self.status, Status::Detected | Status::Verifying | Status::Confirmed)
+        self.cleared_at.is_none()
+            && matches!(self.status, Status::Detected | Status::Verifying | Status::Confirmed)
     }
 
     /// Whether it was detected in the deep night: as its evidence says, else by the wall clock of its site.
@@ -216,7 +218,8 @@ mod tests {
     #[test]
     fn a_rule_of_a_newer_gateway_costs_nothing_but_its_own_alerts() {
         let of_two = r#"{"alerts":{"sos":{"raised":1,"detected":1},"levitation":{"raised":9}}}"#;
-        let report = format!(r#"{{"total":{of_two},"guards":{{"G-7":{of_two}}},"muted":{{"levitation":3,"sos":1}}}}"#);
+        let report =
+            format!(r#"{{"total":{of_two},"guards":{{"G-7":{of_two}}},"muted":{{"levitation":3,"sos":1}}}}"#);
         let tally = day(&report).unwrap().tally;
         assert_eq!(tally.total.alerts.keys().collect::<Vec<_>>(), [&Rule::Sos]);
         assert_eq!(tally.guards.values().next().unwrap().alerts.len(), 1);

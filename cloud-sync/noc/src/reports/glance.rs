@@ -70,7 +70,8 @@ pub fn lately(sites: &Asked, now: Timestamp) -> Asked {
 
 /// Whether an alert says that something was not done in time. One that was not true says nothing.
 fn is_breach(alert: &AlertHead) -> bool {
-    let breach = [Rule::TourMissed, Rule::TourPartial, Rule::TaskOverdue].into_iter().any(|rule| alert.is(rule));
+    let breach =
+        [Rule::TourMissed, Rule::TourPartial, Rule::TaskOverdue].into_iter().any(|rule| alert.is(rule));
     breach && alert.status != Status::FalsePositive
 }
 
@@ -101,7 +102,9 @@ impl Glance {
             self.overdue_critical += 1;
         }
         let (date, today) = (alert.detected_at.local_date(zone), now.local_date(zone));
-        if is_breach(alert) && let Some(sum) = self.breaches.get_mut(&date) {
+        if is_breach(alert)
+            && let Some(sum) = self.breaches.get_mut(&date)
+        {
             *sum += 1;
         }
         if (before(today, DAYS)..today).contains(&date) {
@@ -119,7 +122,9 @@ impl Glance {
     /// Counts a run, if its site was asked for.
     pub fn on_run(&mut self, lately: &Asked, now: Timestamp, run: &Run) {
         let at = run.entry.scheduled_at;
-        let (Some(zone), Some(date)) = (lately.zone(&run.place), due_on(lately, &run.place, at)) else { return };
+        let (Some(zone), Some(date)) = (lately.zone(&run.place), due_on(lately, &run.place, at)) else {
+            return;
+        };
         let today = now.local_date(zone);
         if date == today {
             self.closed_today += 1;

@@ -33,4 +33,4 @@ pub use glance::Glance;
 pub use question::Senseless;
 pub use report::{Guard, Line, Report};
 pub use source::{NoSource, ReportSource};
-pub use summary::{Mandatory, Outages, SiteSums, Summary, Sums, Blindness};
+pub use summary::{Blindness, Mandatory, Outages, SiteSums, Summary, Sums};

@@ -24,7 +24,8 @@ use vigil_core::time::Timestamp;
 
 /// The routes of reports, rankings and the dashboard. The source knows who may read what.
 pub fn router<S: ReportSource>(source: S, now: Now) -> Router {
-    let style = || async { ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../../pages/reports.css")) };
+    let style =
+        || async { ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../../pages/reports.css")) };
     Router::new()
         .route("/dashboard", get(dashboard::<S>))
         .route("/reports", get(reports::<S>))
@@ -121,7 +122,11 @@ struct Put {
 }
 
 impl Put {
-    async fn of<S: ReportSource>(desk: &Desk<S>, reading: Reading<S>, allowed: &[&str]) -> Result<Self, NoReport> {
+    async fn of<S: ReportSource>(
+        desk: &Desk<S>,
+        reading: Reading<S>,
+        allowed: &[&str],
+    ) -> Result<Self, NoReport> {
         let question = Question::read(&reading.pairs, allowed)?;
         let all = desk.source.sites(&reading.reader).await.map_err(Unfinished::from)?;
         let chosen = question.sites(all.clone())?;
@@ -141,7 +146,10 @@ const RANGE: [&str; 3] = ["from", "to", "site"];
 const SHEET: [&str; 4] = ["from", "to", "site", "by"];
 const RANKING: [&str; 6] = ["from", "to", "site", "of", "first", "limit"];
 
-async fn dashboard<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Html<String>, Response> {
+async fn dashboard<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Html<String>, Response> {
     let page = async {
         let put = Put::of(&desk, reading, &["site"]).await?;
         let sites = put.question.day(put.chosen.clone(), put.now);
@@ -152,7 +160,10 @@ async fn dashboard<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -
     page.await.map(Html).map_err(|error: NoReport| error.page())
 }
 
-async fn reports<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Html<String>, Response> {
+async fn reports<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Html<String>, Response> {
     let page = async {
         let put = Put::of(&desk, reading, &RANGE).await?;
         let asked = put.range()?;
@@ -172,7 +183,10 @@ async fn daily<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Re
     page.await.map(Html).map_err(|error: NoReport| error.page())
 }
 
-async fn rankings<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Html<String>, Response> {
+async fn rankings<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Html<String>, Response> {
     let page = async {
         let put = Put::of(&desk, reading, &RANKING).await?;
         let asked = put.range()?;
@@ -188,7 +202,10 @@ fn ranked(question: &Question) -> (Of, First) {
     (question.of.unwrap_or(Of::Sites), question.first.unwrap_or(First::Best))
 }
 
-async fn api_dashboard<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Response, NoReport> {
+async fn api_dashboard<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Response, NoReport> {
     let put = Put::of(&desk, reading, &["site"]).await?;
     let (glance, week) = desk.glance(put.question.day(put.chosen, put.now), put.now).await?;
     Ok(Json(glance.edge(&week, put.now)).into_response())
@@ -204,24 +221,36 @@ async fn asked_for<S: ReportSource>(
     Ok((put.question, report))
 }
 
-async fn api_reports<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Response, NoReport> {
+async fn api_reports<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Response, NoReport> {
     let (_, report) = asked_for(&desk, reading, &RANGE).await?;
     Ok(Json(report.edge(MAX_ROWS)).into_response())
 }
 
-async fn api_rankings<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Response, NoReport> {
+async fn api_rankings<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Response, NoReport> {
     let (question, report) = asked_for(&desk, reading, &RANKING).await?;
     let (of, first) = ranked(&question);
     Ok(Json(report.places_edge(of, first, question.limit())).into_response())
 }
 
-async fn csv_reports<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Response, NoReport> {
+async fn csv_reports<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Response, NoReport> {
     let (question, report) = asked_for(&desk, reading, &SHEET).await?;
     let text = sheet::report(&report, question.by.unwrap_or(By::Day))?;
     Ok(file(&format!("reports-{}-{}.csv", report.asked.from, report.asked.to), text))
 }
 
-async fn csv_rankings<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Response, NoReport> {
+async fn csv_rankings<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Response, NoReport> {
     let (question, report) = asked_for(&desk, reading, &RANKING).await?;
     let (of, first) = ranked(&question);
     let text = sheet::ranking(&report, of, first, question.limit())?;
@@ -230,5 +259,6 @@ async fn csv_rankings<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>
 
 fn file(name: &str, text: String) -> Response {
     let kind = "text/csv; charset=utf-8; header=present".to_owned();
-    ([(CONTENT_TYPE, kind), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))], text).into_response()
+    ([(CONTENT_TYPE, kind), (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))], text)
+        .into_response()
 }

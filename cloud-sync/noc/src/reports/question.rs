@@ -53,7 +53,11 @@ impl Question {
         let mut question = Self::default();
         for (name, value) in pairs {
             if !allowed.contains(&name.as_str()) {
-                let mend = if allowed.is_empty() { "leave it out".into() } else { format!("these are: {}", allowed.join(", ")) };
+                let mend = if allowed.is_empty() {
+                    "leave it out".into()
+                } else {
+                    format!("these are: {}", allowed.join(", "))
+                };
                 return Err(Senseless(format!("{name:?} is not asked here; {mend}")));
             }
             if !value.trim().is_empty() {
@@ -72,15 +76,23 @@ impl Question {
             "site" => {
                 for word in value.split([',', ' ']).filter(|word| !word.is_empty()) {
                     let place = Place::parse(word);
-                    self.sites.push(place.ok_or_else(|| expected(name, word, "a tenant and a site like acme/plant-7"))?);
+                    self.sites.push(
+                        place.ok_or_else(|| expected(name, word, "a tenant and a site like acme/plant-7"))?,
+                    );
                 }
             }
             "of" => self.of = Some(one(name, value, &[("sites", Of::Sites), ("guards", Of::Guards)])?),
-            "first" => self.first = Some(one(name, value, &[("best", First::Best), ("worst", First::Worst)])?),
-            "by" => self.by = Some(one(name, value, &[("day", By::Day), ("site", By::Site), ("guard", By::Guard)])?),
+            "first" => {
+                self.first = Some(one(name, value, &[("best", First::Best), ("worst", First::Worst)])?)
+            }
+            "by" => {
+                self.by =
+                    Some(one(name, value, &[("day", By::Day), ("site", By::Site), ("guard", By::Guard)])?)
+            }
             _ => {
                 let number = value.parse().ok().filter(|n| (1..=MAX_ROWS).contains(n));
-                let number = number.ok_or_else(|| expected(name, value, &format!("a whole number from 1 to {MAX_ROWS}")));
+                let number = number
+                    .ok_or_else(|| expected(name, value, &format!("a whole number from 1 to {MAX_ROWS}")));
                 self.limit = Some(number?);
             }
         }
@@ -94,7 +106,8 @@ impl Question {
 
     /// The sites that were named, or all.
     pub fn sites(&self, all: Vec<Site>) -> Result<Vec<Site>, Senseless> {
-        let mut known: BTreeMap<Place, Site> = all.into_iter().map(|site| (site.place.clone(), site)).collect();
+        let mut known: BTreeMap<Place, Site> =
+            all.into_iter().map(|site| (site.place.clone(), site)).collect();
         if self.sites.is_empty() {
             return few(known.into_values().collect());
         }
@@ -122,7 +135,9 @@ impl Question {
         }
         if from.iter_days().take_while(|date| *date <= to).nth(MAX_DAYS).is_some() {
             let latest = after(from, MAX_DAYS - 1);
-            return Err(Senseless(format!("from {from} to {to} is too long; ask for at most {MAX_DAYS} days, like to={latest}")));
+            return Err(Senseless(format!(
+                "from {from} to {to} is too long; ask for at most {MAX_DAYS} days, like to={latest}"
+            )));
         }
         let asked = asked.within(from, to);
         let site_days = asked.days().saturating_mul(asked.sites.len());
@@ -187,14 +202,18 @@ mod tests {
 
     fn sites(number: usize) -> Vec<Site> {
         let place = |n| Place::parse(&format!("acme/s-{n}")).unwrap();
-        (0..number).map(|n| Site { place: place(n), name: format!("Site {n}"), timezone: Tz::Asia__Kolkata }).collect()
+        (0..number)
+            .map(|n| Site { place: place(n), name: format!("Site {n}"), timezone: Tz::Asia__Kolkata })
+            .collect()
     }
 
     fn range(query: &str, number: usize) -> Result<String, String> {
         // In India it is the 11th already.
         let now = Timestamp::parse("2026-03-10T19:00:00Z").unwrap();
         let asked = read(query).and_then(|question| question.range(question.sites(sites(number))?, now));
-        asked.map(|asked| format!("{} {} {}", asked.from, asked.to, asked.sites.len())).map_err(|why| why.to_string())
+        asked
+            .map(|asked| format!("{} {} {}", asked.from, asked.to, asked.sites.len()))
+            .map_err(|why| why.to_string())
     }
 
     #[test]
@@ -219,7 +238,10 @@ mod tests {
             ("from=yesterday", "from is \"yesterday\"; a date like 2026-03-10 is expected"),
             ("to=2026-13-01", "to is \"2026-13-01\"; a date like 2026-03-10 is expected"),
             ("from=2026-03-02&to=2026-03-01", "from 2026-03-02 lies after to 2026-03-01; swap them"),
-            ("from=2025-02-03&to=2026-03-10", "from 2025-02-03 to 2026-03-10 is too long; ask for at most 400 days, like to=2026-03-09"),
+            (
+                "from=2025-02-03&to=2026-03-10",
+                "from 2025-02-03 to 2026-03-10 is too long; ask for at most 400 days, like to=2026-03-09",
+            ),
             ("site=plant-7", "site is \"plant-7\"; a tenant and a site like acme/plant-7 is expected"),
             ("site=rival/s-1", "site: there is no rival/s-1 here; leave it out for all sites"),
             ("of=devices", "of is \"devices\"; one of sites, guards is expected"),
@@ -227,7 +249,10 @@ mod tests {
             ("by=week", "by is \"week\"; one of day, site, guard is expected"),
             ("limit=0", "limit is \"0\"; a whole number from 1 to 1000 is expected"),
             ("limit=1001", "limit is \"1001\"; a whole number from 1 to 1000 is expected"),
-            ("form=2026-03-01", "\"form\" is not asked here; these are: from, to, date, site, of, first, by, limit"),
+            (
+                "form=2026-03-01",
+                "\"form\" is not asked here; these are: from, to, date, site, of, first, by, limit",
+            ),
         ] {
             assert_eq!(range(query, 3).unwrap_err(), why, "{query}");
         }
@@ -235,7 +260,11 @@ mod tests {
 
     #[test]
     fn many_sites_for_a_long_time_are_too_much_at_once() {
-        assert_eq!(range("from=2025-02-04", 250).as_deref(), Ok("2025-02-04 2026-03-10 250"), "exactly as many");
+        assert_eq!(
+            range("from=2025-02-04", 250).as_deref(),
+            Ok("2025-02-04 2026-03-10 250"),
+            "exactly as many"
+        );
         let why = "from 2025-02-04 to 2026-03-10 of 251 sites is too much at once; ask for at most 398 days, or name fewer with site=";
         assert_eq!(range("from=2025-02-04", 251).unwrap_err(), why);
         assert_eq!(range("", 5_001).unwrap_err(), "these are 5001 sites; name at most 5000 with site=");

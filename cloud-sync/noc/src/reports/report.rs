@@ -2,7 +2,7 @@
 
 use super::asked::Asked;
 use super::facts::Site;
-use super::summary::{Mandatory, Sums, Summary};
+use super::summary::{Mandatory, Summary, Sums};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use vigil_core::id::{DeviceId, GuardId, SiteId, TenantId};
@@ -91,7 +91,9 @@ pub enum Who<'a> {
 impl Report {
     /// Lays out a summary. What was asked for and not sent is there, with nothing in it.
     pub fn of(asked: Asked, mut summary: Summary, unreadable: u64) -> Self {
-        let days = asked.dates().map(|date| Line { who: date, sums: summary.days.remove(&date).unwrap_or_default() });
+        let days = asked
+            .dates()
+            .map(|date| Line { who: date, sums: summary.days.remove(&date).unwrap_or_default() });
         let (days, guards) = (days.collect(), guards(&summary));
         let (mut sites, mut devices, mut total) = (vec![], vec![], Sums::default());
         for (place, site) in &asked.sites {
@@ -99,7 +101,9 @@ impl Report {
             let sums = one.sums();
             total.merge(&sums);
             sites.push(Line { who: site.clone(), sums });
-            devices.extend(one.tally.devices.into_iter().map(|(device, failures)| (site.clone(), device, failures)));
+            devices.extend(
+                one.tally.devices.into_iter().map(|(device, failures)| (site.clone(), device, failures)),
+            );
         }
         devices.sort_by_key(|(_, _, failures)| std::cmp::Reverse(failures.down_ms));
         Self { asked, unreadable, total, days, sites, guards, devices }

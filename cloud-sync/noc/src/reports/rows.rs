@@ -81,7 +81,11 @@ impl Row {
     pub fn of(name: String, note: String, sums: &Sums) -> Self {
         let (runs, tasks, duty) = (&sums.figures.runs, &sums.figures.tasks, sums.figures.duty);
         let mandatory = sums.mandatory;
-        let mandatory = if mandatory.closed == 0 { NOTHING.into() } else { format!("{} of {}", mandatory.missed, mandatory.closed) };
+        let mandatory = if mandatory.closed == 0 {
+            NOTHING.into()
+        } else {
+            format!("{} of {}", mandatory.missed, mandatory.closed)
+        };
         let response = &tasks.response;
         let response = match response.count {
             0 => NOTHING.into(),
@@ -126,7 +130,9 @@ impl Table {
     /// A row for each day.
     pub fn days(report: &Report) -> Self {
         let note = |line: &Line<_>| if line.sums.documents == 0 { "no report" } else { "" };
-        let row = |line: &Line<vigil_core::time::Date>| Row::of(line.who.to_string(), note(line).into(), &line.sums);
+        let row = |line: &Line<vigil_core::time::Date>| {
+            Row::of(line.who.to_string(), note(line).into(), &line.sums)
+        };
         Self::places("By day", "Day", report.days.iter().map(row).collect())
     }
 
@@ -197,7 +203,12 @@ pub fn tiles(sums: &Sums) -> Vec<Tile> {
         Tile::rate(
             "Tour compliance",
             share(runs.compliant, runs.closed),
-            format!("{} of {} runs; {} observed", runs.compliant, runs.closed, percent(share(runs.observed, runs.closed))),
+            format!(
+                "{} of {} runs; {} observed",
+                runs.compliant,
+                runs.closed,
+                percent(share(runs.observed, runs.closed))
+            ),
         ),
         Tile::fault(
             "Mandatory runs missed",
@@ -208,7 +219,13 @@ pub fn tiles(sums: &Sums) -> Vec<Tile> {
         Tile::rate(
             "Tasks completed",
             share(tasks.completed, tasks.due),
-            format!("{} of {} due; {} late ({})", tasks.completed, tasks.due, tasks.overdue, percent(share(tasks.overdue, tasks.due))),
+            format!(
+                "{} of {} due; {} late ({})",
+                tasks.completed,
+                tasks.due,
+                tasks.overdue,
+                percent(share(tasks.overdue, tasks.due))
+            ),
         ),
         Tile::plain(
             "Response / SLA",
@@ -226,7 +243,11 @@ pub fn tiles(sums: &Sums) -> Vec<Tile> {
             format!("{} of {} on duty", length(duty.observed_ms), length(duty.on_duty_ms)),
         ),
         Tile::plain("Agent blind", length(sums.blind.ms), format!("{} intervals", sums.blind.intervals)),
-        Tile::plain("Device downtime", length(sums.outages.down_ms), format!("{} outages", sums.outages.outages)),
+        Tile::plain(
+            "Device downtime",
+            length(sums.outages.down_ms),
+            format!("{} outages", sums.outages.outages),
+        ),
         Tile::plain(
             "Detection delay",
             mean_length(detection.sum_ms, detection.count),

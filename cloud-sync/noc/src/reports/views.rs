@@ -141,7 +141,12 @@ pub fn report(choice: &Choice, report: &Report) -> askama::Result<String> {
         basis,
         whole,
         tiles: tiles(&report.total),
-        charts: vec![compliance(&report.days), late(&report.days), by_hour(&report.total), inactive(&report.days)],
+        charts: vec![
+            compliance(&report.days),
+            late(&report.days),
+            by_hour(&report.total),
+            inactive(&report.days),
+        ],
         classes: classes(&report.total),
         fates: fates(&report.total),
         rules: rules(&report.total),
@@ -200,7 +205,13 @@ struct RankingPage<'a> {
 }
 
 /// Who stands where.
-pub fn ranking(choice: &Choice, report: &Report, of: Of, first: First, limit: usize) -> askama::Result<String> {
+pub fn ranking(
+    choice: &Choice,
+    report: &Report,
+    of: Of,
+    first: First,
+    limit: usize,
+) -> askama::Result<String> {
     let (basis, whole) = basis(report);
     let ranking = report.ranking(of, first);
     let rows = ranking.iter().take(limit).map(PlaceRow::of).collect();
@@ -250,7 +261,11 @@ fn of_now(glance: &Glance) -> Vec<Tile> {
     let breaches = glance.breaches.last_key_value().map_or(0, |(_, n)| *n);
     vec![
         Tile::fault("Critical tasks overdue", glance.overdue_critical, "alerts that stand now".into()),
-        Tile::fault("Breaches today", breaches, format!("{} in seven days", glance.breaches.values().sum::<u64>())),
+        Tile::fault(
+            "Breaches today",
+            breaches,
+            format!("{} in seven days", glance.breaches.values().sum::<u64>()),
+        ),
         Tile {
             name: "Runs done today",
             value: format!("{} of {}", glance.completed_today, glance.closed_today),
@@ -271,12 +286,20 @@ fn of_week(glance: &Glance, week: &Report) -> Vec<Tile> {
     let response = format!("mean of {}; p95 {}", tasks.response.count, number(tasks.response.p95_ratio(), 2));
     let on_duty = format!("of {} on duty", length(duty.on_duty_ms));
     let (deep, others) = (glance.deep_night, glance.other_hours);
-    let hours = format!("{} an hour of a site; {} in other hours", number(deep.an_hour(), 3), number(others.an_hour(), 3));
+    let hours = format!(
+        "{} an hour of a site; {} in other hours",
+        number(deep.an_hour(), 3),
+        number(others.an_hour(), 3)
+    );
     vec![
         Tile::plain("Response / SLA", number(tasks.response.mean(), 2), response),
         Tile::rate("Mean coverage", coverage, format!("of {} runs", runs.closed)),
         Tile::rate("Monitoring coverage", share(duty.observed_ms, duty.on_duty_ms), on_duty),
-        Tile::plain("Alerts per night", number(glance.alerts_a_night(week), 1), "of one site, 20:00 to 06:00".into()),
+        Tile::plain(
+            "Alerts per night",
+            number(glance.alerts_a_night(week), 1),
+            "of one site, 20:00 to 06:00".into(),
+        ),
         Tile::plain("Deep night alerts", deep.alerts.to_string(), hours),
     ]
 }

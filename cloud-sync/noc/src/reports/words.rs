@@ -28,7 +28,9 @@ pub fn length(ms: u64) -> String {
 
 /// A mean length of time.
 pub fn mean_length(sum_ms: u64, count: u64) -> String {
-    sum_ms.checked_div(count).map_or_else(|| NOTHING.into(), |ms| if ms == 0 { "0 s".into() } else { length(ms) })
+    sum_ms
+        .checked_div(count)
+        .map_or_else(|| NOTHING.into(), |ms| if ms == 0 { "0 s".into() } else { length(ms) })
 }
 
 #[cfg(test)]
@@ -50,6 +52,9 @@ mod tests {
         ] {
             assert_eq!(length(ms), text);
         }
-        assert_eq!((mean_length(0, 0).as_str(), mean_length(0, 3).as_str(), mean_length(9_000, 2).as_str()), ("–", "0 s", "4 s"));
+        assert_eq!(
+            (mean_length(0, 0).as_str(), mean_length(0, 3).as_str(), mean_length(9_000, 2).as_str()),
+            ("–", "0 s", "4 s")
+        );
     }
 }
