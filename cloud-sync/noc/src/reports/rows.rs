@@ -242,11 +242,11 @@ pub fn tiles(sums: &Sums) -> Vec<Tile> {
             share(duty.observed_ms, duty.on_duty_ms),
             format!("{} of {} on duty", length(duty.observed_ms), length(duty.on_duty_ms)),
         ),
-        Tile::plain("Agent blind", length(sums.blind.ms), format!("{} intervals", sums.blind.intervals)),
+        Tile::plain("Agent blind", length(sums.blind.ms), format!("intervals: {}", sums.blind.intervals)),
         Tile::plain(
             "Device downtime",
             length(sums.outages.down_ms),
-            format!("{} outages", sums.outages.outages),
+            format!("outages: {}", sums.outages.outages),
         ),
         Tile::plain(
             "Detection delay",
