@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod admission;
+mod archive;
 mod clock;
 mod commands;
 mod crier;
@@ -23,6 +24,7 @@ pub mod lock;
 mod operator;
 mod orders;
 mod receive;
+pub mod reports;
 pub mod sequence;
 pub mod serve;
 pub mod sites;

@@ -13,14 +13,14 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A share, rounded half up to a thousandth; `None` of nothing. More than the whole is the whole.
-fn share(part: u64, whole: u64) -> Option<f64> {
+pub fn share(part: u64, whole: u64) -> Option<f64> {
     let (part, whole) = (u128::from(part.min(whole)), u128::from(whole));
     let permille = (part * 1_000 + whole / 2).checked_div(whole)?;
     u32::try_from(permille).ok().map(|n| f64::from(n) / 1_000.0)
 }
 
 /// A sum shared out, to a thousandth.
-fn mean(sum: u64, count: u64) -> Option<f64> {
+pub fn mean(sum: u64, count: u64) -> Option<f64> {
     let (sum, count) = (u128::from(sum), u128::from(count));
     let permille = (sum * 1_000 + count / 2).checked_div(count)?;
     let (whole, rest) = (permille / 1_000, permille % 1_000);
@@ -54,8 +54,9 @@ pub struct TallyEdge<'a> {
     muted: &'a BTreeMap<Rule, u64>,
 }
 
+/// The figures of a site, a guard or a whole range, on the edge.
 #[derive(Debug, Serialize)]
-struct FiguresEdge<'a> {
+pub struct FiguresEdge<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<TasksEdge<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,7 +195,9 @@ impl Tally {
 }
 
 impl Figures {
-    fn edge(&self, whole: bool) -> FiguresEdge<'_> {
+    /// The figures as they leave the agent and the operations centre; unless they are `whole`, a block with nothing in
+    /// it is left out.
+    pub fn edge(&self, whole: bool) -> FiguresEdge<'_> {
         let alerts: BTreeMap<Rule, AlertsEdge<'_>> =
             self.alerts.iter().map(|(rule, alerts)| (*rule, alerts.edge())).collect();
         let inactive = self.alerts.get(&Rule::Inactivity);
@@ -225,12 +228,20 @@ impl Tasks {
             cancelled: self.cancelled,
             completion_rate: share(self.completed, self.due),
             overdue_rate: share(self.overdue, self.due),
-            response: RatiosEdge {
-                sums: response,
-                mean: mean(response.sum_permille, response.count).map(|permille| permille.round() / 1_000.0),
-                p95: response.p95().map(|percent| f64::from(percent) / 100.0),
-            },
+            response: RatiosEdge { sums: response, mean: response.mean(), p95: response.p95_ratio() },
         }
+    }
+}
+
+impl Ratios {
+    /// The mean share of the time allowed, to a thousandth.
+    pub fn mean(&self) -> Option<f64> {
+        mean(self.sum_permille, self.count).map(|permille| permille.round() / 1_000.0)
+    }
+
+    /// The 95th percentile as a share of the time allowed.
+    pub fn p95_ratio(&self) -> Option<f64> {
+        self.p95().map(|percent| f64::from(percent) / 100.0)
     }
 }
 
@@ -248,7 +259,7 @@ impl Runs {
 
 impl Alerts {
     /// How many of those that were decided were not true.
-    fn false_positive_rate(&self) -> Option<f64> {
+    pub fn false_positive_rate(&self) -> Option<f64> {
         share(self.false_positive, self.closed())
     }
 
@@ -279,7 +290,7 @@ impl Standing {
     pub fn edge(&self) -> StandingEdge<'_> {
         StandingEdge {
             place: self.place,
-            guard: &self.guard,
+            guard: &self.who,
             compliance_rate: share(self.compliant, self.runs),
             runs: self.runs,
             compliant: self.compliant,

@@ -230,7 +230,8 @@ impl Lengths {
         self.merge(Self { count: 1, sum_ms: length_ms, longest_ms: length_ms });
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds those of another rule or another time.
+    pub fn merge(&mut self, other: Self) {
         add(&mut self.count, other.count);
         add(&mut self.sum_ms, other.sum_ms);
         self.longest_ms = self.longest_ms.max(other.longest_ms);

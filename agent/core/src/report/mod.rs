@@ -16,7 +16,7 @@ mod tally;
 
 pub use facts::Facts;
 pub use figures::{Alerts, Duty, Figures, Inactivity, Lengths, Ratios, Runs, Tasks};
-pub use ranking::{Standing, ranking, worst_first};
+pub use ranking::{Standing, rank, ranking, worst_first};
 pub use tally::{Failures, Tally};
 
 use crate::book::LATE;

@@ -1,16 +1,17 @@
 //! Who walks what was asked: by rate, and never by count; with how much there was to go by beside it.
 
+use super::figures::Figures;
 use super::tally::Tally;
 use crate::id::GuardId;
 use std::cmp::{Ordering, Reverse};
 
-/// One guard's place.
+/// One place: a guard's on a gateway, a site's or a guard's at an operations centre.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// From 1; equal rates share a place. `None` for a guard who had no run.
+pub struct Standing<W = GuardId> {
+    /// From 1; equal rates share a place. `None` for whoever had no run.
     pub place: Option<usize>,
     /// Who.
-    pub guard: GuardId,
+    pub who: W,
     /// Closed runs.
     pub runs: u64,
     /// Of these: compliant.
@@ -25,7 +26,20 @@ pub struct Standing {
     pub observed_ms: u64,
 }
 
-impl Standing {
+impl<W> Standing<W> {
+    fn of(who: W, figures: &Figures) -> Self {
+        Self {
+            place: None,
+            who,
+            runs: figures.runs.closed,
+            compliant: figures.runs.compliant,
+            missed: figures.runs.missed,
+            runs_observed: figures.runs.observed,
+            on_duty_ms: figures.duty.on_duty_ms,
+            observed_ms: figures.duty.observed_ms,
+        }
+    }
+
     /// The higher rate is the greater: compared as fractions, so that no rounding makes two equal.
     fn by_rate(&self, other: &Self) -> Ordering {
         let product = |part: u64, whole: u64| u128::from(part) * u128::from(whole);
@@ -33,19 +47,15 @@ impl Standing {
     }
 }
 
-/// Every guard of a tally, the best first; of equals those of whom there is more to go by. Whoever had no run comes last.
+/// Every guard of a tally, the best first.
 pub fn ranking(tally: &Tally) -> Vec<Standing> {
-    let standing = |(guard, figures): (&GuardId, &super::Figures)| Standing {
-        place: None,
-        guard: guard.clone(),
-        runs: figures.runs.closed,
-        compliant: figures.runs.compliant,
-        missed: figures.runs.missed,
-        runs_observed: figures.runs.observed,
-        on_duty_ms: figures.duty.on_duty_ms,
-        observed_ms: figures.duty.observed_ms,
-    };
-    let (mut ranked, idle): (Vec<_>, Vec<_>) = tally.guards.iter().map(standing).partition(|s| s.runs > 0);
+    rank(tally.guards.iter().map(|(guard, figures)| (guard.clone(), figures)))
+}
+
+/// All of them, the best first; of equals those of whom there is more to go by. Whoever had no run comes last.
+pub fn rank<'a, W>(all: impl IntoIterator<Item = (W, &'a Figures)>) -> Vec<Standing<W>> {
+    let standings = all.into_iter().map(|(who, figures)| Standing::of(who, figures));
+    let (mut ranked, idle): (Vec<_>, Vec<_>) = standings.partition(|s| s.runs > 0);
     ranked.sort_by(|a, b| b.by_rate(a).then_with(|| Reverse(a.runs).cmp(&Reverse(b.runs))));
     let mut place = 1;
     for i in 0..ranked.len() {
@@ -61,7 +71,7 @@ pub fn ranking(tally: &Tally) -> Vec<Standing> {
 }
 
 /// The same with the worst first; whoever had no run still comes last.
-pub fn worst_first(mut ranking: Vec<Standing>) -> Vec<Standing> {
+pub fn worst_first<W>(mut ranking: Vec<Standing<W>>) -> Vec<Standing<W>> {
     ranking.sort_by_key(|s| (s.place.is_none(), Reverse(s.place)));
     ranking
 }
@@ -81,7 +91,7 @@ mod tests {
     }
 
     fn places(standings: &[Standing]) -> Vec<(&str, Option<usize>)> {
-        standings.iter().map(|s| (s.guard.as_str(), s.place)).collect()
+        standings.iter().map(|s| (s.who.as_str(), s.place)).collect()
     }
 
     #[test]

@@ -34,7 +34,7 @@ CREATE TABLE runs (
     revision {int} NOT NULL, tour TEXT NOT NULL, guard TEXT, scheduled_ms {int} NOT NULL, data TEXT NOT NULL,
     PRIMARY KEY (place, gateway, id)
 ){strict};
-CREATE INDEX runs_by_time ON runs (tenant, scheduled_ms);
+CREATE INDEX runs_by_place ON runs (place, scheduled_ms);
 
 -- The latest revision of each day's report.
 CREATE TABLE days (
