@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
+mod common;
+
 use flate2::{Compression, write::GzEncoder};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -31,24 +33,20 @@ fn access(gateway: &str, token: &str) -> GatewayAccess {
         gateway: GatewayId::new(gateway).unwrap(),
         tenant: TenantId::new("acme").unwrap(),
         site: SiteId::new("plant-7").unwrap(),
-        token_sha256: token_sha256(token),
+        token_sha256: Some(token_sha256(token)),
+        cert_sha256: vec![],
     }
 }
 
 fn config(dir: &Path, tls: Option<TlsFiles>) -> NocConfig {
-    NocConfig {
-        events_listen: "127.0.0.1:0".parse().unwrap(),
-        operator_listen: "127.0.0.1:0".parse().unwrap(),
-        data_dir: dir.join("noc"),
-        database: None,
-        tls,
-        gateways: vec![access("gw-1", "secret"), access("gw-2", "other")],
-    }
+    let gateways = vec![access("gw-1", "secret"), access("gw-2", "other")];
+    NocConfig { tls, ..NocConfig::on_loopback(dir.join("noc"), gateways) }
 }
 
 impl Running {
     async fn start(dir: &Path, tls: Option<TlsFiles>) -> Self {
         let noc = Noc::bind(config(dir, tls)).await.unwrap();
+        common::let_in(&noc).await;
         let (events, operator) = (noc.events_addr(), noc.operator_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(noc.serve(async {
@@ -80,7 +78,13 @@ impl Running {
     }
 
     async fn get(&self, path: &str) -> Value {
-        let response = self.client.get(format!("http://{}{path}", self.operator)).send().await.unwrap();
+        let response = self
+            .client
+            .get(format!("http://{}{path}", self.operator))
+            .bearer_auth(common::TOKEN)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status().as_u16(), 200, "{path}");
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
     }
@@ -298,7 +302,7 @@ async fn an_uplink_delivers_over_tls_to_the_authority_it_was_given() {
 async fn a_wrong_configuration_is_refused_before_anything_listens() {
     let dir = tempfile::tempdir().unwrap();
     let mut wrong = config(dir.path(), None);
-    wrong.gateways[0].token_sha256 = "secret".into();
+    wrong.gateways[0].token_sha256 = Some("secret".into());
     let error = Noc::bind(wrong).await.err().unwrap().to_string();
     assert!(error.contains("gw-1") && error.contains("64 hex digits"), "{error}");
     let missing = TlsFiles { cert: "no-such.pem".into(), key: "no-such.key".into() };
