@@ -264,9 +264,15 @@ async fn what_is_no_command_is_refused_with_a_reason_and_a_stranger_is_turned_aw
         ("content-type", "text/plain", 415),
         ("origin", "http://evil.example.org", 403),
         ("sec-fetch-site", "cross-site", 403),
-        ("host", "evil.example.org", 403),
+        ("authorization", "Bearer made-up", 401),
+        ("authorization", "Basic b3BlcmF0b3I6eA==", 401),
     ] {
-        let mut request = noc.client.post(&url).body(good.to_string()).header(name, value);
+        let token =
+            if name == "authorization" { value.to_owned() } else { format!("Bearer {}", common::TOKEN) };
+        let mut request = noc.client.post(&url).header("authorization", token).body(good.to_string());
+        if name != "authorization" {
+            request = request.header(name, value);
+        }
         if name != "content-type" {
             request = request.header("content-type", "application/json");
         }

@@ -114,7 +114,7 @@ mod tests {
         for house in House::both() {
             let mut ledger = house.open();
             let here = Subjects::of("ada", "192.0.2.7".parse().unwrap());
-            let mut at = |ledger: &mut crate::ledger::Ledger, secs: i64, who: &Subjects| {
+            let at = |ledger: &mut crate::ledger::Ledger, secs: i64, who: &Subjects| {
                 ledger.within(|tx| take(tx, NOW + Span::from_secs(secs), who)).unwrap()
             };
             for _ in 0..5 {

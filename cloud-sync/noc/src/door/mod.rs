@@ -136,9 +136,11 @@ async fn checked(
         }
     };
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    if changes {
+        is_from_a_page_here(request.headers())?;
+    }
     if needs == Needs::Nobody {
         if changes {
-            is_from_a_page_here(request.headers())?;
             request = with_body(request).await?.0;
         }
         return Ok(request);
@@ -178,7 +180,6 @@ async fn stranger(console: &Shared, path: &str) -> Refused {
 /// say the word of the session: as a header, or in a field of the form.
 async fn may_change(caller: &Caller, request: Request) -> Result<Request, Refused> {
     let Key::Session { word, .. } = &caller.key else { return Ok(with_body(request).await?.0) };
-    is_from_a_page_here(request.headers())?;
     let (request, body) = with_body(request).await?;
     let said = match request.headers().get(WORD) {
         Some(said) => said.to_str().ok().map(str::to_owned),
