@@ -105,6 +105,8 @@ ids! {
     ShiftId,
     /// A piece of work with a deadline.
     TaskId,
+    /// A person at the operations centre, or a program that has a token there.
+    OperatorId,
 }
 
 /// A card or tag in its normal form: upper-case hex digits in whole bytes, without separators.

@@ -1,4 +1,5 @@
-//! Who may change something over HTTP: a page has no login, so only a program on this machine may.
+//! Who may change something over HTTP. The gateway's page has no login, so there only a program on this machine may; at the NOC
+//! people log in (`door`), and a page of somebody else must not act for them.
 //!
 //! A page of another origin that is open in a browser here must not be able to post, nor one whose name was made to point
 //! here.
@@ -36,6 +37,11 @@ impl Stranger {
 /// Whether something may be changed: by a program on this machine, and in JSON.
 pub fn admit(peer: IpAddr, headers: &HeaderMap) -> Result<(), Stranger> {
     admit_from_here(peer, headers)?;
+    is_json(headers)
+}
+
+/// Whether a body is called JSON.
+pub fn is_json(headers: &HeaderMap) -> Result<(), Stranger> {
     let kind =
         text(headers, &header::CONTENT_TYPE).and_then(|kind| kind.split(';').next()).unwrap_or_default();
     if kind.trim().eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Stranger::ContentType) }
@@ -46,7 +52,14 @@ pub fn admit_from_here(peer: IpAddr, headers: &HeaderMap) -> Result<(), Stranger
     if !peer.to_canonical().is_loopback() {
         return Err(Stranger::Elsewhere);
     }
-    let host = text(headers, &header::HOST).filter(|host| is_no_name(host)).ok_or(Stranger::Host)?;
+    text(headers, &header::HOST).filter(|host| is_no_name(host)).ok_or(Stranger::Host)?;
+    is_from_a_page_here(headers)
+}
+
+/// Whether a request that a browser sends comes from a page of this server, by whatever name it is called. What is no browser says
+/// neither `Origin` nor `Sec-Fetch-Site`, and passes.
+pub fn is_from_a_page_here(headers: &HeaderMap) -> Result<(), Stranger> {
+    let host = text(headers, &header::HOST).unwrap_or_default();
     let fetched = headers.get("sec-fetch-site").map(|value| value.as_bytes());
     let foreign = fetched.is_some_and(|site| site != b"same-origin" && site != b"none");
     let same = |origin: &str| {

@@ -107,7 +107,8 @@ fn named(rows: &[GatewayRow]) -> Vec<Site> {
         if sites.get(&place).is_some_and(|(heard, _)| *heard >= row.last_heard_at) {
             continue;
         }
-        let said: Option<Said> = row.health.as_ref().and_then(|health| serde_json::from_str(health.get()).ok());
+        let said: Option<Said> =
+            row.health.as_ref().and_then(|health| serde_json::from_str(health.get()).ok());
         let Said { site_name, timezone } = said.unwrap_or_default();
         let timezone = timezone.and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC);
         let name = site_name.unwrap_or_else(|| place.site.to_string());
@@ -143,7 +144,17 @@ fn head(place: &Place, mut row: Row) -> Result<Option<AlertHead>, LedgerError> {
         serde_json::from_str::<Whole>(&row.text(7)?).ok().and_then(|whole| whole.evidence.deep_night);
     let Some((severity, status)) = severity.zip(status) else { return Ok(None) };
     let place = place.clone();
-    Ok(Some(AlertHead { place, rule, severity, status, detected_at, cleared_at, closed_at, guard, deep_night }))
+    Ok(Some(AlertHead {
+        place,
+        rule,
+        severity,
+        status,
+        detected_at,
+        cleared_at,
+        closed_at,
+        guard,
+        deep_night,
+    }))
 }
 
 fn word<T: for<'de> Deserialize<'de>>(word: &str) -> Option<T> {

@@ -1,6 +1,7 @@
 //! Passes on what changed in the ledger, by this receiver or by another on the same database: to open pages, and to gateways
 //! that wait for a command.
 
+use crate::access::Scope;
 use crate::clock::Now;
 use crate::commands::Bells;
 use crate::feed::Feed;
@@ -71,10 +72,11 @@ impl Crier {
 type Rows = (Vec<AlertRow>, Option<GatewayRow>);
 
 fn look(ledger: &mut crate::ledger::Ledger, news: &News) -> Result<Rows, LedgerError> {
-    let mut alerts = vec![];
+    // Who may hear of it is for the feed to say, page by page.
+    let (everything, mut alerts) = (Scope::whole(), vec![]);
     for id in &news.alerts {
-        alerts.extend(ledger.alert(&news.place, &news.gateway, id)?);
+        alerts.extend(ledger.alert(&everything, &news.place, &news.gateway, id)?);
     }
-    let gateway = if news.heard { ledger.gateway_at(&news.place, &news.gateway)? } else { None };
+    let gateway = if news.heard { ledger.gateway_at(&everything, &news.place, &news.gateway)? } else { None };
     Ok((alerts, gateway))
 }

@@ -41,6 +41,16 @@ pub enum Malformed {
     /// Not a JSON array.
     #[error("the body is no JSON array of CloudEvents: {0}")]
     NotJson(String),
+    /// An item of somebody else: whoever has a gateway's token must not speak for another, so nothing of the batch is taken.
+    #[error(
+        "item {item} of the batch has another source than {source_name}, for which the sender speaks; nothing was stored"
+    )]
+    Foreign {
+        /// Which.
+        item: usize,
+        /// For whom the sender speaks.
+        source_name: String,
+    },
     /// An item that cannot even be named.
     #[error("item {0} of the batch has no id; it cannot be answered for")]
     NoId(usize),
@@ -58,6 +68,13 @@ pub struct Items {
 #[derive(Deserialize)]
 struct Named {
     id: String,
+}
+
+/// Whom an item is of, if it says so in a text. One that does not is refused by itself.
+#[derive(Deserialize)]
+struct Sourced {
+    #[serde(default)]
+    source: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +112,12 @@ pub fn read(body: &[u8], source: &str) -> Result<Items, Malformed> {
         0 => return Err(Malformed::Empty),
         1..=MAX_BATCH_EVENTS => {}
         many => return Err(Malformed::TooMany(many)),
+    }
+    for (item, raw) in raw.iter().enumerate() {
+        let said = serde_json::from_str::<Sourced>(raw.get()).ok().and_then(|sourced| sourced.source);
+        if said.is_some_and(|said| said != source) {
+            return Err(Malformed::Foreign { item, source_name: source.to_owned() });
+        }
     }
     let mut items = Items { entries: vec![], rejected: vec![] };
     for (index, raw) in raw.iter().enumerate() {
@@ -190,9 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn an_item_of_another_spoils_the_batch() {
+        let other = with("source", json!("/tenants/x/sites/y/gateways/z"));
+        let batch = serde_json::to_vec(&[event(), other]).unwrap();
+        let why = read(&batch, SOURCE).unwrap_err();
+        assert_eq!(why, Malformed::Foreign { item: 1, source_name: SOURCE.to_owned() });
+        assert!(why.to_string().contains("nothing was stored"), "{why}");
+    }
+
+    #[test]
     fn one_bad_item_does_not_spoil_the_others() {
         let bad = [
-            (with("source", json!("/tenants/x/sites/y/gateways/z")), "for which the token speaks"),
+            (with("source", json!(7)), "invalid type"),
+            (with("source", Value::Null), "invalid type"),
             (with("specversion", json!("0.3")), "specversion"),
             (with("type", json!("other")), "type is none"),
             (with("time", json!("yesterday")), "not an instant"),

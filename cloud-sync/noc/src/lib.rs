@@ -3,11 +3,11 @@
 //! ```text
 //!  gateways ─► serve ─► receive ─► incoming (pure) ─► ledger (SQLite, or PostgreSQL that several receivers share)
 //!     ▲                                                  │
-//!     └───── commands (long poll) ◄──────────────────────┤◄─── orders ◄─ operators
-//!                                                        │
-//!  operators ◄─ serve ◄─ operator (page, API) ◄──────────┤
-//!                              ▲                         │
-//!                              └──── feed ◄── crier ◄─┘ news of this receiver and the others
+//!     └───── commands (long poll) ◄──────────────────────┤◄─── orders ◄───────┐
+//!                                                        │                    │
+//!  people ─► serve ─► door (who, and may they?) ─► routes ┼─► operator, office ┘
+//!     ▲                                                  │
+//!     └─────────── feed ◄── crier ◄──────────────────────┘ news of this receiver and the others
 //! ```
 
 pub mod access;
@@ -15,16 +15,20 @@ pub mod admission;
 mod archive;
 mod clock;
 mod commands;
+mod console;
 mod crier;
+mod door;
 pub mod dress;
 mod feed;
 pub mod incoming;
 pub mod ledger;
 pub mod lock;
+mod office;
 mod operator;
 mod orders;
 mod receive;
 pub mod reports;
+mod routes;
 pub mod sequence;
 pub mod serve;
 pub mod sites;
@@ -32,16 +36,19 @@ pub mod sites;
 pub use access::{AccessError, Denied, GatewayAccess, Person, Role, Scope, UnknownRole, token_sha256};
 pub use admission::{Stranger, admit, admit_from_here};
 pub use operator::LOST_AFTER;
-pub use serve::{Limits, Peer, ServeError, Server, TlsFiles};
+pub use serve::{Limits, Peer, ServeError, Server, Shown, TlsFiles};
 
 use access::Register;
 use commands::{Bells, WaitingRoom};
+use console::{Console, Room};
+use door::Proxies;
 use feed::Feed;
 use ledger::{Address, Clerk, LedgerError, Listener, Place};
 use lock::NoLock;
 use serve::stopped;
+use sites::Press;
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
@@ -61,16 +68,43 @@ pub fn place(data_dir: &Path, database: Option<&Address>) -> Place {
 pub struct NocConfig {
     /// Where gateways send; port 0 picks one.
     pub events_listen: SocketAddr,
-    /// Where operators look: loopback, or behind something that knows them.
+    /// Where operators look.
     pub operator_listen: SocketAddr,
+    /// Certificate and key for operators; plain HTTP without, on loopback only.
+    pub operator_tls: Option<TlsFiles>,
+    /// The reverse proxies before the operators' side that are believed about where a request comes from.
+    pub trusted_proxies: Vec<IpAddr>,
     /// The folder of the ledger; made if it is not there.
     pub data_dir: PathBuf,
     /// The server that keeps the ledger instead, which other receivers may share.
     pub database: Option<Address>,
     /// Certificate and key for gateways; plain HTTP without.
     pub tls: Option<TlsFiles>,
+    /// The authority of the certificates with which gateways may come.
+    pub client_ca: Option<PathBuf>,
     /// Who may send.
     pub gateways: Vec<GatewayAccess>,
+    /// What checks and signs site files; without it none can be given.
+    pub press: Option<Press>,
+}
+
+impl NocConfig {
+    /// A receiver on free ports of this machine, in clear.
+    pub fn on_loopback(data_dir: PathBuf, gateways: Vec<GatewayAccess>) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            events_listen: any,
+            operator_listen: any,
+            operator_tls: None,
+            trusted_proxies: vec![],
+            data_dir,
+            database: None,
+            tls: None,
+            client_ca: None,
+            gateways,
+            press: None,
+        }
+    }
 }
 
 /// The receiver cannot start.
@@ -87,6 +121,9 @@ pub enum NocError {
     /// The list of gateways is wrong.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// People would send their passwords in clear.
+    #[error("{0} can be reached from other machines; passwords do not go there without TLS")]
+    OpenPages(SocketAddr),
     /// A listener cannot be set up.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -102,6 +139,9 @@ pub enum NocError {
 pub struct Noc {
     events: Server,
     operator: Server,
+    over_tls: bool,
+    proxies: Proxies,
+    press: Option<Press>,
     register: Register,
     clerk: Clerk,
     news: Listener,
@@ -113,8 +153,13 @@ impl Noc {
     /// Checks everything, opens the ledger and listens; nothing is answered yet.
     pub async fn bind(config: NocConfig) -> Result<Self, NocError> {
         let register = Register::new(config.gateways)?;
-        let tls = config.tls.as_ref().map(serve::tls_config).transpose()?;
-        warn_of_the_open(config.events_listen, config.operator_listen, tls.is_some());
+        let client_ca = config.client_ca.as_deref();
+        let tls = config.tls.as_ref().map(|files| serve::tls_config_with(files, client_ca)).transpose()?;
+        let operator_tls = config.operator_tls.as_ref().map(serve::tls_config).transpose()?;
+        if operator_tls.is_none() && !config.operator_listen.ip().is_loopback() {
+            return Err(NocError::OpenPages(config.operator_listen));
+        }
+        warn_of_the_open(config.events_listen, tls.is_some());
         let place = place(&config.data_dir, config.database.as_ref());
         let lock = match &place {
             Place::File(path) => {
@@ -134,8 +179,10 @@ impl Noc {
             })
             .await?;
         let events = Server::bind(config.events_listen, tls).await?;
-        let operator = Server::bind(config.operator_listen, None).await?;
-        Ok(Self { events, operator, register, clerk, news, lock })
+        let over_tls = operator_tls.is_some();
+        let operator = Server::bind(config.operator_listen, operator_tls).await?;
+        let (proxies, press) = (Proxies::new(config.trusted_proxies), config.press);
+        Ok(Self { events, operator, over_tls, proxies, press, register, clerk, news, lock })
     }
 
     /// Where gateways send.
@@ -159,12 +206,18 @@ impl Noc {
         let (stop, stopping) = watch::channel(false);
         let (feed, now) = (Feed::default(), clock::wall as clock::Now);
         let bells = Bells::hang(self.register.origins());
-        let ordering = orders::Ordering {
-            gateways: self.register.origins().cloned().collect(),
-            clerk: self.clerk.clone(),
-            now,
-        };
         let crier = crier::Crier { clerk: self.clerk.clone(), feed: feed.clone(), bells: bells.clone(), now };
+        let room = Room {
+            clerk: self.clerk.clone(),
+            feed,
+            gateways: self.register.origins().cloned().collect(),
+            now,
+            stopping: stopping.clone(),
+            tls: self.over_tls,
+            proxies: self.proxies,
+            press: self.press,
+        };
+        let operators = routes::router(&Console::open(room));
         let reception = receive::Reception {
             register: self.register,
             clerk: self.clerk.clone(),
@@ -172,7 +225,6 @@ impl Noc {
             now,
         };
         let clerk = self.clerk.clone();
-        let room = operator::Room { clerk: self.clerk, feed, now, stopping: stopping.clone() };
         let shutdown = async {
             let ended = tokio::select! {
                 () = shutdown => Ok(()),
@@ -185,19 +237,16 @@ impl Noc {
             shutdown,
             crier.cry(self.news, stopped(stopping.clone())),
             self.events.serve(receive::router(reception), stopped(stopping.clone())),
-            self.operator.serve(operator::router(room, orders::router(ordering)), stopped(stopping)),
+            self.operator.serve(operators, stopped(stopping)),
         );
         drop(self.lock);
         ended
     }
 }
 
-fn warn_of_the_open(events: SocketAddr, operator: SocketAddr, tls: bool) {
+fn warn_of_the_open(events: SocketAddr, tls: bool) {
     if !tls && !events.ip().is_loopback() {
         tracing::warn!(%events, "gateways would send their tokens in clear; give the receiver a certificate");
-    }
-    if !operator.ip().is_loopback() {
-        tracing::warn!(%operator, "the operator page asks for no password; put it behind something that does");
     }
 }
 
@@ -207,15 +256,7 @@ mod tests {
     use std::time::Duration;
 
     fn set_up(dir: &tempfile::TempDir) -> NocConfig {
-        let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        NocConfig {
-            events_listen: here,
-            operator_listen: here,
-            data_dir: dir.path().to_owned(),
-            database: None,
-            tls: None,
-            gateways: vec![],
-        }
+        NocConfig::on_loopback(dir.path().to_owned(), vec![])
     }
 
     #[tokio::test]

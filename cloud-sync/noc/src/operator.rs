@@ -1,29 +1,30 @@
 //! What operators see: one page, its API and the stream that keeps it fresh. Nothing of it changes anything; what does is
-//! in `orders`.
+//! in `orders`. Everything is asked with the scope of whoever asks.
 
-use crate::clock::Now;
-use crate::dress;
-use crate::feed::{Change, Feed};
-use crate::ledger::{Clerk, GatewayRow, LedgerError};
+use crate::access::{Person, Scope};
+use crate::console::{Console, Shared};
+use crate::door::Caller;
+use crate::feed::Change;
+use crate::ledger::{GatewayRow, LedgerError};
 use crate::serve::stopped;
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{self, Next};
+use axum::middleware::Next;
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use vigil_cloud_sync::EventKind;
 use vigil_core::time::{Span, Timestamp};
 
@@ -32,65 +33,32 @@ pub const LOST_AFTER: Span = Span::from_secs(90);
 /// The longest reporting time that is believed: a gateway must not declare itself present for a year.
 const MAX_REPORTING_SECS: u32 = 3_600;
 
-/// How many pages may be open: a control room has a dozen screens.
-const MAX_STREAMS: usize = 64;
-
 /// How often a silent stream says that it lives; proxies cut after 30 to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether whoever follows a stream may still: somebody who is locked out sees no more than that.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How many rows are given unless asked, and at most: a page shows 200, and 1,000 alerts are about 1 MB.
 const ROWS: u32 = 200;
 const MAX_ROWS: u32 = 1_000;
 
-/// Nothing is loaded from elsewhere, nothing runs that is not a file of ours, nobody frames the page.
+/// Nothing is loaded from elsewhere or sent elsewhere, nothing runs that is not a file of ours, nobody frames the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-    img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// What the operators' side needs.
-pub struct Room {
-    /// Where everything is.
-    pub clerk: Clerk,
-    /// What changes.
-    pub feed: Feed,
-    /// What time it is.
-    pub now: Now,
-    /// Turns true when the receiver stops, so that open streams end.
-    pub stopping: watch::Receiver<bool>,
+/// A file that is part of the program.
+pub fn file(media: &'static str, text: &'static str) -> MethodRouter<Shared> {
+    get(move || async move { ([(CONTENT_TYPE, media)], text) })
 }
 
-struct Console {
-    room: Room,
-    streams: Arc<Semaphore>,
+/// What answers where there is nothing.
+pub async fn nothing() -> impl IntoResponse {
+    Refused::Path
 }
 
-type Here = State<Arc<Console>>;
-
-/// The routes of the operators' side, with those of `orders`.
-pub fn router(room: Room, orders: Router) -> Router {
-    let console = Console { room, streams: Arc::new(Semaphore::new(MAX_STREAMS)) };
-    let file =
-        |media: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, media)], text) });
-    Router::new()
-        .route("/", file("text/html; charset=utf-8", include_str!("../pages/index.html")))
-        .route("/noc.css", file("text/css; charset=utf-8", include_str!("../pages/noc.css")))
-        .route("/noc.js", file("text/javascript; charset=utf-8", include_str!("../pages/noc.js")))
-        .route("/vigil.css", file("text/css; charset=utf-8", dress::STYLE))
-        .route("/vigil.js", file("text/javascript; charset=utf-8", dress::SCRIPT))
-        .route("/icon.svg", file("image/svg+xml", dress::ICON))
-        .route("/openapi.json", file("application/json", include_str!("../pages/openapi.json")))
-        .route("/api/gateways", get(gateways))
-        .route("/api/alerts", get(alerts))
-        .route("/api/tours", get(|here: Here, asked: Asked| records(here, asked, EventKind::Tour)))
-        .route("/api/reports", get(|here: Here, asked: Asked| records(here, asked, EventKind::Report)))
-        .route("/api/stream", get(stream_changes))
-        .route("/healthz", get(healthz))
-        .with_state(Arc::new(console))
-        .merge(orders)
-        .fallback(|| async { Refused::Path })
-        .layer(middleware::from_fn(guarded))
-}
-
-async fn guarded(request: Request, next: Next) -> Response {
+/// Says to browsers what pages of this server are.
+pub async fn guarded(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers: [(HeaderName, &'static str); 4] = [
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -104,14 +72,19 @@ async fn guarded(request: Request, next: Next) -> Response {
     response
 }
 
+/// Why something is not shown.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub enum Refused {
+    /// A path of nothing.
     #[error("there is nothing here; see /openapi.json")]
     Path,
+    /// Too many rows, or none.
     #[error("limit is a whole number from 1 to {MAX_ROWS}")]
     Limit,
+    /// Every seat is taken.
     #[error("too many pages are open; close one")]
     Streams,
+    /// The ledger failed.
     #[error("the ledger cannot be read at the moment")]
     Ledger(#[from] LedgerError),
 }
@@ -131,11 +104,13 @@ impl IntoResponse for Refused {
     }
 }
 
+/// How much is asked for.
 #[derive(Deserialize)]
-struct Page {
+pub struct Page {
     limit: Option<u32>,
 }
 
+/// A query that may be wrong.
 type Asked = Result<Query<Page>, QueryRejection>;
 
 fn limit(asked: Asked) -> Result<u32, Refused> {
@@ -178,8 +153,10 @@ struct Gateways {
     gateways: Vec<Heard>,
 }
 
-async fn gateways(State(console): Here) -> Result<impl IntoResponse, Refused> {
-    let rows = console.room.clerk.ask(|ledger| ledger.gateways()).await?;
+/// `GET /api/gateways`
+pub async fn gateways(State(console): State<Shared>, person: Person) -> Result<impl IntoResponse, Refused> {
+    let scope = person.scope();
+    let rows = console.room.clerk.ask(move |ledger| ledger.gateways(&scope)).await?;
     let now = (console.room.now)();
     let gateways = rows.into_iter().map(|row| Heard::at(now, row)).collect();
     Ok(Json(Gateways { now, lost_after_secs: LOST_AFTER.millis() / 1_000, gateways }))
@@ -190,9 +167,14 @@ struct Alerts<T> {
     alerts: Vec<T>,
 }
 
-async fn alerts(State(console): Here, asked: Asked) -> Result<impl IntoResponse, Refused> {
-    let limit = limit(asked)?;
-    let alerts = console.room.clerk.ask(move |ledger| ledger.alerts(limit)).await?;
+/// `GET /api/alerts`
+pub async fn alerts(
+    State(console): State<Shared>,
+    person: Person,
+    asked: Asked,
+) -> Result<impl IntoResponse, Refused> {
+    let (limit, scope) = (limit(asked)?, person.scope());
+    let alerts = console.room.clerk.ask(move |ledger| ledger.alerts(&scope, limit)).await?;
     Ok(Json(Alerts { alerts }))
 }
 
@@ -201,37 +183,87 @@ struct Records<T> {
     records: Vec<T>,
 }
 
-async fn records(State(console): Here, asked: Asked, kind: EventKind) -> Result<impl IntoResponse, Refused> {
+/// `GET /api/tours`
+pub async fn tours(
+    State(console): State<Shared>,
+    person: Person,
+    asked: Asked,
+) -> Result<impl IntoResponse, Refused> {
+    records(&console, person.scope(), asked, EventKind::Tour).await
+}
+
+/// `GET /api/reports`
+pub async fn reports(
+    State(console): State<Shared>,
+    person: Person,
+    asked: Asked,
+) -> Result<impl IntoResponse, Refused> {
+    records(&console, person.scope(), asked, EventKind::Report).await
+}
+
+async fn records(
+    console: &Console,
+    scope: Scope,
+    asked: Asked,
+    kind: EventKind,
+) -> Result<impl IntoResponse + use<>, Refused> {
     let limit = limit(asked)?;
-    let records = console.room.clerk.ask(move |ledger| ledger.records(kind, limit)).await?;
+    let records = console.room.clerk.ask(move |ledger| ledger.records(&scope, kind, limit)).await?;
     Ok(Json(Records { records }))
 }
 
-async fn healthz(State(console): Here) -> Result<impl IntoResponse, Refused> {
-    console.room.clerk.ask(|ledger| ledger.alerts(1)).await?;
+/// `GET /healthz`
+pub async fn healthz(State(console): State<Shared>) -> Result<impl IntoResponse, Refused> {
+    console.room.clerk.ask(|ledger| ledger.alerts(&Scope::whole(), 1)).await?;
     Ok(Json(json!({"status": "ok"})))
 }
 
-async fn stream_changes(State(console): Here) -> Result<impl IntoResponse, Refused> {
+/// `GET /api/stream`
+pub async fn stream_changes(
+    State(console): State<Shared>,
+    caller: Caller,
+) -> Result<impl IntoResponse, Refused> {
     let seat = Arc::clone(&console.streams).try_acquire_owned().map_err(|_| Refused::Streams)?;
-    let changes = changes(console.room.feed.listen(), seat)
-        .take_until(Box::pin(stopped(console.room.stopping.clone())));
+    let scope = caller.person.scope();
+    let changes = changes(console.room.feed.listen(), scope, seat)
+        .take_until(Box::pin(stopped(console.room.stopping.clone())))
+        .take_until(Box::pin(locked_out(console, caller)));
     Ok(Sse::new(changes).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Ends when whoever follows the stream may not any more.
+async fn locked_out(console: Shared, caller: Caller) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match caller.is_still_in(&console).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::error!(%error, "it cannot be said who may follow; trying again"),
+        }
+    }
 }
 
 fn changes(
     feed: broadcast::Receiver<Change>,
+    scope: Scope,
     seat: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let hello = stream::iter([Ok(Event::default().event("hello").data("{}"))]);
-    let following = stream::unfold((feed, seat), |(mut feed, seat)| async {
-        let event = match feed.recv().await {
-            Ok(change) => Event::default().event(change.event).data(change.data),
-            // The page fell behind: it reads everything anew.
-            Err(broadcast::error::RecvError::Lagged(_)) => Event::default().event("resync").data("{}"),
-            Err(broadcast::error::RecvError::Closed) => return None,
+    let following = stream::unfold((feed, scope, seat), |(mut feed, scope, seat)| async {
+        let event = loop {
+            match feed.recv().await {
+                Ok(change) if change.is_for(&scope) => {
+                    break Event::default().event(change.event).data(change.data);
+                }
+                Ok(_of_another_tenant) => {}
+                // The page fell behind: it reads everything anew.
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    break Event::default().event("resync").data("{}");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
         };
-        Some((Ok(event), (feed, seat)))
+        Some((Ok(event), (feed, scope, seat)))
     });
     hello.chain(following)
 }

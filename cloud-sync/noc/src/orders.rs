@@ -1,21 +1,20 @@
 //! `/api/gateways/{gateway}/commands`: operators tell a gateway what to do, and see what became of it.
 
-use crate::admission::{Stranger, admit};
-use crate::clock::Now;
-use crate::ledger::{Clerk, CommandRow, LedgerError, MAX_WAITING, NewCommand, Queued};
-use crate::serve::Peer;
+use crate::access::{Person, Scope, secret};
+use crate::admission::{Stranger, is_json};
+use crate::console::Shared;
+use crate::door::{Caller, Key};
+use crate::ledger::{CommandRow, LedgerError, MAX_WAITING, NewCommand, Queued};
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use ring::rand::{SecureRandom, SystemRandom};
+use axum::routing::MethodRouter;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use serde_json::{Value, json};
 use vigil_cloud_sync::Origin;
 use vigil_cloud_sync::commands::{MAX_KIND_CHARS, is_reserved};
 use vigil_core::id::CommandId;
@@ -24,30 +23,21 @@ use vigil_core::id::CommandId;
 /// always fits an answer.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
 
+/// The command that says where an alert stands.
+const STATUS: &str = "alert.status";
+
 /// How many rows are given unless asked, and at most: what may wait twice over.
 const ROWS: u32 = 100;
 const MAX_ROWS: u32 = 1_000;
 
-/// What the ordering side needs.
-#[derive(Clone)]
-pub struct Ordering {
-    /// Who can be told something.
-    pub gateways: Arc<[Origin]>,
-    /// Where it goes.
-    pub clerk: Clerk,
-    /// What time it is.
-    pub now: Now,
-}
-
-/// The route of the ordering side.
-pub fn router(ordering: Ordering) -> Router {
-    let commands = get(list).post(queue).layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES));
-    Router::new().route("/api/gateways/{gateway}/commands", commands).with_state(ordering)
+/// Takes no more than a command.
+pub fn small(route: MethodRouter<Shared>) -> MethodRouter<Shared> {
+    route.layer(DefaultBodyLimit::max(MAX_COMMAND_BYTES))
 }
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     #[error(transparent)]
     Stranger(#[from] Stranger),
     #[error("gateway: 1 to 64 characters of A-Z a-z 0-9 . _ - are allowed")]
@@ -103,7 +93,7 @@ impl IntoResponse for Refused {
 
 /// Which gateway, where its id alone does not say, and how much is to be shown of it.
 #[derive(Debug, Default, Deserialize)]
-struct Whose {
+pub(crate) struct Whose {
     tenant: Option<String>,
     site: Option<String>,
     limit: Option<u32>,
@@ -125,22 +115,23 @@ struct Commands {
     commands: Vec<CommandRow>,
 }
 
-async fn queue(
-    State(ordering): State<Ordering>,
-    Extension(Peer(peer)): Extension<Peer>,
+/// `POST /api/gateways/{gateway}/commands`
+pub(crate) async fn queue(
+    State(console): State<Shared>,
+    caller: Caller,
     Path(gateway): Path<String>,
     asked: Asked,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    admit(peer, &headers)?;
-    let origin = ordering.gateway(&gateway, &asked.map_err(|_| Refused::Query)?.0)?;
-    let new = checked(&body)?;
-    let (addressee, now) = (origin.clone(), (ordering.now)());
-    let kind = new.kind.clone();
-    match ordering.clerk.ask(move |ledger| ledger.queue(&addressee, &new, now)).await? {
+    is_json(&headers)?;
+    let whose = asked.map_err(|_| Refused::Query)?.0;
+    let origin = meant(&console.room.gateways, &caller.person.scope(), &gateway, &whose)?;
+    let new = signed(checked(&body)?, &caller)?;
+    let (actor, now, kind) = (caller.actor(), (console.room.now)(), new.kind.clone());
+    match console.room.clerk.ask(move |ledger| ledger.queue(&actor, &origin, &new, now)).await? {
         Queued::New(row) => {
-            tracing::info!(%gateway, id = %row.command.id, %kind, "a command waits for its gateway");
+            tracing::info!(%gateway, id = %row.command.id, %kind, by = %caller.person.name, "a command waits for its gateway");
             Ok((StatusCode::CREATED, Json(row)).into_response())
         }
         Queued::Known(row) => Ok(Json(row).into_response()),
@@ -149,8 +140,10 @@ async fn queue(
     }
 }
 
-async fn list(
-    State(ordering): State<Ordering>,
+/// `GET /api/gateways/{gateway}/commands`
+pub(crate) async fn list(
+    State(console): State<Shared>,
+    person: Person,
     Path(gateway): Path<String>,
     asked: Asked,
 ) -> Result<impl IntoResponse, Refused> {
@@ -159,28 +152,41 @@ async fn list(
     if !(1..=MAX_ROWS).contains(&limit) {
         return Err(Refused::Query);
     }
-    let origin = ordering.gateway(&gateway, &whose)?;
-    let commands = ordering.clerk.ask(move |ledger| ledger.commands(&origin, limit)).await?;
+    let scope = person.scope();
+    let origin = meant(&console.room.gateways, &scope, &gateway, &whose)?;
+    let commands = console.room.clerk.ask(move |ledger| ledger.commands(&scope, &origin, limit)).await?;
     Ok(Json(Commands { commands }))
 }
 
-impl Ordering {
-    /// The one gateway that is meant.
-    fn gateway(&self, id: &str, whose: &Whose) -> Result<Origin, Refused> {
-        vigil_core::id::GatewayId::new(id).map_err(|_| Refused::NoId)?;
-        let is = |asked: &Option<String>, known: &str| asked.as_deref().is_none_or(|asked| asked == known);
-        let meant = |origin: &&Origin| {
-            origin.gateway.as_str() == id
-                && is(&whose.tenant, origin.tenant.as_str())
-                && is(&whose.site, origin.site.as_str())
-        };
-        let found: Vec<&Origin> = self.gateways.iter().filter(meant).collect();
-        match found.as_slice() {
-            [] => Err(Refused::Unknown(id.to_owned())),
-            [one] => Ok((*one).clone()),
-            several => Err(Refused::Ambiguous(id.to_owned(), several.len())),
-        }
+/// The one gateway that is meant, of those that may be seen.
+fn meant(gateways: &[Origin], scope: &Scope, id: &str, whose: &Whose) -> Result<Origin, Refused> {
+    vigil_core::id::GatewayId::new(id).map_err(|_| Refused::NoId)?;
+    let is = |asked: &Option<String>, known: &str| asked.as_deref().is_none_or(|asked| asked == known);
+    let meant = |origin: &&Origin| {
+        origin.gateway.as_str() == id
+            && scope.holds(origin.tenant.as_str())
+            && is(&whose.tenant, origin.tenant.as_str())
+            && is(&whose.site, origin.site.as_str())
+    };
+    let found: Vec<&Origin> = gateways.iter().filter(meant).collect();
+    match found.as_slice() {
+        [] => Err(Refused::Unknown(id.to_owned())),
+        [one] => Ok((*one).clone()),
+        several => Err(Refused::Ambiguous(id.to_owned(), several.len())),
     }
+}
+
+/// What is said of an alert is said by whoever is logged in, whatever the body claims. A program speaks for people whom it knows,
+/// and may name them; the log has the program.
+fn signed(new: NewCommand, caller: &Caller) -> Result<NewCommand, Refused> {
+    if new.kind != STATUS || matches!(caller.key, Key::Token(_)) {
+        return Ok(new);
+    }
+    let mut data: serde_json::Map<String, Value> =
+        serde_json::from_str(new.data.get()).map_err(Refused::Body)?;
+    data.insert("by".to_owned(), Value::String(caller.person.name.clone()));
+    let data = serde_json::value::to_raw_value(&data).map_err(Refused::Body)?;
+    Ok(NewCommand { data, ..new })
 }
 
 /// A command that a gateway can be told. Whether it can carry it out is for the gateway to say.
@@ -207,9 +213,8 @@ fn checked(body: &[u8]) -> Result<NewCommand, Refused> {
 
 /// An id that nobody else has.
 fn made_up() -> Result<CommandId, Refused> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Refused::Random)?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = secret::made().map_err(|_| Refused::Random)?;
+    let hex: String = secret.chars().take(32).collect();
     CommandId::new(&format!("c-{hex}")).map_err(|_| Refused::Random)
 }
 

@@ -6,10 +6,11 @@ use crate::clock::Now;
 use crate::commands::{Orders, Poll, WaitingRoom};
 use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
 use crate::ledger::{Clerk, Delivery, LedgerError};
+use crate::serve::Shown;
 use crate::sites::deliver;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -68,7 +69,7 @@ pub fn router(reception: Reception) -> Router {
 /// Why a request as a whole is refused.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
-    #[error("a bearer token of a gateway is needed")]
+    #[error("a bearer token of a gateway is needed, or a certificate that the receiver knows")]
     NoToken,
     #[error("the token is not that of any gateway; see the list of gateways in the receiver's configuration")]
     UnknownToken,
@@ -78,6 +79,8 @@ enum Refused {
     OtherSite(SiteId),
     #[error("no site file was given for this site; its gateway keeps the one that it has")]
     NoBundle,
+    #[error("the token is that of gateway {token}, and the certificate that of {certificate}")]
+    TwoGateways { token: GatewayId, certificate: GatewayId },
     #[error("after and wait are whole numbers")]
     Query,
     #[error("content-type is not {BATCH_CONTENT_TYPE}")]
@@ -107,7 +110,10 @@ impl Refused {
     const fn status(&self) -> StatusCode {
         match self {
             Self::NoToken | Self::UnknownToken => StatusCode::UNAUTHORIZED,
-            Self::OtherGateway(_) | Self::OtherSite(_) => StatusCode::FORBIDDEN,
+            Self::OtherGateway(_)
+            | Self::OtherSite(_)
+            | Self::TwoGateways { .. }
+            | Self::Malformed(Malformed::Foreign { .. }) => StatusCode::FORBIDDEN,
             Self::NoBundle => StatusCode::NOT_FOUND,
             Self::Query => StatusCode::BAD_REQUEST,
             Self::MediaType | Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -138,14 +144,22 @@ impl IntoResponse for Refused {
     }
 }
 
-async fn receive(State(desk): State<Arc<Desk>>, request: Request) -> Result<Json<Answer>, Refused> {
+async fn receive(
+    State(desk): State<Arc<Desk>>,
+    Extension(shown): Extension<Shown>,
+    request: Request,
+) -> Result<Json<Answer>, Refused> {
     let (head, body) = request.into_parts();
-    let origin = sender(&desk.reception.register, &head.headers)?;
+    let origin = sender(&desk.reception.register, shown, &head.headers)?;
     let gzipped = check_form(&head.headers)?;
     let _seat = desk.seats.try_acquire().map_err(|_| Refused::Busy)?;
     let sent = tokio::time::timeout(BODY_TIMEOUT, collect(body)).await.map_err(|_| Refused::Slow)??;
     let unpacked = if gzipped { incoming::unpack(&sent)? } else { sent };
-    let items = incoming::read(&unpacked, &origin.source())?;
+    let items = incoming::read(&unpacked, &origin.source()).inspect_err(|why| {
+        if matches!(why, Malformed::Foreign { .. }) {
+            tracing::error!(gateway = %origin.gateway, %why, "a gateway speaks for another: nothing of it is stored");
+        }
+    })?;
     store(&desk.reception, origin.clone(), items).await.map(Json).inspect_err(|error| {
         tracing::error!(gateway = %origin.gateway, cause = ?error, "a batch was not stored");
     })
@@ -178,10 +192,11 @@ async fn commands(
     State(desk): State<Arc<Desk>>,
     Path(gateway): Path<String>,
     asked: Result<Query<Poll>, QueryRejection>,
+    Extension(shown): Extension<Shown>,
     headers: HeaderMap,
 ) -> Result<Json<Orders>, Refused> {
     let Reception { register, clerk, waiting, now, .. } = &desk.reception;
-    let origin = sender(register, &headers)?;
+    let origin = sender(register, shown, &headers)?;
     if origin.gateway.as_str() != gateway {
         return Err(Refused::OtherGateway(origin.gateway.clone()));
     }
@@ -195,23 +210,33 @@ async fn commands(
 async fn bundle(
     State(desk): State<Arc<Desk>>,
     Path(site): Path<String>,
+    Extension(shown): Extension<Shown>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let Reception { register, clerk, .. } = &desk.reception;
-    let origin = sender(register, &headers)?;
+    let origin = sender(register, shown, &headers)?;
     if origin.site.as_str() != site {
         return Err(Refused::OtherSite(origin.site.clone()));
     }
     deliver::bundle(clerk, origin, &headers).await?.ok_or(Refused::NoBundle)
 }
 
-fn sender<'a>(register: &'a Register, headers: &HeaderMap) -> Result<&'a Origin, Refused> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (scheme, token) = header.and_then(|text| text.split_once(' ')).ok_or(Refused::NoToken)?;
+/// Who sends: the gateway of the token, or else that of the certificate. Of one that brings both, both have to say the same.
+fn sender<'a>(register: &'a Register, shown: Shown, headers: &HeaderMap) -> Result<&'a Origin, Refused> {
+    let certified = shown.0.and_then(|certificate| register.owner_of(&certificate));
+    let Some(header) = headers.get(AUTHORIZATION) else { return certified.ok_or(Refused::NoToken) };
+    let header = header.to_str().ok().and_then(|text| text.split_once(' '));
+    let (scheme, token) = header.ok_or(Refused::NoToken)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Refused::NoToken);
     }
-    register.owner(token.trim()).ok_or(Refused::UnknownToken)
+    let named = register.owner(token.trim()).ok_or(Refused::UnknownToken)?;
+    match certified.filter(|certified| *certified != named) {
+        None => Ok(named),
+        Some(other) => {
+            Err(Refused::TwoGateways { token: named.gateway.clone(), certificate: other.gateway.clone() })
+        }
+    }
 }
 
 /// Whether the body is gzipped.

@@ -3,12 +3,16 @@
 //! What a stock server leaves open is bounded here: 600 half-open connections without a header timeout
 //! were still held after 45 s; with it they are gone after 5.
 
+use crate::access::Certificate;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -53,6 +57,10 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
+/// The certificate with which somebody came, if they showed one: in the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown(pub Option<Certificate>);
+
 /// Where the server's certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -88,16 +96,37 @@ pub enum ServeError {
 
 /// TLS 1.2 or newer for `files`.
 pub fn tls_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, ServeError> {
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|e| unreadable(&files.cert, &e))?;
+    tls_config_with(files, None)
+}
+
+/// The same, and whoever comes is asked for a certificate of that authority, and may come without one.
+pub fn tls_config_with(files: &TlsFiles, client_ca: Option<&Path>) -> Result<Arc<ServerConfig>, ServeError> {
+    let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unreadable(&files.key, &e))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    Ok(Arc::new(config))
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+    };
+    Ok(Arc::new(builder.with_single_cert(chain, key)?))
+}
+
+fn verifier(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, ServeError> {
+    let wrong = |why: String| ServeError::Pem { path: path.to_owned(), why };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|e| wrong(e.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    verifier.allow_unauthenticated().build().map_err(|e| wrong(e.to_string()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|e| unreadable(path, &e))
 }
 
 fn unreadable(path: &Path, error: &rustls::pki_types::pem::Error) -> ServeError {
@@ -239,9 +268,15 @@ pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, stopping: watch::Receiver<bool>) {
-    let Some(acceptor) = tls else { return converse(stream, router, stopping).await };
+    let Some(acceptor) = tls else {
+        return converse(stream, router.layer(Extension(Shown(None))), stopping).await;
+    };
     match tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, router, stopping).await,
+        Ok(Ok(stream)) => {
+            let chain = stream.get_ref().1.peer_certificates();
+            let shown = Shown(chain.and_then(<[_]>::first).map(|own| Certificate::of(own)));
+            converse(stream, router.layer(Extension(shown)), stopping).await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
         Err(_) => tracing::debug!("tls handshake took too long"),
     }

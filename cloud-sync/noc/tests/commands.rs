@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
+mod common;
+
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,7 +29,8 @@ fn access(gateway: &str, site: &str, token: &str) -> GatewayAccess {
         gateway: GatewayId::new(gateway).unwrap(),
         tenant: TenantId::new("acme").unwrap(),
         site: SiteId::new(site).unwrap(),
-        token_sha256: token_sha256(token),
+        token_sha256: Some(token_sha256(token)),
+        cert_sha256: vec![],
     }
 }
 
@@ -38,17 +41,9 @@ impl Running {
             access("gw-2", "plant-7", "other"),
             access("gw-2", "plant-8", "third"),
         ];
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let data_dir = dir.join("noc");
-        let config = NocConfig {
-            events_listen: any,
-            operator_listen: any,
-            data_dir,
-            database: None,
-            tls: None,
-            gateways,
-        };
+        let config = NocConfig::on_loopback(dir.join("noc"), gateways);
         let noc = Noc::bind(config).await.unwrap();
+        common::let_in(&noc).await;
         let (events, operator) = (noc.events_addr(), noc.operator_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(noc.serve(async {
@@ -67,7 +62,8 @@ impl Running {
 
     async fn queue(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("http://{}/api/gateways/{path}", self.operator);
-        let request = self.client.post(url).header("content-type", "application/json");
+        let request =
+            self.client.post(url).bearer_auth(common::TOKEN).header("content-type", "application/json");
         answer(request.body(body.to_string())).await
     }
 
@@ -89,7 +85,7 @@ impl Running {
 
     async fn listed(&self, query: &str) -> (u16, Value) {
         let url = format!("http://{}/api/gateways/{query}", self.operator);
-        answer(self.client.get(url)).await
+        answer(self.client.get(url).bearer_auth(common::TOKEN)).await
     }
 }
 
@@ -268,9 +264,15 @@ async fn what_is_no_command_is_refused_with_a_reason_and_a_stranger_is_turned_aw
         ("content-type", "text/plain", 415),
         ("origin", "http://evil.example.org", 403),
         ("sec-fetch-site", "cross-site", 403),
-        ("host", "evil.example.org", 403),
+        ("authorization", "Bearer made-up", 401),
+        ("authorization", "Basic b3BlcmF0b3I6eA==", 401),
     ] {
-        let mut request = noc.client.post(&url).body(good.to_string()).header(name, value);
+        let token =
+            if name == "authorization" { value.to_owned() } else { format!("Bearer {}", common::TOKEN) };
+        let mut request = noc.client.post(&url).header("authorization", token).body(good.to_string());
+        if name != "authorization" {
+            request = request.header(name, value);
+        }
         if name != "content-type" {
             request = request.header("content-type", "application/json");
         }

@@ -14,8 +14,10 @@ pub struct GatewayAccess {
     pub tenant: TenantId,
     /// Where it stands.
     pub site: SiteId,
-    /// SHA-256 of its token, 64 hex digits.
-    pub token_sha256: String,
+    /// SHA-256 of its token, 64 hex digits; `None` if it has none.
+    pub token_sha256: Option<String>,
+    /// SHA-256 of the certificates with which it may come, 64 hex digits each: the one that it has, and the next.
+    pub cert_sha256: Vec<String>,
 }
 
 /// The list of gateways is wrong.
@@ -29,8 +31,22 @@ pub enum AccessError {
         /// Whose.
         gateway: GatewayId,
     },
-    /// Two gateways share a token.
-    #[error("gateways {one} and {other} have the same token; each needs its own")]
+    /// Not the digest of a certificate.
+    #[error(
+        "a certificate of gateway {gateway} is not 64 hex digits; ask for it with: openssl x509 -noout -fingerprint -sha256 -in CERT"
+    )]
+    Certificate {
+        /// Whose.
+        gateway: GatewayId,
+    },
+    /// A gateway that has neither token nor certificate.
+    #[error("gateway {gateway} has neither a token nor a certificate; give it one")]
+    Nothing {
+        /// Which.
+        gateway: GatewayId,
+    },
+    /// Two gateways share a token or a certificate.
+    #[error("gateways {one} and {other} have the same token or certificate; each needs its own")]
     SharedToken {
         /// The first.
         one: GatewayId,
@@ -55,41 +71,79 @@ pub fn token_sha256(token: &str) -> String {
 /// Every gateway that may send.
 #[derive(Debug)]
 pub struct Register {
-    entries: Vec<(Digest, Origin)>,
+    origins: Vec<Origin>,
+    tokens: Vec<(Digest, usize)>,
+    certificates: Vec<(Digest, usize)>,
 }
 
 impl Register {
     /// Checks the list.
     pub fn new(gateways: Vec<GatewayAccess>) -> Result<Self, AccessError> {
-        let mut entries: Vec<(Digest, Origin)> = vec![];
-        for GatewayAccess { gateway, tenant, site, token_sha256 } in gateways {
-            let digest = parse_digest(&token_sha256)
-                .ok_or_else(|| AccessError::Digest { gateway: gateway.clone() })?;
-            let origin = Origin { tenant, site, gateway };
-            if let Some((_, one)) = entries.iter().find(|(known, _)| *known == digest) {
-                return Err(AccessError::SharedToken { one: one.gateway.clone(), other: origin.gateway });
+        let mut register = Self { origins: vec![], tokens: vec![], certificates: vec![] };
+        for GatewayAccess { gateway, tenant, site, token_sha256, cert_sha256 } in gateways {
+            let number = register.origins.len();
+            if token_sha256.is_none() && cert_sha256.is_empty() {
+                return Err(AccessError::Nothing { gateway });
             }
-            if entries.iter().any(|(_, known)| *known == origin) {
+            let token = token_sha256.map(|token| {
+                parse_digest(&token).ok_or_else(|| AccessError::Digest { gateway: gateway.clone() })
+            });
+            let certificates = cert_sha256.iter().map(|cert| {
+                // As openssl writes it: with colons.
+                parse_digest(&cert.replace(':', ""))
+                    .ok_or_else(|| AccessError::Certificate { gateway: gateway.clone() })
+            });
+            let (token, certificates) = (token.transpose()?, certificates.collect::<Result<Vec<_>, _>>()?);
+            let origin = Origin { tenant, site, gateway };
+            if register.origins.contains(&origin) {
                 return Err(AccessError::Twice { source_name: origin.source() });
             }
-            entries.push((digest, origin));
+            let known =
+                |list: &[(Digest, usize)], digest| list.iter().find(|(k, _)| *k == digest).map(|k| k.1);
+            let shared = token.and_then(|token| known(&register.tokens, token));
+            let shared =
+                shared.or_else(|| certificates.iter().find_map(|cert| known(&register.certificates, *cert)));
+            if let Some(one) = shared.and_then(|one| register.origins.get(one)) {
+                return Err(AccessError::SharedToken { one: one.gateway.clone(), other: origin.gateway });
+            }
+            register.origins.push(origin);
+            register.tokens.extend(token.map(|token| (token, number)));
+            register.certificates.extend(certificates.into_iter().map(|cert| (cert, number)));
         }
-        Ok(Self { entries })
+        Ok(register)
     }
 
     /// Every gateway.
     pub fn origins(&self) -> impl Iterator<Item = &Origin> {
-        self.entries.iter().map(|(_, origin)| origin)
+        self.origins.iter()
     }
 
     /// Whose token it is. Takes equally long for every token, known or not.
     pub fn owner(&self, token: &str) -> Option<&Origin> {
         let presented = hash(token.as_bytes());
         let mut found = u64::MAX;
-        for (index, (digest, _)) in (0u64..).zip(&self.entries) {
+        for (index, (digest, _)) in (0u64..).zip(&self.tokens) {
             found.conditional_assign(&index, digest.ct_eq(&presented));
         }
-        usize::try_from(found).ok().and_then(|index| self.entries.get(index)).map(|(_, origin)| origin)
+        let (_, number) = usize::try_from(found).ok().and_then(|index| self.tokens.get(index))?;
+        self.origins.get(*number)
+    }
+
+    /// Whose certificate it is. It was shown in a handshake, so that it is no secret.
+    pub fn owner_of(&self, certificate: &Certificate) -> Option<&Origin> {
+        let (_, number) = self.certificates.iter().find(|(digest, _)| *digest == certificate.0)?;
+        self.origins.get(*number)
+    }
+}
+
+/// The certificate with which somebody came; its authority and its time were checked in the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate(Digest);
+
+impl Certificate {
+    /// That of a certificate in DER.
+    pub fn of(der: &[u8]) -> Self {
+        Self(hash(der))
     }
 }
 
@@ -120,8 +174,29 @@ mod tests {
             gateway: GatewayId::new(gateway).unwrap(),
             tenant: TenantId::new("acme").unwrap(),
             site: SiteId::new("plant-7").unwrap(),
-            token_sha256: token_sha256(token),
+            token_sha256: Some(token_sha256(token)),
+            cert_sha256: vec![],
         }
+    }
+
+    fn with_certificate(gateway: &str, der: &[u8]) -> GatewayAccess {
+        let hex = hash(der).map(|byte| format!("{byte:02X}")).join(":");
+        GatewayAccess { token_sha256: None, cert_sha256: vec![hex], ..access(gateway, "") }
+    }
+
+    #[test]
+    fn a_certificate_speaks_for_its_gateway_only() {
+        let list = vec![access("gw-1", "one"), with_certificate("gw-2", b"two")];
+        let register = Register::new(list).unwrap();
+        let owner = |der| register.owner_of(&Certificate::of(der)).map(|o| o.gateway.as_str());
+        assert_eq!([owner(b"two"), owner(b"one"), owner(b"")], [Some("gw-2"), None, None]);
+        assert_eq!(register.owner(""), None, "no token is not that of a gateway without one");
+        let shared = vec![with_certificate("gw-1", b"x"), with_certificate("gw-2", b"x")];
+        assert!(matches!(Register::new(shared), Err(AccessError::SharedToken { .. })));
+        let wrong = GatewayAccess { cert_sha256: vec!["12:34".into()], ..access("gw-1", "one") };
+        assert!(matches!(Register::new(vec![wrong]), Err(AccessError::Certificate { .. })));
+        let none = GatewayAccess { token_sha256: None, ..access("gw-1", "one") };
+        assert!(matches!(Register::new(vec![none]), Err(AccessError::Nothing { .. })));
     }
 
     #[test]
@@ -142,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_wrong_list_is_refused() {
-        let short = GatewayAccess { token_sha256: "abc".into(), ..access("gw-1", "") };
+        let short = GatewayAccess { token_sha256: Some("abc".into()), ..access("gw-1", "") };
         assert!(Register::new(vec![short]).unwrap_err().to_string().contains("64 hex digits"));
         let shared = Register::new(vec![access("gw-1", "one"), access("gw-2", "one")]);
         assert!(matches!(shared, Err(AccessError::SharedToken { .. })));

@@ -21,9 +21,9 @@ pub enum Role {
     Viewer,
     /// Works on alerts, and tells gateways what to do.
     Operator,
-    /// Decides what operators hand on, and sees what they did.
+    /// Decides what operators hand on.
     Supervisor,
-    /// Manages people, tokens and what gateways are told of their sites.
+    /// Manages people and tokens, and sees who did what.
     Admin,
 }
 
@@ -106,6 +106,9 @@ pub enum Denied {
         /// What it asked for.
         wanted: String,
     },
+    /// A script of a page whose person has to choose another password first.
+    #[error("choose another password first, at /password")]
+    Password,
     /// The role is not enough.
     #[error("the role {needed} is needed for that, and yours is {has}; an admin can give it")]
     Role {
@@ -128,7 +131,7 @@ impl IntoResponse for Denied {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::Nobody => StatusCode::UNAUTHORIZED,
-            Self::Role { .. } => StatusCode::FORBIDDEN,
+            Self::Role { .. } | Self::Password => StatusCode::FORBIDDEN,
             Self::Page { wanted } => {
                 let place = HeaderValue::from_str(&format!("/login?next={}", escaped(wanted)));
                 let place = place.unwrap_or_else(|_| HeaderValue::from_static("/login"));

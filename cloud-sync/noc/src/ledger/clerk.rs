@@ -2,6 +2,7 @@
 //! gateways go one after the other, which is also what SQLite allows; several for a server.
 
 use super::{Ledger, LedgerError};
+use crate::access::Scope;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -67,7 +68,7 @@ impl Clerk {
     /// Resolves when the ledger has answered whoever asked before, and a question of its own, in whatever way; never, if its
     /// threads are gone.
     pub async fn answers(&self) {
-        if let Err(LedgerError::Closed) = self.ask(|ledger| ledger.alerts(1)).await {
+        if let Err(LedgerError::Closed) = self.ask(|ledger| ledger.alerts(&Scope::whole(), 1)).await {
             std::future::pending().await
         }
     }

@@ -245,6 +245,8 @@ fn command_row(mut row: Row) -> Result<CommandRow, LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Scope;
+    use crate::access::audit::Actor;
     use crate::ledger::Ledger;
     use crate::ledger::houses::House;
     use proptest::prelude::*;
@@ -278,7 +280,8 @@ mod tests {
     }
 
     fn queued(ledger: &mut Ledger, id: &str, now: Timestamp) -> u64 {
-        let Queued::New(row) = ledger.queue(&origin(), &new(id, "{}"), now).unwrap() else {
+        let Queued::New(row) = ledger.queue(&Actor::console(), &origin(), &new(id, "{}"), now).unwrap()
+        else {
             panic!("{id} is not new")
         };
         row.command.seq
@@ -300,7 +303,7 @@ mod tests {
         on_both(|ledger| {
             let large = format!(r#"{{"note":"{}"}}"#, "x".repeat(15_000));
             for n in 0..100 {
-                ledger.queue(&origin(), &new(&format!("c-{n}"), &large), NOW).unwrap();
+                ledger.queue(&Actor::console(), &origin(), &new(&format!("c-{n}"), &large), NOW).unwrap();
             }
             let first = ledger.fetch(&origin(), 0, NOW).unwrap();
             let bytes = serde_json::to_vec(&serde_json::json!({ "commands": first })).unwrap().len();
@@ -317,10 +320,14 @@ mod tests {
             queued(ledger, "c-2", NOW);
             ledger.fetch(&origin(), seq, NOW).unwrap();
             queued(ledger, "c-3", NOW + KEPT);
-            assert_eq!(ledger.commands(&origin(), 10).unwrap().len(), 3);
+            assert_eq!(ledger.commands(&Scope::whole(), &origin(), 10).unwrap().len(), 3);
             queued(ledger, "c-4", NOW + KEPT + Span::from_millis(1));
-            let left: Vec<_> =
-                ledger.commands(&origin(), 10).unwrap().into_iter().map(|r| r.command.id).collect();
+            let left: Vec<_> = ledger
+                .commands(&Scope::whole(), &origin(), 10)
+                .unwrap()
+                .into_iter()
+                .map(|r| r.command.id)
+                .collect();
             assert_eq!(left, ["c-4", "c-3", "c-2"], "what waits is not forgotten");
         });
     }

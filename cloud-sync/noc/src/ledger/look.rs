@@ -1,8 +1,9 @@
 //! What the ledger shows: gateways, alerts and records.
 
 use super::keep::Key;
-use super::sql::{Database, Row, args};
+use super::sql::{Arg, Database, Row, args};
 use super::{AlertRow, GatewayRow, LedgerError, RecordRow};
+use crate::access::Scope;
 use crate::sequence::Producers;
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::id::{GatewayId, SiteId, TenantId};
@@ -51,24 +52,29 @@ fn find_gateway(
     database.one(sql, args![place, gateway])?.map(gateway_row).transpose()
 }
 
-/// The gateway with that name at that place.
+/// The gateway with that name at that place, if `scope` may see it.
 pub(super) fn gateway_at(
     database: &mut dyn Database,
+    scope: &Scope,
     place: &str,
     gateway: &str,
 ) -> Result<Option<GatewayRow>, LedgerError> {
-    find_gateway(database, &format!("{GATEWAY} WHERE place = $1 AND gateway = $2"), place, gateway)
+    let sql = format!("{GATEWAY} WHERE place = $1 AND gateway = $2");
+    let found = find_gateway(database, &sql, place, gateway)?;
+    Ok(found.filter(|row| scope.holds(&row.tenant)))
 }
 
-/// Every gateway, by name.
-pub(super) fn gateways(database: &mut dyn Database) -> Result<Vec<GatewayRow>, LedgerError> {
-    let rows = database.query(&format!("{GATEWAY} ORDER BY place, gateway"), &[])?;
+/// Every gateway that `scope` may see, by name.
+pub(super) fn gateways(database: &mut dyn Database, scope: &Scope) -> Result<Vec<GatewayRow>, LedgerError> {
+    let mut args = vec![];
+    let condition = scope.and_tenant("tenant", &mut args);
+    let rows = database.query(&format!("{GATEWAY} WHERE 1 = 1{condition} ORDER BY place, gateway"), &args)?;
     rows.into_iter().map(gateway_row).collect()
 }
 
 /// Where everything comes from that is stored, and its name.
 pub(super) fn origins(database: &mut dyn Database) -> Result<Vec<(Origin, String)>, LedgerError> {
-    let known = gateways(database)?.iter().filter_map(origin_of).collect::<Vec<_>>();
+    let known = gateways(database, &Scope::whole())?.iter().filter_map(origin_of).collect::<Vec<_>>();
     Ok(known.into_iter().map(|origin| (origin.clone(), origin.source())).collect())
 }
 
@@ -78,7 +84,7 @@ pub(super) fn origin_at(
     place: &str,
     gateway: &str,
 ) -> Result<Option<Origin>, LedgerError> {
-    Ok(gateway_at(database, place, gateway)?.as_ref().and_then(origin_of))
+    Ok(gateway_at(database, &Scope::whole(), place, gateway)?.as_ref().and_then(origin_of))
 }
 
 fn origin_of(row: &GatewayRow) -> Option<Origin> {
@@ -88,32 +94,45 @@ fn origin_of(row: &GatewayRow) -> Option<Origin> {
 }
 
 /// Open CRITICAL alerts first, the newest on top; then all others, the newest on top.
-pub(super) fn alerts(database: &mut dyn Database, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
-    let sql = format!("{ALERT} ORDER BY urgent DESC, detected_ms DESC, id LIMIT $1");
-    database.query(&sql, args![limit])?.into_iter().map(alert_row).collect()
+pub(super) fn alerts(
+    database: &mut dyn Database,
+    scope: &Scope,
+    limit: u32,
+) -> Result<Vec<AlertRow>, LedgerError> {
+    let mut args: Vec<Arg<'_>> = vec![limit.into()];
+    let condition = scope.and_tenant("tenant", &mut args);
+    let sql = format!("{ALERT} WHERE 1 = 1{condition} ORDER BY urgent DESC, detected_ms DESC, id LIMIT $1");
+    database.query(&sql, &args)?.into_iter().map(alert_row).collect()
 }
 
-/// One alert.
+/// One alert, if `scope` may see it.
 pub(super) fn alert(
     database: &mut dyn Database,
+    scope: &Scope,
     place: &str,
     gateway: &str,
     id: &str,
 ) -> Result<Option<AlertRow>, LedgerError> {
     let sql = format!("{ALERT} WHERE place = $1 AND gateway = $2 AND id = $3");
-    database.one(&sql, args![place, gateway, id])?.map(alert_row).transpose()
+    let found = database.one(&sql, args![place, gateway, id])?.map(alert_row).transpose()?;
+    Ok(found.filter(|row| scope.holds(&row.tenant)))
 }
 
-/// The newest events of that kind.
+/// The newest events of that kind that `scope` may see.
 pub(super) fn records(
     database: &mut dyn Database,
+    scope: &Scope,
     kind: EventKind,
     limit: u32,
 ) -> Result<Vec<RecordRow>, LedgerError> {
+    let mut args = vec![Arg::Text(kind.name()), limit.into()];
+    let condition = scope.and_place("place", &mut args);
     let rows = database.query(
-        "SELECT place, gateway, id, subject, time_ms, data FROM events WHERE kind = $1
-         ORDER BY time_ms DESC, place, gateway, id LIMIT $2",
-        args![kind.name(), limit],
+        &format!(
+            "SELECT place, gateway, id, subject, time_ms, data FROM events WHERE kind = $1{condition}
+             ORDER BY time_ms DESC, place, gateway, id LIMIT $2"
+        ),
+        &args,
     )?;
     let record = |mut row: Row| {
         let (place, gateway) = (row.text(0)?, row.text(1)?);

@@ -10,7 +10,7 @@ mod schema;
 mod sql;
 
 #[cfg(test)]
-pub mod houses;
+pub(crate) mod houses;
 #[cfg(test)]
 mod tests;
 
@@ -23,14 +23,20 @@ pub use sql::{
     way, within,
 };
 
+use crate::access::Scope;
+use crate::access::audit::{Actor, Deed, audit};
 use crate::sequence::Hole;
 use keep::Key;
 use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::Timestamp;
+
+/// How much of what a gateway is told stands in the log of who did what.
+const MAX_TOLD_BYTES: usize = 2_048;
 
 /// What the NOC needs to know of an alert; all else is shown as it came, so that a newer agent's words pass.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -293,34 +299,51 @@ impl Ledger {
         self.within(|tx| keep::record(tx, delivery))
     }
 
-    /// Every gateway, by name.
-    pub fn gateways(&mut self) -> Result<Vec<GatewayRow>, LedgerError> {
-        look::gateways(&mut *self.database)
+    /// Every gateway that `scope` may see, by name.
+    pub fn gateways(&mut self, scope: &Scope) -> Result<Vec<GatewayRow>, LedgerError> {
+        look::gateways(&mut *self.database, scope)
     }
 
-    /// The gateway with that name at that place.
-    pub fn gateway_at(&mut self, place: &str, gateway: &str) -> Result<Option<GatewayRow>, LedgerError> {
-        look::gateway_at(&mut *self.database, place, gateway)
+    /// The gateway with that name at that place, if `scope` may see it.
+    pub fn gateway_at(
+        &mut self,
+        scope: &Scope,
+        place: &str,
+        gateway: &str,
+    ) -> Result<Option<GatewayRow>, LedgerError> {
+        look::gateway_at(&mut *self.database, scope, place, gateway)
     }
 
     /// Open CRITICAL alerts first, the newest on top; then all others, the newest on top.
-    pub fn alerts(&mut self, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
-        look::alerts(&mut *self.database, limit)
+    pub fn alerts(&mut self, scope: &Scope, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
+        look::alerts(&mut *self.database, scope, limit)
     }
 
-    /// One alert.
-    pub fn alert(&mut self, place: &str, gateway: &str, id: &str) -> Result<Option<AlertRow>, LedgerError> {
-        look::alert(&mut *self.database, place, gateway, id)
+    /// One alert, if `scope` may see it.
+    pub fn alert(
+        &mut self,
+        scope: &Scope,
+        place: &str,
+        gateway: &str,
+        id: &str,
+    ) -> Result<Option<AlertRow>, LedgerError> {
+        look::alert(&mut *self.database, scope, place, gateway, id)
     }
 
-    /// The newest events of that kind.
-    pub fn records(&mut self, kind: EventKind, limit: u32) -> Result<Vec<RecordRow>, LedgerError> {
-        look::records(&mut *self.database, kind, limit)
+    /// The newest events of that kind that `scope` may see.
+    pub fn records(
+        &mut self,
+        scope: &Scope,
+        kind: EventKind,
+        limit: u32,
+    ) -> Result<Vec<RecordRow>, LedgerError> {
+        look::records(&mut *self.database, scope, kind, limit)
     }
 
-    /// Puts a command in line for its gateway, durable on return.
+    /// Puts a command in line for its gateway, durable on return, with who gave it.
     pub fn queue(
         &mut self,
+        actor: &Actor,
         origin: &Origin,
         new: &NewCommand,
         now: Timestamp,
@@ -329,6 +352,12 @@ impl Ledger {
         self.within(|tx| {
             let queued = commands::queue(tx, &key, new, now)?;
             if matches!(queued, Queued::New(_)) {
+                let object = format!("{}/{}", key.place, key.gateway());
+                // A long note stands with the command itself.
+                let data = Some(&new.data).filter(|data| data.get().len() <= MAX_TOLD_BYTES);
+                let detail = json!({"id": new.id, "type": new.kind, "data": data});
+                let tenant = Some(origin.tenant.as_str());
+                audit(tx, actor, now, &Deed { tenant, action: "command.queue", object: &object, detail })?;
                 let (place, gateway) = (key.place.clone(), key.gateway().to_owned());
                 tx.tell(&News { place, gateway, command: true, ..News::default() })?;
             }
@@ -346,8 +375,16 @@ impl Ledger {
         self.within(|tx| commands::fetch(tx, &Key::of(origin), after, now))
     }
 
-    /// The latest commands of a gateway, the newest first.
-    pub fn commands(&mut self, origin: &Origin, limit: u32) -> Result<Vec<CommandRow>, LedgerError> {
+    /// The latest commands of a gateway that `scope` may see, the newest first.
+    pub fn commands(
+        &mut self,
+        scope: &Scope,
+        origin: &Origin,
+        limit: u32,
+    ) -> Result<Vec<CommandRow>, LedgerError> {
+        if !scope.holds(origin.tenant.as_str()) {
+            return Ok(vec![]);
+        }
         commands::latest(&mut *self.database, &Key::of(origin), limit)
     }
 

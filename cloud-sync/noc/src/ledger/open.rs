@@ -3,6 +3,7 @@
 use super::schema::{self, SCHEMA};
 use super::sql::{Address, Listener, Postgres, Sqlite, Teller, way};
 use super::{Ledger, LedgerError};
+use crate::access;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -97,6 +98,11 @@ impl Ledger {
 
     /// What is to be done once a day.
     pub fn keep_up(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        self.within(|tx| {
+            access::sessions::forget(tx, now)?;
+            access::forget_tries(tx, now)?;
+            access::audit::forget(tx, now)
+        })?;
         schema::cut_by_months(&mut *self.database, now)
     }
 }

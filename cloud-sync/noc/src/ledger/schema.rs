@@ -20,6 +20,9 @@ const STEPS: [(&str, &str); 4] = [
     (include_str!("schema/7.sql"), ""),
 ];
 
+/// What SQLite needs beside it, by the schema.
+const FOR_SQLITE: [(i64, &str); 1] = [(5, include_str!("schema/5.sqlite.sql"))];
+
 /// SQLite's tables up to schema 3, out of the way of the new ones.
 const SET_ASIDE: &str = "
 DROP INDEX events_by_time; DROP INDEX events_by_age; DROP INDEX alerts_by_urgency; DROP INDEX IF EXISTS commands_by_age;
@@ -94,11 +97,15 @@ fn note_version(database: &mut dyn Database) -> Result<(), LedgerError> {
 }
 
 fn climb(database: &mut dyn Database, from: i64) -> Result<(), LedgerError> {
-    for (both, postgres) in STEPS.iter().skip(usize::try_from(from - SHARED).unwrap_or(0)) {
+    for (schema, (both, postgres)) in (SHARED..).zip(STEPS).filter(|(schema, _)| *schema >= from) {
         match database.engine() {
-            Engine::Sqlite => database.batch(&spelt(both, "INTEGER", " STRICT", "", ""))?,
+            Engine::Sqlite => {
+                database.batch(&spelt(both, &SQLITE))?;
+                let beside = FOR_SQLITE.iter().filter(|(of, _)| *of == schema);
+                beside.into_iter().try_for_each(|(_, text)| database.batch(text))?;
+            }
             Engine::Postgres => {
-                database.batch(&spelt(both, "BIGINT", "", ", time_ms", " PARTITION BY RANGE (time_ms)"))?;
+                database.batch(&spelt(both, &POSTGRES))?;
                 database.batch(postgres)?;
             }
         }
@@ -106,11 +113,25 @@ fn climb(database: &mut dyn Database, from: i64) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn spelt(text: &str, int: &str, strict: &str, and_time: &str, by_time: &str) -> String {
-    text.replace("{int}", int)
-        .replace("{strict}", strict)
-        .replace("{and_time}", and_time)
-        .replace("{by_time}", by_time)
+/// What stands in a text for what the two databases call otherwise, and what each calls it.
+type Words = [(&'static str, &'static str); 5];
+const SQLITE: Words = [
+    ("{int}", "INTEGER"),
+    ("{counted}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+    ("{strict}", " STRICT"),
+    ("{and_time}", ""),
+    ("{by_time}", ""),
+];
+const POSTGRES: Words = [
+    ("{int}", "BIGINT"),
+    ("{counted}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    ("{strict}", ""),
+    ("{and_time}", ", time_ms"),
+    ("{by_time}", " PARTITION BY RANGE (time_ms)"),
+];
+
+fn spelt(text: &str, words: &Words) -> String {
+    words.iter().fold(text.to_owned(), |text, (word, meant)| text.replace(word, meant))
 }
 
 /// Makes the tables for the events of this month and the next ones, where events are cut by months. What has none goes

@@ -43,7 +43,7 @@ fn delivery(entries: Vec<Entry>) -> Delivery {
 }
 
 fn shown(ledger: &mut Ledger) -> Vec<(String, u32)> {
-    let heads = ledger.alerts(100).unwrap().into_iter();
+    let heads = ledger.alerts(&Scope::whole(), 100).unwrap().into_iter();
     heads
         .map(|row| serde_json::from_str::<AlertHead>(row.alert.get()).unwrap())
         .map(|h| (h.id, h.revision))
@@ -114,10 +114,13 @@ fn a_restart_keeps_everything() {
         drop(ledger);
         let mut ledger = house.open();
         assert_eq!(shown(&mut ledger), [("a".to_owned(), 1)]);
-        let gateway = &ledger.gateways().unwrap()[0];
+        let gateway = &ledger.gateways(&Scope::whole()).unwrap()[0];
         assert_eq!((gateway.missing, gateway.highest_sequence), (2, Some(5)));
         assert_eq!(gateway.health.as_ref().unwrap().get(), r#"{"queued":3}"#);
-        assert_eq!(ledger.records(EventKind::Tour, 10).unwrap()[0].data.get(), r#"{"tour":"north"}"#);
+        assert_eq!(
+            ledger.records(&Scope::whole(), EventKind::Tour, 10).unwrap()[0].data.get(),
+            r#"{"tour":"north"}"#
+        );
     }
 }
 
@@ -129,8 +132,8 @@ fn old_health_is_forgotten_but_the_latest_stays_with_its_gateway() {
         let mut later = delivery(vec![]);
         later.received_at = later.received_at + HEALTH_KEPT + Span::from_secs(1);
         ledger.record(&later).unwrap();
-        assert!(ledger.records(EventKind::Health, 10).unwrap().is_empty());
-        assert!(ledger.gateways().unwrap()[0].health.is_some());
+        assert!(ledger.records(&Scope::whole(), EventKind::Health, 10).unwrap().is_empty());
+        assert!(ledger.gateways(&Scope::whole()).unwrap()[0].health.is_some());
     }
 }
 
@@ -141,8 +144,8 @@ fn a_refused_command_is_on_record_and_is_no_health() {
         let health = entry(1, "health.1", EventKind::Health, r#"{"n":1}"#);
         let refused = entry(2, "refused.c-7", EventKind::Health, r#"{"command":"c-7"}"#);
         ledger.record(&delivery(vec![health, refused])).unwrap();
-        assert_eq!(ledger.gateways().unwrap()[0].health.as_ref().unwrap().get(), r#"{"n":1}"#);
-        assert_eq!(ledger.records(EventKind::Health, 10).unwrap().len(), 2);
+        assert_eq!(ledger.gateways(&Scope::whole()).unwrap()[0].health.as_ref().unwrap().get(), r#"{"n":1}"#);
+        assert_eq!(ledger.records(&Scope::whole(), EventKind::Health, 10).unwrap().len(), 2);
     }
 }
 
@@ -160,7 +163,7 @@ fn a_number_that_comes_with_another_event_is_said() {
         assert_eq!((receipt.accepted, &receipt.reused[..], receipt.gateway.reused), (2, &[2][..], 1));
         let of_another = Entry { producer: Some("90b3".to_owned()), ..alert(3, "c", 1, "HIGH", "") };
         assert_eq!(ledger.record(&delivery(vec![of_another])).unwrap().reused, [0; 0]);
-        assert_eq!(ledger.gateways().unwrap()[0].reused, 1);
+        assert_eq!(ledger.gateways(&Scope::whole()).unwrap()[0].reused, 1);
     }
 }
 
@@ -233,17 +236,17 @@ fn files_of_earlier_versions_become_the_same_tables_with_everything_in_them() {
         let mut ledger = house.open();
         house.place.check().unwrap();
         assert_eq!(shown(&mut ledger), [("a".to_owned(), 2)], "schema {schema}");
-        let gateway = ledger.gateways().unwrap().remove(0);
+        let gateway = ledger.gateways(&Scope::whole()).unwrap().remove(0);
         assert_eq!(
             (gateway.tenant.as_str(), gateway.site.as_str(), gateway.highest_sequence),
             ("acme", "plant-7", Some(3))
         );
-        assert_eq!(ledger.records(EventKind::Alert, 10).unwrap().len(), 2);
+        assert_eq!(ledger.records(&Scope::whole(), EventKind::Alert, 10).unwrap().len(), 2);
         let runs = ledger.database().query("SELECT id, guard FROM runs", &[]).unwrap();
         assert_eq!(runs.len(), 1);
         let again = ledger.record(&delivery(vec![alert(1, "a", 1, "HIGH", "")])).unwrap();
         assert_eq!(again.duplicates, 1, "what it has is known");
-        let commands = ledger.commands(&origin("gw-1"), 10).unwrap();
+        let commands = ledger.commands(&Scope::whole(), &origin("gw-1"), 10).unwrap();
         assert_eq!(commands.len(), usize::from(schema > 1));
     }
 }
@@ -253,7 +256,7 @@ fn several_that_open_a_server_at_once_make_its_tables_once() {
     let house = House::server();
     let open = |_| {
         let place = house.place.clone();
-        std::thread::spawn(move || place.open(None).unwrap().gateways().unwrap().len())
+        std::thread::spawn(move || place.open(None).unwrap().gateways(&Scope::whole()).unwrap().len())
     };
     let opened: Vec<_> = (0..8).map(open).collect();
     opened.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 0));
@@ -296,7 +299,7 @@ fn what_many_tell_at_once_is_counted_once_and_no_number_is_lost() {
     let threads: Vec<_> = (0..4).map(deliver).collect();
     let accepted: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
     assert_eq!(accepted, 40);
-    assert_eq!(house.open().alerts(100).unwrap().len(), 40);
+    assert_eq!(house.open().alerts(&Scope::whole(), 100).unwrap().len(), 40);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::report::Report;
 use super::source::{NoSource, ReportSource};
 use super::summary::Summary;
 use crate::clock::Now;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use vigil_core::time::Timestamp;
@@ -15,12 +16,13 @@ use vigil_core::time::Timestamp;
 const AT_ONCE: usize = 2;
 
 /// Where reports are made.
+#[derive(Clone)]
 pub struct Desk<S> {
     /// What they are made of.
     pub source: S,
     /// What time it is.
     pub now: Now,
-    seats: Semaphore,
+    seats: Arc<Semaphore>,
 }
 
 /// A sum that ended early.
@@ -40,7 +42,7 @@ pub enum Unfinished {
 impl<S: ReportSource> Desk<S> {
     /// Makes reports of what `source` has.
     pub fn open(source: S, now: Now) -> Self {
-        Self { source, now, seats: Semaphore::new(AT_ONCE) }
+        Self { source, now, seats: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The report of these sites and days.

@@ -27,6 +27,7 @@ mod views;
 mod words;
 
 pub use asked::{Asked, MAX_DAYS, MAX_SITE_DAYS, MAX_SITES};
+pub use desk::Desk;
 pub use edge::{GlanceEdge, PlacesEdge, ReportEdge, SumsEdge};
 pub use facts::{AlertHead, Day, DayDocument, Place, Run, RunDocument, Site, Unreadable};
 pub use glance::Glance;

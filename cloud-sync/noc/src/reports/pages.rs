@@ -10,37 +10,16 @@ use super::report::{First, Of, Report};
 use super::sheet::{self, Unwritten};
 use super::source::ReportSource;
 use super::views::{self, Choice};
-use crate::clock::Now;
+use axum::Json;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::json;
-use std::sync::Arc;
 use vigil_core::time::Timestamp;
 
-/// The routes of reports, rankings and the dashboard. The source knows who may read what.
-pub fn router<S: ReportSource>(source: S, now: Now) -> Router {
-    let style =
-        || async { ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../../pages/reports.css")) };
-    Router::new()
-        .route("/dashboard", get(dashboard::<S>))
-        .route("/reports", get(reports::<S>))
-        .route("/reports/daily", get(daily::<S>))
-        .route("/rankings", get(rankings::<S>))
-        .route("/reports.css", get(style))
-        .route("/api/dashboard", get(api_dashboard::<S>))
-        .route("/api/reports", get(api_reports::<S>))
-        .route("/api/reports.csv", get(csv_reports::<S>))
-        .route("/api/rankings", get(api_rankings::<S>))
-        .route("/api/rankings.csv", get(csv_rankings::<S>))
-        .with_state(Arc::new(Desk::open(source, now)))
-}
-
-type Here<S> = State<Arc<Desk<S>>>;
+type Here<S> = State<Desk<S>>;
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -95,15 +74,15 @@ impl IntoResponse for NoReport {
 }
 
 /// Who asks, and the words of the question.
-struct Reading<S: ReportSource> {
+pub struct Reading<S: ReportSource> {
     reader: S::Reader,
     pairs: Vec<(String, String)>,
 }
 
-impl<S: ReportSource> FromRequestParts<Arc<Desk<S>>> for Reading<S> {
+impl<S: ReportSource, T: Sync> FromRequestParts<T> for Reading<S> {
     type Rejection = NoReport;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<Desk<S>>) -> Result<Self, NoReport> {
+    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Self, NoReport> {
         let reader = parts.extensions.get::<S::Reader>().cloned().ok_or(NoReport::Stranger)?;
         // A query of pairs can hardly be wrong; one that is says nothing.
         let pairs = Query::try_from_uri(&parts.uri).map(|Query(pairs)| pairs).unwrap_or_default();
@@ -146,7 +125,8 @@ const RANGE: [&str; 3] = ["from", "to", "site"];
 const SHEET: [&str; 4] = ["from", "to", "site", "by"];
 const RANKING: [&str; 6] = ["from", "to", "site", "of", "first", "limit"];
 
-async fn dashboard<S: ReportSource>(
+/// The glance of today and of the week.
+pub async fn dashboard<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Html<String>, Response> {
@@ -160,7 +140,8 @@ async fn dashboard<S: ReportSource>(
     page.await.map(Html).map_err(|error: NoReport| error.page())
 }
 
-async fn reports<S: ReportSource>(
+/// Any range of any sites.
+pub async fn reports<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Html<String>, Response> {
@@ -173,7 +154,11 @@ async fn reports<S: ReportSource>(
     page.await.map(Html).map_err(|error: NoReport| error.page())
 }
 
-async fn daily<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Result<Html<String>, Response> {
+/// One day, to be printed.
+pub async fn daily<S: ReportSource>(
+    State(desk): Here<S>,
+    reading: Reading<S>,
+) -> Result<Html<String>, Response> {
     let page = async {
         let put = Put::of(&desk, reading, &["date", "site"]).await?;
         let asked = put.question.day(put.chosen.clone(), put.now);
@@ -183,7 +168,8 @@ async fn daily<S: ReportSource>(State(desk): Here<S>, reading: Reading<S>) -> Re
     page.await.map(Html).map_err(|error: NoReport| error.page())
 }
 
-async fn rankings<S: ReportSource>(
+/// The best or the worst first.
+pub async fn rankings<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Html<String>, Response> {
@@ -202,7 +188,8 @@ fn ranked(question: &Question) -> (Of, First) {
     (question.of.unwrap_or(Of::Sites), question.first.unwrap_or(First::Best))
 }
 
-async fn api_dashboard<S: ReportSource>(
+/// The dashboard for programs.
+pub async fn api_dashboard<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Response, NoReport> {
@@ -221,7 +208,8 @@ async fn asked_for<S: ReportSource>(
     Ok((put.question, report))
 }
 
-async fn api_reports<S: ReportSource>(
+/// The report for programs.
+pub async fn api_reports<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Response, NoReport> {
@@ -229,7 +217,8 @@ async fn api_reports<S: ReportSource>(
     Ok(Json(report.edge(MAX_ROWS)).into_response())
 }
 
-async fn api_rankings<S: ReportSource>(
+/// A ranking for programs.
+pub async fn api_rankings<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Response, NoReport> {
@@ -238,7 +227,8 @@ async fn api_rankings<S: ReportSource>(
     Ok(Json(report.places_edge(of, first, question.limit())).into_response())
 }
 
-async fn csv_reports<S: ReportSource>(
+/// The report for spreadsheets.
+pub async fn csv_reports<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Response, NoReport> {
@@ -247,7 +237,8 @@ async fn csv_reports<S: ReportSource>(
     Ok(file(&format!("reports-{}-{}.csv", report.asked.from, report.asked.to), text))
 }
 
-async fn csv_rankings<S: ReportSource>(
+/// A ranking for spreadsheets.
+pub async fn csv_rankings<S: ReportSource>(
     State(desk): Here<S>,
     reading: Reading<S>,
 ) -> Result<Response, NoReport> {

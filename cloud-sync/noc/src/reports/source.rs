@@ -12,7 +12,7 @@ pub struct NoSource(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 ///
 /// Who may read of which site is decided in `sites` and nowhere else: of no other site is anything asked, and what comes of
 /// another is passed over.
-pub trait ReportSource: Send + Sync + 'static {
+pub trait ReportSource: Clone + Send + Sync + 'static {
     /// Who reads. Whoever guards the door lays it into the extensions of the request; without it nothing is answered.
     type Reader: Clone + Send + Sync + 'static;
 

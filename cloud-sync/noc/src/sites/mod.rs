@@ -8,7 +8,7 @@ pub mod deliver;
 pub mod routes;
 pub mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde::Serialize;
 use std::fmt;

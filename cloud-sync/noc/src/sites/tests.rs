@@ -39,7 +39,8 @@ fn read(texts: Texts<'_>) -> Result<Tree, Vec<Fault>> {
     })
 }
 
-fn press() -> Press {
+/// A press with a key of its own.
+pub fn press() -> Press {
     let signer = Signer::read(Signer::generate().unwrap().as_bytes()).unwrap();
     Press { reader: Reader::new(read), signer: Arc::new(signer) }
 }
@@ -48,11 +49,13 @@ fn whose(site: &str) -> (TenantId, SiteId) {
     (TenantId::new("acme").unwrap(), SiteId::new(site).unwrap())
 }
 
-fn file(site: &str, client: &str, grace: i64) -> String {
+/// The file of a site of `acme`.
+pub fn file(site: &str, client: &str, grace: i64) -> String {
     json!({"site": {"id": site, "tenant": "acme", "client": client}, "grace": grace}).to_string()
 }
 
-fn given(by: &str, after: i64) -> Given {
+/// Given by that person, who looked at version `after`.
+pub fn given(by: &str, after: i64) -> Given {
     Given { by: by.into(), note: "new roster".into(), at: NOW, after }
 }
 

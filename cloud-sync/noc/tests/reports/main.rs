@@ -4,15 +4,15 @@
 
 mod week;
 
-use axum::Extension;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::sync::oneshot;
 use vigil_core::id::TenantId;
 use vigil_noc::Server;
-use vigil_noc::reports::pages;
+use vigil_noc::reports::{Desk, pages};
 use week::{Reader, Week, YARD, document, now};
 
 const EIGHT_DAYS: &str = "from=2026-03-02&to=2026-03-09";
@@ -36,7 +36,7 @@ impl Centre {
         let style = |text: &'static str| {
             get(move || async move { ([("content-type", "text/css")], text).into_response() })
         };
-        let mut router = pages::router(week, now).route("/vigil.css", style(vigil_noc::dress::STYLE)).layer(
+        let mut router = routes(week).route("/vigil.css", style(vigil_noc::dress::STYLE)).layer(
             axum::middleware::map_response(|mut response: axum::response::Response| async {
                 let policy = axum::http::HeaderValue::from_static(POLICY);
                 response.headers_mut().insert("content-security-policy", policy);
@@ -70,6 +70,21 @@ impl Centre {
         assert_eq!(status, 200, "{path}: {text}");
         serde_json::from_str(&text).unwrap()
     }
+}
+
+/// The routes of reports as the receiver has them, on a source that is made up.
+fn routes(week: Week) -> Router {
+    Router::new()
+        .route("/dashboard", get(pages::dashboard::<Week>))
+        .route("/reports", get(pages::reports::<Week>))
+        .route("/reports/daily", get(pages::daily::<Week>))
+        .route("/rankings", get(pages::rankings::<Week>))
+        .route("/api/dashboard", get(pages::api_dashboard::<Week>))
+        .route("/api/reports", get(pages::api_reports::<Week>))
+        .route("/api/reports.csv", get(pages::csv_reports::<Week>))
+        .route("/api/rankings", get(pages::api_rankings::<Week>))
+        .route("/api/rankings.csv", get(pages::csv_rankings::<Week>))
+        .with_state(Desk::open(week, now))
 }
 
 /// Everything at `paths` of a value.
