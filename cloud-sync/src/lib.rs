@@ -9,12 +9,16 @@
 //!  Inbox::decide ◄─ commands ◄─ uplink (HTTPS, long poll) ◄─ NOC
 //! ```
 //!
+//! With an Alertmanager as the receiver, `alertmanager` takes the places of `wire` and `uplink`, and nothing comes back.
+//!
 //! It knows nothing of how the outbox is stored, and reads no wall clock: `now` is given.
 
+pub mod alertmanager;
 pub mod cadence;
 pub mod commands;
 pub mod courier;
 mod door;
+mod line;
 pub mod link;
 mod timepiece;
 mod trust;
@@ -22,6 +26,7 @@ pub mod uplink;
 pub mod verdict;
 pub mod wire;
 
+pub use alertmanager::{Alertmanager, Book};
 pub use cadence::{Cadence, Pace};
 pub use commands::{Decided, Given, Inbox, Listener, ListenerState, listen};
 pub use courier::{Closed, Courier, Outbox, UplinkState, run};
