@@ -6,10 +6,13 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use vigil_core::time::{Span, Timestamp};
 use vigil_tests::house::{
-    Agent, Alertmanager, Handset, PATIENCE, Plant, eventually, message, now, post, topic, until, vigil,
+    Agent, Alertmanager, Handset, PATIENCE, Plant, eventually, message, missing, now, post, topic, until,
+    vigil,
 };
 
 /// Longer than an alert is believed without another word: ten heartbeats of five seconds.
@@ -136,6 +139,30 @@ fn an_alert_stands_there_for_as_long_as_it_stands_here() {
 }
 
 #[test]
+fn the_file_of_the_operator_guide_is_one_that_an_alertmanager_takes() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operator-guide.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (_, rest) = guide.split_once("```yaml\nroute:").unwrap();
+    let (route, _) = rest.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("alertmanager.yml");
+    std::fs::write(&file, format!("route:{route}")).unwrap();
+    let asked = |arguments: &[&str]| {
+        let asked = Command::new("amtool").args(arguments).output();
+        let asked = asked.unwrap_or_else(|why| missing("amtool", "prometheus-alertmanager", &why));
+        assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+        String::from_utf8(asked.stdout).unwrap().trim().to_owned()
+    };
+    let file = file.to_str().unwrap();
+    asked(&["check-config", file]);
+    let paged =
+        |labels: &[&str]| asked(&[&["config", "routes", "test", "--config.file", file], labels].concat());
+    assert_eq!(paged(&["rule=sos", "severity=critical"]), "on-call");
+    assert_eq!(paged(&["rule=device_silent", "severity=medium"]), "technicians");
+    assert_eq!(paged(&["rule=tour_missed", "severity=high"]), "duty-desk");
+}
+
+#[test]
 fn check_tells_an_alertmanager_from_whoever_else_answers() {
     let alertmanager = Alertmanager::start();
     let agent = alertmanager.agent(&plant());
@@ -143,6 +170,7 @@ fn check_tells_an_alertmanager_from_whoever_else_answers() {
     let check = |online: &[&str]| vigil(&[&["check", "--config", file.to_str().unwrap()], online].concat());
     let plain = check(&[]);
     assert_eq!(plain.code, Some(0), "{}", plain.err);
+    assert!(plain.err.contains("tours, daily reports and the gateway's health go nowhere"), "{}", plain.err);
     let online = check(&["--online"]);
     let known = format!("the Alertmanager {} knows this gateway", alertmanager.url());
     assert!(online.out.contains(&known), "{}{}", online.out, online.err);
