@@ -44,6 +44,8 @@ pub struct Announcer<V = Voice> {
     pub gateway: GatewayId,
     /// Whether the operations centre can be reached; `None` without one.
     pub link: Option<Link>,
+    /// Whether the receiver has a place for the gateway's health.
+    pub takes_health: bool,
     /// The agent's clock.
     pub clock: Clock,
     /// How often the gateway says that it lives.
@@ -139,7 +141,7 @@ impl<V: Speak> Announcer<V> {
             if let Err(why) = self.voice.publish(&topic, health.clone().into_bytes(), true).await {
                 tracing::debug!(%why, "the gateway's health could not be announced on site");
             }
-            if self.link.is_some() {
+            if self.takes_health {
                 self.pump.health(health).await?;
             }
             self.rest(known).await;

@@ -15,3 +15,4 @@ pub mod simulate;
 pub mod sources;
 pub mod store;
 pub mod systemd;
+pub mod uplink;

@@ -39,6 +39,7 @@ use strays::Strays;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use vigil_core::alert::{Alert, AlertId};
 use vigil_core::command::Order;
 use vigil_core::engine::{BadSnapshot, Engine};
 use vigil_core::id::CommandId;
@@ -346,6 +347,11 @@ impl Pump {
                 let alerts = self.store.alerts()?;
                 drop(reply.send(Known { alerts, unstored: None }));
             }
+            Request::AlertsOf(ids, reply) => drop(reply.send(self.alerts_of(&ids)?)),
+            Request::Standing(reply) => {
+                let standing = self.engine.book().iter().filter(|alert| alert.is_open());
+                drop(reply.send(standing.cloned().collect()));
+            }
             Request::Runs(query, next, reply) => drop(reply.send(self.store.runs(&query, next)?)),
             Request::Reports(from, to, reply) => drop(reply.send(self.reports(from, to)?)),
             Request::Refused(reply) => drop(reply.send(self.store.refusals()?)),
@@ -390,6 +396,15 @@ impl Pump {
             Request::Keep(keeping, reply) => drop(reply.send(self.store.keep(&keeping)?)),
         }
         Ok(())
+    }
+
+    /// These alerts: those that can still change as they are now, the others as they are stored.
+    fn alerts_of(&self, ids: &[AlertId]) -> Result<Vec<Alert>, StoreError> {
+        let find = |id: &AlertId| match self.engine.book().get(*id) {
+            Some(alert) => Ok(Some(alert.clone())),
+            None => self.store.alert(*id),
+        };
+        ids.iter().filter_map(|id| find(id).transpose()).collect()
     }
 
     /// The reports of these days: those that can still change as they are now, the others as they were sent last.

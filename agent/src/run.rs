@@ -11,22 +11,19 @@
 
 use crate::clock::Clock;
 use crate::http::{self, Desk, SourceState};
-use crate::inbox::StoredInbox;
 use crate::pump::{self, PumpError, PumpHandle, Revived, Started, Terms, Wakes};
 use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt, serial};
 use crate::store::{KeptByName, StoreError};
 use crate::systemd::Condition;
+use crate::uplink::{Ends, Receiver};
 use crate::{announcer, keeper};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use vigil_cloud_sync::{
-    Cadence, Closed, Courier, Link, Listener, ListenerState, Outbox, Pace, Uplink, UplinkState, commands,
-};
 use vigil_core::id::SiteId;
 use vigil_core::site::Site;
 use vigil_noc::Server;
@@ -105,21 +102,14 @@ impl Agent {
         let serial = lines(&mut tasks, setup.serial, &intake, &stopping);
         let (voice, source, mqtt_addr) =
             source(&mut tasks, setup.source, (intake, kept), site_seen, &handle, &stopping).await?;
-        let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
-        let uplink = line.as_ref().map(|line| courier(&mut tasks, line, &handle, &wakes, &clock, &stopping));
-        let heard = line.map(|line| listener(&mut tasks, line, &handle, &clock, &stopping));
-        // The line is as slow as ever in a night that runs fast.
-        let patience = clock.shown(vigil_cloud_sync::link::patience(setup.heartbeat));
-        let link = uplink
-            .clone()
-            .zip(heard.clone())
-            .map(|(events, commands)| Link::new(events, commands, patience, clock.now()));
+        let ways = Ends { pump: &handle, wake: &wakes.uplink, clock: &clock, stopping: &stopping };
+        let uplink = setup.uplink.map(|uplink| ways.lead(&mut tasks, uplink, setup.heartbeat)).transpose()?;
+        let link = uplink.as_ref().map(|uplink| uplink.link.clone());
+        let takes_health = uplink.as_ref().is_some_and(|uplink| uplink.receiver == Receiver::Centre);
         let desk = Desk {
             gateway: setup.gateway.clone(),
             pump: handle.clone(),
-            uplink: uplink.clone(),
-            commands: heard,
-            link: link.clone(),
+            uplink,
             clock: clock.clone(),
             source: source.clone(),
             serial,
@@ -146,6 +136,7 @@ impl Agent {
             site: site.subscribe(),
             gateway: setup.gateway,
             link,
+            takes_health,
             clock,
             heartbeat: setup.heartbeat,
             stopping: stopping.clone(),
@@ -390,77 +381,6 @@ fn follow(
             () = stop => Ok(()),
             () = following => Ok(()),
         }
-    });
-    seen
-}
-
-/// The store's outbox, as the courier sees it.
-#[derive(Debug, Clone)]
-pub struct StoredOutbox(pub PumpHandle);
-
-impl Outbox for StoredOutbox {
-    async fn next_batch(&self, limit: usize) -> Result<Vec<vigil_cloud_sync::Event>, Closed> {
-        self.0.next_events(limit).await.map_err(|_| Closed)
-    }
-    async fn settle(&self, stored: Vec<u64>, dead: Vec<(u64, String)>) -> Result<(), Closed> {
-        self.0.settle(stored, dead).await.map_err(|_| Closed)
-    }
-    async fn disown(&self) -> Result<(), Closed> {
-        self.0.disown().await.map_err(|_| Closed)
-    }
-}
-
-/// The way to the operations centre, for what goes there and for what comes from there.
-fn line(mut config: vigil_cloud_sync::UplinkConfig, clock: &Clock) -> Result<Uplink, RunError> {
-    config.timepiece = Some(Arc::new(clock.clone()));
-    Ok(Uplink::new(config)?)
-}
-
-fn courier(
-    tasks: &mut JoinSet<Result<(), RunError>>,
-    line: &Uplink,
-    pump: &PumpHandle,
-    wakes: &Wakes,
-    clock: &Clock,
-    stopping: &watch::Receiver<bool>,
-) -> watch::Receiver<UplinkState> {
-    let (state, seen) = watch::channel(UplinkState::default());
-    let clock = clock.clone();
-    let courier = Courier {
-        uplink: line.clone(),
-        outbox: Arc::new(StoredOutbox(pump.clone())),
-        wake: Arc::clone(&wakes.uplink),
-        state,
-        cadence: Cadence::seeded(Pace::default()),
-        now: Arc::new(move || clock.now()),
-    };
-    let stop = told_to_stop(stopping.clone());
-    tasks.spawn(
-        async move { vigil_cloud_sync::run(courier, stop).await.map_err(|_| RunError::Ended("pump")) },
-    );
-    seen
-}
-
-fn listener(
-    tasks: &mut JoinSet<Result<(), RunError>>,
-    line: Uplink,
-    pump: &PumpHandle,
-    clock: &Clock,
-    stopping: &watch::Receiver<bool>,
-) -> watch::Receiver<ListenerState> {
-    let (state, seen) = watch::channel(ListenerState::default());
-    let clock = clock.clone();
-    let listener = Listener {
-        uplink: line,
-        inbox: Arc::new(StoredInbox(pump.clone())),
-        state,
-        cadence: Cadence::seeded(Pace::default()),
-        wait: commands::WAIT,
-        now: Arc::new(move || clock.now()),
-    };
-    let stop = told_to_stop(stopping.clone());
-    tasks.spawn(async move {
-        vigil_cloud_sync::listen(listener, stop).await.map_err(|_| RunError::Ended("pump"))
     });
     seen
 }

@@ -28,8 +28,8 @@ pub struct Setup {
     pub source: SourceSetup,
     /// What hangs on the serial lines.
     pub serial: Vec<SerialLine>,
-    /// The way to the NOC, if there is one.
-    pub uplink: Option<UplinkConfig>,
+    /// The way to a receiver, if there is one.
+    pub uplink: Option<UplinkSetup>,
     /// How often the gateway says that it lives.
     pub heartbeat: Duration,
     /// Where the page listens.
@@ -48,6 +48,14 @@ pub enum SourceSetup {
     Embedded(Box<broker::BrokerConfig>),
     /// From a broker outside.
     External(mqtt::ExternalConfig),
+}
+
+/// The way to a receiver, and what that understands.
+pub enum UplinkSetup {
+    /// An operations centre.
+    Centre(UplinkConfig),
+    /// An Alertmanager.
+    Alertmanager(UplinkConfig),
 }
 
 /// Something that the configuration names cannot be used.
@@ -76,9 +84,6 @@ pub enum SetupError {
     /// The password file is wrong.
     #[error(transparent)]
     Passwords(#[from] broker::PasswordError),
-    /// This version does not do that yet.
-    #[error("{0} is not supported by this version")]
-    NotYet(&'static str),
 }
 
 /// Reads everything that `config` names.
@@ -177,19 +182,20 @@ fn uplink(
     uplink: &Uplink,
     site: &Site,
     env: &Environment,
-) -> Result<UplinkConfig, SetupError> {
-    if uplink.format() == EventFormat::Alertmanager {
-        return Err(SetupError::NotYet("uplink.format = \"alertmanager\""));
-    }
+) -> Result<UplinkSetup, SetupError> {
     let origin =
         Origin { tenant: site.tenant.clone(), site: site.id.clone(), gateway: config.gateway().clone() };
-    let token = uplink.credential().map(|name| secret(config, name, env)).transpose()?.unwrap_or_default();
-    let mut ready = UplinkConfig::new(&uplink.url().to_string(), origin, Token::new(&token));
+    let token = uplink.credential().map(|name| secret(config, name, env)).transpose()?;
+    let token = token.map(|token| Token::new(&token));
+    let mut ready = UplinkConfig::new(&uplink.url().to_string(), origin, token);
     ready.ca_pem = uplink.ca_file().map(read).transpose()?;
     ready.client_identity_pem = uplink
         .client_certificate()
         .map(|shown| identity(config, shown, env))
         .transpose()?
         .map(|(cert, key)| [cert, b"\n".to_vec(), key].concat());
-    Ok(ready)
+    Ok(match uplink.format() {
+        EventFormat::CloudEvents => UplinkSetup::Centre(ready),
+        EventFormat::Alertmanager => UplinkSetup::Alertmanager(ready),
+    })
 }

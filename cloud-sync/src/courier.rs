@@ -23,6 +23,10 @@ const IDLE_LOOK: Duration = Duration::from_secs(30);
 /// and what is CRITICAL does not wait behind it.
 const BETWEEN_FULL_BATCHES: Duration = Duration::from_millis(500);
 
+/// A store that does not say for so long what waits is out of order; what the receiver is about to forget does not wait for
+/// it. One that is well answers in a fraction of a second.
+const SILENT_STORE: Duration = Duration::from_secs(5);
+
 /// How much of a reason or an error is kept.
 const MAX_REASON_CHARS: usize = 300;
 
@@ -72,6 +76,8 @@ pub struct UplinkState {
     pub duplicates: u64,
     /// Events that went to the dead letters since the start.
     pub dead: u64,
+    /// Events since the start for which the receiver has no place: they stay here, and nobody else has them.
+    pub kept_here: u64,
 }
 
 /// Everything that the courier needs.
@@ -95,7 +101,7 @@ pub async fn run<O: Outbox, W: Way>(
     courier: Courier<O, W>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Closed> {
-    let mut round = Round { courier, width: MAX_BATCH_EVENTS };
+    let mut round = Round { courier, width: MAX_BATCH_EVENTS, reminded: false };
     tokio::select! {
         biased;
         () = shutdown => Ok(()),
@@ -117,27 +123,100 @@ struct Round<O, W> {
     courier: Courier<O, W>,
     /// How many events the next batch may have: halved by a refusal, doubled by a success.
     width: usize,
+    /// Whether the receiver was reminded last: then the outbox has its turn.
+    reminded: bool,
 }
 
 impl<O: Outbox, W: Way> Round<O, W> {
     async fn carry(&mut self) -> Result<Never, Closed> {
         loop {
-            let mut events = self.courier.outbox.next_batch(self.width).await?;
-            if events.is_empty() {
+            let (mut events, silent) = tokio::select! {
+                biased;
+                events = self.next_batch() => (events?, false),
+                () = self.overdue() => (vec![], true),
+            };
+            let next = if silent || self.may_remind(&events) {
+                self.remind().await?
+            } else if events.is_empty() {
                 self.idle().await;
-                continue;
-            }
-            events.truncate(wire::fitting(&events).min(self.width));
-            let verdict = self.courier.uplink.deliver(&events).await;
-            if let Next::Wait { whole, hurried } = self.on_verdict(&events, verdict).await? {
+                Next::Now
+            } else {
+                events.truncate(wire::fitting(&events).min(self.width));
+                let verdict = self.courier.uplink.deliver(&events).await;
+                self.on_verdict(&events, verdict).await?
+            };
+            if let Next::Wait { whole, hurried } = next {
                 self.rest(whole, hurried).await?;
             }
         }
     }
 
+    /// The next events for which the receiver has a place. The others leave the outbox: nobody will ever ask for them.
+    async fn next_batch(&self) -> Result<Vec<Event>, Closed> {
+        loop {
+            let events = self.courier.outbox.next_batch(self.width).await?;
+            let (taken, left): (Vec<_>, Vec<_>) =
+                events.into_iter().partition(|event| self.courier.uplink.takes(event.kind));
+            if left.is_empty() {
+                return Ok(taken);
+            }
+            self.courier.state.send_modify(|state| state.kept_here += count(left.len()));
+            self.courier.outbox.settle(left.iter().map(|event| event.sequence).collect(), vec![]).await?;
+        }
+    }
+
+    /// Completes when the receiver should have been reminded, and the outbox still says nothing.
+    async fn overdue(&self) {
+        let asked = Instant::now();
+        match self.courier.uplink.reminds_at() {
+            Some(at) => tokio::time::sleep_until(at.max(asked) + SILENT_STORE).await,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn idle(&self) {
+        let due = self.courier.uplink.reminds_at();
+        let until = due.map_or(IDLE_LOOK, |at| at.saturating_duration_since(Instant::now()).min(IDLE_LOOK));
         // Both ends mean the same: look again.
-        let _rung_or_not = tokio::time::timeout(IDLE_LOOK, self.courier.wake.notified()).await;
+        let _rung_or_not = tokio::time::timeout(until, self.courier.wake.notified()).await;
+    }
+
+    /// Whether it is time to remind the receiver: not before what is CRITICAL, and by turns with the rest.
+    fn may_remind(&mut self, events: &[Event]) -> bool {
+        let due = self.courier.uplink.reminds_at().is_some_and(|at| at <= Instant::now());
+        self.reminded = due && !self.reminded && !events.iter().any(|event| event.critical);
+        self.reminded
+    }
+
+    /// Reminds the receiver, unless something CRITICAL comes in the meantime: it goes first, and what was not said is
+    /// said afterwards.
+    async fn remind(&mut self) -> Result<Next, Closed> {
+        let verdict = tokio::select! {
+            biased;
+            verdict = self.courier.uplink.remind() => verdict,
+            came = self.critical_comes() => return came.map(|()| Next::Now),
+        };
+        Ok(match verdict {
+            Verdict::Stored(_) => {
+                self.on_success(&Answer::default());
+                Next::Now
+            }
+            Verdict::Retry { after, why } => self.on_retry(false, after, why),
+            Verdict::Unauthorized { why } => self.on_unauthorized(false, why),
+            Verdict::TooLarge => {
+                self.on_retry(false, None, "the receiver says that it is too large".to_owned())
+            }
+            Verdict::RejectedWhole { why } => self.on_retry(false, None, why),
+        })
+    }
+
+    async fn critical_comes(&self) -> Result<(), Closed> {
+        loop {
+            self.courier.wake.notified().await;
+            if self.critical_waits().await? {
+                return Ok(());
+            }
+        }
     }
 
     async fn on_verdict(&mut self, events: &[Event], verdict: Verdict) -> Result<Next, Closed> {
@@ -152,32 +231,36 @@ impl<O: Outbox, W: Way> Round<O, W> {
     }
 
     async fn on_stored(&mut self, events: &[Event], critical: bool, answer: Answer) -> Result<Next, Closed> {
-        let (accepted, duplicates) = (count(answer.accepted), count(answer.duplicates));
-        let (stored, dead) = divide(events, answer.rejected);
+        let (stored, dead) = divide(events, &answer.rejected);
         self.bury(&dead);
         self.courier.outbox.settle(stored, dead).await?;
         if !answer.reused.is_empty() {
             tracing::error!(numbers = ?answer.reused, "the receiver knows these numbers from other events");
             self.courier.outbox.disown().await?;
         }
-        self.courier.cadence.on_success();
+        self.on_success(&answer);
         self.width = self.width.saturating_mul(2).min(MAX_BATCH_EVENTS);
-        let now = (self.courier.now)();
-        self.courier.state.send_modify(|state| {
-            *state = UplinkState {
-                reachable: Some(true),
-                last_success_at: Some(now),
-                delivered: state.delivered + accepted,
-                duplicates: state.duplicates + duplicates,
-                dead: state.dead,
-                ..UplinkState::default()
-            };
-        });
         Ok(if critical || events.len() < MAX_BATCH_EVENTS {
             Next::Now
         } else {
             Next::Wait { whole: BETWEEN_FULL_BATCHES, hurried: Some(Duration::ZERO) }
         })
+    }
+
+    fn on_success(&mut self, answer: &Answer) {
+        self.courier.cadence.on_success();
+        let now = (self.courier.now)();
+        self.courier.state.send_modify(|state| {
+            *state = UplinkState {
+                reachable: Some(true),
+                last_success_at: Some(now),
+                delivered: state.delivered + count(answer.accepted),
+                duplicates: state.duplicates + count(answer.duplicates),
+                dead: state.dead,
+                kept_here: state.kept_here,
+                ..UplinkState::default()
+            };
+        });
     }
 
     fn on_retry(&mut self, critical: bool, after: Option<Duration>, why: String) -> Next {
@@ -256,15 +339,17 @@ impl<O: Outbox, W: Way> Round<O, W> {
         }
     }
 
+    /// Whether something CRITICAL waits. Of a store that is out of order nobody can tell.
     async fn critical_waits(&self) -> Result<bool, Closed> {
-        let first = self.courier.outbox.next_batch(1).await?;
+        let asked = tokio::time::timeout(SILENT_STORE, self.courier.outbox.next_batch(1)).await;
+        let first = asked.unwrap_or_else(|_| Ok(vec![]))?;
         Ok(first.iter().any(|event| event.critical))
     }
 }
 
 /// The sequences that the receiver has, and those that it will never take.
-fn divide(events: &[Event], rejected: Vec<Rejection>) -> (Vec<u64>, Vec<(u64, String)>) {
-    let reasons: BTreeMap<_, _> = rejected.into_iter().map(|r| (r.id, r.reason)).collect();
+fn divide(events: &[Event], rejected: &[Rejection]) -> (Vec<u64>, Vec<(u64, String)>) {
+    let reasons: BTreeMap<_, _> = rejected.iter().map(|r| (&r.id, &r.reason)).collect();
     let (mut stored, mut dead) = (vec![], vec![]);
     for event in events {
         match reasons.get(&event.id) {

@@ -11,13 +11,17 @@
 //!  the site's files ◄─ bundle (signed document) ◄─ uplink (HTTPS, ETag) ◄─ NOC
 //! ```
 //!
+//! With an Alertmanager as the receiver, `alertmanager` takes the places of `wire` and `uplink`, and nothing comes back.
+//!
 //! It knows nothing of how the outbox is stored, and reads no wall clock: `now` is given.
 
+pub mod alertmanager;
 pub mod bundle;
 pub mod cadence;
 pub mod commands;
 pub mod courier;
 mod door;
+mod line;
 pub mod link;
 mod timepiece;
 mod trust;
@@ -25,6 +29,7 @@ pub mod uplink;
 pub mod verdict;
 pub mod wire;
 
+pub use alertmanager::{Alertmanager, Book};
 pub use cadence::{Cadence, Pace};
 pub use commands::{Decided, Given, Inbox, Listener, ListenerState, listen};
 pub use courier::{Closed, Courier, Outbox, UplinkState, run};

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use vigil_core::time::{Span, Timestamp};
 
 /// A `Date` is cut to the second, and a receiver may keep it for as long as that.
-const CUT: Span = Span::from_secs(1);
+pub(crate) const CUT: Span = Span::from_secs(1);
 /// A chain is a leaf and a few authorities, and each may say that it is early.
 const LONGEST_CHAIN: usize = 5;
 /// Beyond this an answer took so long that it says little of the time.
@@ -25,11 +25,16 @@ pub trait Timepiece: TimeProvider {
     fn on_noc(&self, at: Timestamp, uncertainty: Span);
 }
 
+/// The instant of a `Date`.
+pub(crate) fn date(text: &str) -> Option<Timestamp> {
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(i64::try_from(date.as_millis()).ok()?))
+}
+
 /// What time it was when an answer came that took `round` and says `date`.
 pub(crate) fn told(date: &str, round: Duration) -> Option<(Timestamp, Span)> {
-    let date = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let at = self::date(date)?;
     let half = Span::from_millis(i64::try_from(round.as_millis()).ok()? / 2);
-    let at = Timestamp::from_millis(i64::try_from(date.as_millis()).ok()?);
     let middle = Span::from_millis(CUT.millis() / 2 + half.millis());
     (round <= ROUND_AT_MOST).then(|| (at + middle, Span::from_millis(CUT.millis() + half.millis())))
 }

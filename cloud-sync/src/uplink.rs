@@ -3,21 +3,17 @@
 use crate::bundle::MAX_BUNDLE_BYTES;
 use crate::commands::MAX_COMMANDS_BYTES;
 use crate::door::Door;
-use crate::timepiece::{self, Timepiece};
-use crate::trust::{self, TrustError};
+use crate::line::Line;
+use crate::timepiece::Timepiece;
+use crate::trust::TrustError;
 use crate::verdict::{self, MAX_ANSWER_BYTES, Outcome, Verdict};
-use crate::wire::{Answer, BATCH_CONTENT_TYPE, Batch, Event, Origin};
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
-};
-use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
+use crate::wire::{Answer, BATCH_CONTENT_TYPE, Batch, Event, EventKind, Origin};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, IF_NONE_MATCH};
+use reqwest::{Method, Url};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Idle connections are dropped before the receiver's 5 s would cut them under a request.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// How long an answer may take beyond the time for which it may be held back: a handshake over 2G, and what commands
 /// weigh. A line that died in silence is noticed so soon.
@@ -31,6 +27,12 @@ impl Token {
     /// The token as it stands in the credential, without the space around it.
     pub fn new(text: &str) -> Self {
         Self(text.trim().to_owned())
+    }
+
+    /// Its text, if that is one which a header can carry.
+    pub(crate) fn text(&self) -> Option<&str> {
+        let whole = !self.0.is_empty() && self.0.bytes().all(|b| b.is_ascii_graphic());
+        whole.then_some(self.0.as_str())
     }
 }
 
@@ -47,8 +49,8 @@ pub struct UplinkConfig {
     pub url: String,
     /// Who sends.
     pub origin: Origin,
-    /// The gateway's token.
-    pub token: Token,
+    /// The gateway's token; an Alertmanager may do without one.
+    pub token: Option<Token>,
     /// The only authority to trust; without it, those of the box.
     pub ca_pem: Option<Vec<u8>>,
     /// Client certificate chain and key.
@@ -63,11 +65,11 @@ pub struct UplinkConfig {
 
 impl UplinkConfig {
     /// 10 s to connect: a handshake over 2G takes about 5. 120 s for all: a full batch at 10 kB/s.
-    pub fn new(url: &str, origin: Origin, token: Token) -> Self {
+    pub fn new(url: &str, origin: Origin, token: impl Into<Option<Token>>) -> Self {
         Self {
             url: url.to_owned(),
             origin,
-            token,
+            token: token.into(),
             ca_pem: None,
             client_identity_pem: None,
             timepiece: None,
@@ -126,7 +128,22 @@ pub trait Way: Send + Sync {
         std::future::pending()
     }
 
-    /// Sends the gzipped body of a batch, and gives what came back.
+    /// Whether the receiver has a place for such events; the others stay here.
+    fn takes(&self, _kind: EventKind) -> bool {
+        true
+    }
+
+    /// When the receiver is next to be reminded of what still holds, if it forgets.
+    fn reminds_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Says again what the receiver is about to forget. Whoever has something urgent to send lets it be half-way.
+    fn remind(&self) -> impl Future<Output = Verdict> + Send {
+        std::future::ready(Verdict::Stored(Answer::default()))
+    }
+
+    /// Sends the body of a batch as the receiver understands it, and gives what came back.
     fn post(&self, body: Vec<u8>) -> impl Future<Output = Outcome> + Send;
 
     /// Sends `events` as one batch and judges what comes back. Sending one twice is harmless.
@@ -152,50 +169,27 @@ pub trait Way: Send + Sync {
 /// The way to one receiver. Cheap to clone; the clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Uplink {
-    client: Client,
+    line: Line,
     events: Url,
     commands: Url,
     bundle: Url,
     door: Door,
-    bearer: HeaderValue,
     origin: Origin,
-    timepiece: Option<Arc<dyn Timepiece>>,
     poll_grace: Duration,
 }
 
 impl Uplink {
     /// Checks the configuration; connects to nothing yet.
     pub fn new(config: UplinkConfig) -> Result<Self, UplinkError> {
-        let base = base(&config.url)?;
-        let (ca, identity) = (config.ca_pem.as_deref(), config.client_identity_pem.as_deref());
-        let tls = trust::client_config(ca, identity, config.timepiece.as_ref())?;
-        // In clear, nobody knows who says what time it is.
-        let timepiece = config.timepiece.filter(|_| base.scheme() == "https");
-        let mut client = ClientBuilder::new()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            // A redirect would carry the token to somebody else.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .user_agent(concat!("vigil/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(POOL_IDLE)
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.whole_timeout);
-        if base.scheme() == "http" {
-            // A proxy from the environment would see the token; with https it sees a tunnel.
-            client = client.no_proxy();
-        }
-        let at = |path: &[&str]| below(&base, path).ok_or(UplinkError::Url { url: config.url.clone() });
-        let events = at(&["events"])?;
-        let door = Door::of(&events).ok_or(UplinkError::Url { url: config.url.clone() })?;
-        let commands = at(&["gateways", config.origin.gateway.as_str(), "commands"])?;
-        let bundle = at(&["sites", config.origin.site.as_str(), "bundle"])?;
-        let bearer = bearer(&config.token)?;
+        // The receiver tells gateways apart by their tokens.
+        config.token.as_ref().ok_or(UplinkError::Token)?;
+        let line = Line::new(&config)?;
+        let events = line.at(&["events"])?;
+        let door = Door::of(&events).ok_or(UplinkError::Url { url: config.url })?;
+        let commands = line.at(&["gateways", config.origin.gateway.as_str(), "commands"])?;
+        let bundle = line.at(&["sites", config.origin.site.as_str(), "bundle"])?;
         let poll_grace = config.whole_timeout.min(POLL_GRACE);
-        let client = client.build()?;
-        let origin = config.origin;
-        Ok(Self { client, events, commands, bundle, door, bearer, origin, timepiece, poll_grace })
+        Ok(Self { line, events, commands, bundle, door, origin: config.origin, poll_grace })
     }
 
     /// Asks for the commands behind `after`, and lets the receiver hold its answer for up to `wait`.
@@ -204,16 +198,16 @@ impl Uplink {
         url.query_pairs_mut()
             .append_pair("after", &after.to_string())
             .append_pair("wait", &wait.as_secs().to_string());
-        let request = self.client.get(url).header(AUTHORIZATION, self.bearer.clone());
-        self.exchange(request.timeout(wait + self.poll_grace), MAX_COMMANDS_BYTES).await
+        let request = self.line.request(Method::GET, &url).timeout(wait + self.poll_grace);
+        self.line.exchange(request, MAX_COMMANDS_BYTES).await
     }
 
     /// Asks for the bundle of the site, unless it is still the one that is known. A byte more than a bundle may have is
     /// read, so that one that is too large is refused for that.
     pub(crate) async fn ask_for_bundle(&self, known: Option<&str>) -> Outcome {
-        let request = self.client.get(self.bundle.clone()).header(AUTHORIZATION, self.bearer.clone());
+        let request = self.line.request(Method::GET, &self.bundle);
         let request = known.into_iter().fold(request, |request, etag| request.header(IF_NONE_MATCH, etag));
-        self.exchange(request, MAX_BUNDLE_BYTES + 1).await
+        self.line.exchange(request, MAX_BUNDLE_BYTES + 1).await
     }
 
     /// Asks for nothing, to hear whether the receiver is there and knows us. It acknowledges nothing and changes nothing.
@@ -226,16 +220,6 @@ impl Uplink {
             Outcome::Answered { status, .. } => Heard::Odd(format!("HTTP {status}")),
             Outcome::Broken { why } => Heard::Nothing(why),
         }
-    }
-
-    async fn exchange(&self, request: RequestBuilder, most: usize) -> Outcome {
-        let answered = async {
-            let sent = Instant::now();
-            let response = request.send().await?;
-            self.tell_the_time(&response, sent.elapsed());
-            answer(response, most).await
-        };
-        answered.await.unwrap_or_else(|e| Outcome::Broken { why: whole_story(&e.without_url()) })
     }
 }
 
@@ -250,86 +234,13 @@ impl Way for Uplink {
 
     async fn post(&self, body: Vec<u8>) -> Outcome {
         let request = self
-            .client
-            .post(self.events.clone())
-            .header(AUTHORIZATION, self.bearer.clone())
+            .line
+            .request(Method::POST, &self.events)
             .header(CONTENT_TYPE, BATCH_CONTENT_TYPE)
             .header(CONTENT_ENCODING, "gzip")
             .body(body);
-        self.exchange(request, MAX_ANSWER_BYTES).await
+        self.line.exchange(request, MAX_ANSWER_BYTES).await
     }
-}
-
-impl Uplink {
-    /// A receiver that knows us says what time it is. What a gateway or a portal on the way says does not count.
-    fn tell_the_time(&self, response: &Response, round: Duration) {
-        let Some(timepiece) = self.timepiece.as_ref().filter(|_| response.status().is_success()) else {
-            return;
-        };
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        if let Some((at, uncertainty)) = date.and_then(|date| timepiece::told(date, round)) {
-            timepiece.on_noc(at, uncertainty);
-        }
-    }
-}
-
-fn base(text: &str) -> Result<Url, UplinkError> {
-    let no_address = || UplinkError::Url { url: text.to_owned() };
-    let url = Url::parse(text).map_err(|_| no_address())?;
-    let host = url.host_str().ok_or_else(no_address)?;
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if is_loopback(host) => Ok(url),
-        "http" => Err(UplinkError::InClear { url: text.to_owned() }),
-        _ => Err(no_address()),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn below(base: &Url, path: &[&str]) -> Option<Url> {
-    let mut url = base.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.path_segments_mut().ok()?.pop_if_empty().extend(path);
-    Some(url)
-}
-
-fn bearer(token: &Token) -> Result<HeaderValue, UplinkError> {
-    if token.0.is_empty() || !token.0.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(UplinkError::Token);
-    }
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.0)).map_err(|_| UplinkError::Token)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-async fn answer(mut response: Response, most: usize) -> Result<Outcome, reqwest::Error> {
-    let text =
-        |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let (status, retry_after, date) = (response.status().as_u16(), text(RETRY_AFTER), text(DATE));
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > most {
-            return Ok(Outcome::Broken { why: format!("the answer is larger than {most} bytes") });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Outcome::Answered { status, retry_after, date, body })
-}
-
-/// The error with all its causes; reqwest alone says only "error sending request".
-fn whole_story(error: &dyn std::error::Error) -> String {
-    let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        story = format!("{story}: {error}");
-        cause = error.source();
-    }
-    story
 }
 
 #[cfg(test)]

@@ -59,12 +59,17 @@ pub enum Verdict {
 
 /// The verdict on a batch of the events `ids`.
 pub fn judge(outcome: &Outcome, ids: &[String]) -> Verdict {
+    judged(outcome, |body| stored(body, ids))
+}
+
+/// The verdict on what was sent; what the body of a success says is another matter with each kind of receiver.
+pub(crate) fn judged(outcome: &Outcome, succeeded: impl FnOnce(&[u8]) -> Verdict) -> Verdict {
     let (status, retry_after, date, body) = match outcome {
         Outcome::Broken { why } => return Verdict::Retry { after: None, why: why.clone() },
         Outcome::Answered { status, retry_after, date, body } => (*status, retry_after, date, body),
     };
     match status {
-        200..=299 => stored(body, ids),
+        200..=299 => succeeded(body),
         401 | 403 => Verdict::Unauthorized { why: said(status, body) },
         413 => Verdict::TooLarge,
         // 404, 405, 406, 407, 410, 415, 421 and 426 speak of the address or the set-up, 408, 425 and 429 of the

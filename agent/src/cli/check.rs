@@ -6,6 +6,7 @@ mod validity;
 mod wear;
 
 use super::Failure;
+use crate::setup::UplinkSetup;
 use machine::Finding;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,10 @@ pub struct Args {
 const BARE: &str =
     "[store] credential is not set: whoever takes the disk can read the positions that are kept on it";
 
+/// Said of a receiver that takes nothing but alerts.
+const ALERTS_ONLY: &str = "[uplink] format is \"alertmanager\": tours, daily reports and the gateway's health go nowhere, and \
+                           there are no commands";
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let env = Environment::of_process();
@@ -49,7 +54,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
         told.push(format!("{} with {guards} guards, {devices} devices, {tours} tours", site.name));
         let bare = setup.masters.is_none().then(|| BARE.to_owned());
-        note(checked.doubts.iter().map(ToString::to_string).chain(bare))?;
+        let alerts_only =
+            matches!(setup.uplink, Some(UplinkSetup::Alertmanager(_))).then(|| ALERTS_ONLY.to_owned());
+        note(checked.doubts.iter().map(ToString::to_string).chain(bare).chain(alerts_only))?;
         found = machine::findings(&checked.agent);
         if args.online {
             let reached = super::runtime()?.block_on(online::findings(&checked.agent, setup.uplink));

@@ -3,7 +3,7 @@
 use super::{Failure, ask, logs};
 use crate::clock::Clock;
 use crate::run::Agent;
-use crate::setup::{Setup, SourceSetup};
+use crate::setup::{Setup, SourceSetup, UplinkSetup};
 use crate::simulate::{Night, Pace, Scenario, Target, publish};
 use crate::sources::broker;
 use crate::store::Masters;
@@ -204,7 +204,7 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
             limits: broker::Limits::default(),
         })),
         serial: vec![],
-        uplink: Some(uplink.clone()),
+        uplink: Some(UplinkSetup::Centre(uplink.clone())),
         heartbeat: Duration::from_secs(5),
         http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, page)),
         retention: Span::from_hours(72),

@@ -120,7 +120,7 @@ fn summary(s: &Value, clock: WallClock, width: u16) -> String {
             "messages",
             format!("{coming}, {} broker at {}", plain(s, "/source/mode"), plain(s, "/source/address")),
         ),
-        ("NOC", uplink(s, clock)),
+        (receiver(s), uplink(s, clock)),
         ("commands", commands(s, clock)),
         ("waiting", waiting(s)),
         ("store", store(s, clock)),
@@ -183,16 +183,37 @@ fn length(ms: i64) -> String {
     }
 }
 
+/// Whether the receiver is one that takes nothing but alerts.
+fn alerts_only(s: &Value) -> bool {
+    s.get("receiver").and_then(Value::as_str) == Some("alertmanager")
+}
+
+/// What people call it.
+fn receiver(s: &Value) -> &'static str {
+    if alerts_only(s) { "Alertmanager" } else { "NOC" }
+}
+
 fn uplink(s: &Value, clock: WallClock) -> String {
     let lost = s.pointer("/link/lost") == Some(&Value::Bool(true));
     let heard = clock.at(s, "/link/heard_at");
     let lost = if lost { format!("LOST, last heard at {heard}; ") } else { String::new() };
     lost + &way(s, "uplink", clock, |uplink, last| {
-        format!("reached, last at {last}; {} events delivered", plain(uplink, "/delivered"))
+        let delivered = plain(uplink, "/delivered");
+        if alerts_only(s) {
+            let kept = plain(uplink, "/kept_here");
+            return format!(
+                "reached, last at {last}; {delivered} alerts delivered; {kept} tours and reports went nowhere and are \
+                 on this box only"
+            );
+        }
+        format!("reached, last at {last}; {delivered} events delivered")
     })
 }
 
 fn commands(s: &Value, clock: WallClock) -> String {
+    if alerts_only(s) {
+        return "none: an Alertmanager gives none; steps are taken on this box".to_owned();
+    }
     way(s, "commands", clock, |commands, last| {
         let (decided, refused) = (plain(commands, "/decided"), plain(commands, "/refused"));
         format!("listening, last heard at {last}; {decided} decided, {refused} of them refused")
@@ -224,7 +245,7 @@ fn waiting(s: &Value) -> String {
     let waiting = if filled.is_empty() { "nothing".to_owned() } else { filled.join(", ") };
     match depth("dead") {
         0 => waiting,
-        dead => format!("{waiting}; {dead} rejected by the NOC"),
+        dead => format!("{waiting}; {dead} rejected by the {}", receiver(s)),
     }
 }
 
@@ -425,6 +446,25 @@ mod tests {
         ] {
             assert!(joined.contains(part), "{part}:\n{shown}");
         }
+    }
+
+    #[test]
+    fn nobody_believes_that_an_alertmanager_has_more_than_alerts() {
+        let mut s = night();
+        s["receiver"] = json!("alertmanager");
+        s["uplink"] = json!({"reachable": true, "last_success_at": "2026-03-10T21:00:00.000Z", "delivered": 7,
+                             "kept_here": 12, "unauthorized": false});
+        s["commands"] = Value::Null;
+        let shown = status(&s, 100);
+        let joined = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "7 alerts delivered; 12 tours and reports went nowhere",
+            "commands none: an Alertmanager gives none",
+        ] {
+            assert!(joined.contains(part), "{part}:\n{shown}");
+        }
+        assert!(!joined.contains("NOC LOST") && joined.contains("Alertmanager LOST"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 100), "{shown}");
     }
 
     #[test]

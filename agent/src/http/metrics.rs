@@ -125,6 +125,11 @@ fn outbox(registry: &mut Registry, status: &Status) {
             "Events that the NOC took",
             ConstCounter::new(uplink.delivered),
         );
+        registry.register(
+            "uplink_kept_here",
+            "Events for which the receiver has no place",
+            ConstCounter::new(uplink.kept_here),
+        );
     }
     if let Some(link) = &status.link {
         let lost = ConstGauge::new(i64::from(link.lost));

@@ -17,6 +17,7 @@ use crate::pump::{Known, PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
 use crate::sources::recall::Recall;
 use crate::sources::serial::LineState;
+use crate::uplink::Ways;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -33,7 +34,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
-use vigil_cloud_sync::{Link, ListenerState, UplinkState};
 use vigil_core::alert::{Alert, AlertId};
 use vigil_core::id::GatewayId;
 use vigil_noc::dress;
@@ -59,12 +59,8 @@ pub struct Desk {
     pub gateway: GatewayId,
     /// The engine and the store.
     pub pump: PumpHandle,
-    /// How the uplink is; `None` if none is configured.
-    pub uplink: Option<watch::Receiver<UplinkState>>,
-    /// How the way of commands is; `None` without an uplink.
-    pub commands: Option<watch::Receiver<ListenerState>>,
-    /// Whether the NOC can be reached at all; `None` without an uplink.
-    pub link: Option<Link>,
+    /// How the ways to the receiver are; `None` if none is configured.
+    pub uplink: Option<Ways>,
     /// The agent's clock.
     pub clock: Clock,
     /// How the source of messages is.

@@ -8,6 +8,7 @@ use crate::sources::decode::Reason;
 use crate::sources::decode::foreign::Advice;
 use crate::sources::serial::LineState;
 use crate::store::Lane;
+use crate::uplink::Receiver;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use vigil_cloud_sync::{LinkView, ListenerState, UplinkState};
@@ -69,11 +70,13 @@ pub struct Status {
     pub floods: Vec<Thinned>,
     /// What the broker inside has counted since the start; `null` with a broker outside.
     pub broker: Option<Counts>,
+    /// What the receiver is; `null` without an uplink.
+    pub receiver: Option<Receiver>,
     /// How the uplink is; `null` if none is configured.
     pub uplink: Option<UplinkState>,
     /// Whether the NOC can be reached at all; `null` without an uplink.
     pub link: Option<LinkView>,
-    /// How the way of commands is; `null` without an uplink.
+    /// How the way of commands is; `null` without an uplink, and with one to an Alertmanager.
     pub commands: Option<ListenerState>,
     /// What waits.
     pub outbox: Outbox,
@@ -100,8 +103,8 @@ impl Status {
     pub async fn of(desk: &Desk) -> Result<Self, Stopping> {
         let stock = desk.pump.stock().await?;
         let view = desk.pump.view().await?;
-        let uplink = desk.uplink.as_ref().map(|u| u.borrow().clone());
-        let commands = desk.commands.as_ref().map(|c| c.borrow().clone());
+        let ways = desk.uplink.as_ref();
+        let commands = ways.and_then(|ways| ways.commands.as_ref());
         let source = desk.source.borrow().clone();
         Ok(Self {
             gateway: desk.gateway.clone(),
@@ -113,9 +116,10 @@ impl Status {
             advice: desk.recall.advice(),
             floods: stock.floods.clone(),
             broker: desk.broker.as_ref().map(BrokerHandle::counts),
-            uplink,
-            link: desk.link.as_ref().map(|link| link.view(desk.clock.now())),
-            commands,
+            receiver: ways.map(|ways| ways.receiver),
+            uplink: ways.map(|ways| ways.events.borrow().clone()),
+            link: ways.map(|ways| ways.link.view(desk.clock.now())),
+            commands: commands.map(|commands| commands.borrow().clone()),
             outbox: outbox(&stock),
             refused: stock.marks.refused,
             outcomes: stock.marks.outcomes,

@@ -37,6 +37,8 @@ pub(super) enum Request {
     Announced(Spoken, oneshot::Sender<()>),
     View(oneshot::Sender<View>),
     Alerts(oneshot::Sender<Known>),
+    AlertsOf(Vec<AlertId>, oneshot::Sender<Vec<Alert>>),
+    Standing(oneshot::Sender<Vec<Alert>>),
     Runs(RunQuery, Option<Vec<u8>>, oneshot::Sender<RunsFound>),
     Reports(Date, Date, oneshot::Sender<Vec<DailyReport>>),
     Refused(oneshot::Sender<Vec<Refusal>>),
@@ -238,6 +240,17 @@ impl PumpHandle {
     /// Every stored alert, newest first; those that are known while the store is out of order.
     pub async fn alerts(&self) -> Result<Known, Stopping> {
         self.ask(Request::Alerts).await
+    }
+    /// These alerts as they are now, as far as they are known.
+    pub async fn alerts_of(&self, ids: Vec<AlertId>) -> Result<Vec<Alert>, Stopping> {
+        self.insist(|reply| Request::AlertsOf(ids.clone(), reply)).await
+    }
+    /// Every alert that is neither cleared nor closed and can still change; `None` while the store is out of order.
+    pub async fn standing(&self) -> Result<Option<Vec<Alert>>, Stopping> {
+        match self.ask(Request::Standing).await {
+            Err(Stopping) if self.requests.is_closed() => Err(Stopping),
+            answer => Ok(answer.ok()),
+        }
     }
     /// A piece of the log of runs, newest first, from its end or from where the last piece ended.
     pub async fn runs(&self, query: RunQuery, next: Option<Vec<u8>>) -> Result<RunsFound, Stopping> {

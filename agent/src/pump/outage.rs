@@ -419,6 +419,8 @@ impl Down {
             Request::Stock(reply) => drop(reply.send(self.stock.clone())),
             Request::Health(_, reply) => drop(reply.send(())),
             Request::NextEvents(..)
+            | Request::AlertsOf(..)
+            | Request::Standing(_)
             | Request::Settle(..)
             | Request::Disown(_)
             | Request::NextAnnouncements(..)

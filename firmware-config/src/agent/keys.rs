@@ -124,7 +124,7 @@ pub(crate) const KEYS: &[Key] = &[
         "uplink.format",
         Some("\"cloudevents\""),
         "\"cloudevents\" or \"alertmanager\"",
-        "What the receiver understands.",
+        "What the receiver understands; an Alertmanager takes alerts only: tours, reports and health go nowhere.",
     ),
     key(
         "uplink.credential",

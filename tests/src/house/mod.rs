@@ -4,6 +4,7 @@
 //! that is not there fails the test with the name of its package: what is not run proves nothing.
 
 mod agent;
+mod alertmanager;
 mod authority;
 mod bad_line;
 mod binary;
@@ -22,6 +23,7 @@ mod server;
 mod small_disk;
 
 pub use agent::{Agent, SCREEN, Source, Uplink};
+pub use alertmanager::{Alertmanager, Pages};
 pub use authority::Authority;
 pub use bad_line::{BadLine, Fate};
 pub use binary::{Ended, vigil, vigil_reading, vigil_unread};

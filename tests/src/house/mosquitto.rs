@@ -114,7 +114,7 @@ fn run(folder: &Path, address: SocketAddr) -> Process {
 }
 
 /// mosquitto cannot pick a free port itself.
-fn free() -> SocketAddr {
+pub(super) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
 }
 

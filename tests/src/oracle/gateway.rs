@@ -13,9 +13,9 @@ use tokio::time::Sleep;
 use vigil_agent::announcer::Announcer;
 use vigil_agent::clock::Clock;
 use vigil_agent::pump::{self, Pump, PumpError, Terms, Wakes, rebuild};
-use vigil_agent::run::StoredOutbox;
 use vigil_agent::sources::Intake;
 use vigil_agent::store::{Store, StoreError};
+use vigil_agent::uplink::StoredOutbox;
 use vigil_cloud_sync::{Cadence, Courier, Link, ListenerState, Pace, UplinkState};
 use vigil_core::time::{Span, Timestamp};
 
@@ -119,6 +119,7 @@ async fn the_life(world: &Arc<World>, folder: &Path, life: usize) -> Result<End,
         site: seen,
         gateway: courier_gateway(world),
         link: Some(Link::new(uplink, commands, vigil_cloud_sync::link::patience(HEARTBEAT), clock.now())),
+        takes_health: true,
         clock,
         heartbeat: HEARTBEAT,
         stopping: never.1,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use vigil_agent::clock::Clock;
 use vigil_agent::run::Agent;
-use vigil_agent::setup::{Setup, SourceSetup};
+use vigil_agent::setup::{Setup, SourceSetup, UplinkSetup};
 use vigil_agent::simulate::{Behaviour, Counts, Message, Night, Pace, Scenario, Target, publish};
 use vigil_agent::sources::broker;
 use vigil_agent::store::Masters;
@@ -168,7 +168,11 @@ pub fn gateway(plan: Plan, folder: &Path, noc: SocketAddr) -> Result<(), Failure
                 limits: broker::Limits::default(),
             })),
             serial: vec![],
-            uplink: Some(UplinkConfig::new(&format!("http://{noc}/v1"), origin, Token::new(TOKEN))),
+            uplink: Some(UplinkSetup::Centre(UplinkConfig::new(
+                &format!("http://{noc}/v1"),
+                origin,
+                Token::new(TOKEN),
+            ))),
             heartbeat: Duration::from_secs(30),
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             retention: Span::from_hours(72),

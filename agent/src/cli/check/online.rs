@@ -1,17 +1,18 @@
-//! What lies beyond the box: the broker outside, and the operations centre. Only who asks (`--online`) is told; a start must not
+//! What lies beyond the box: the broker outside, and the operations centre or the Alertmanager. Only who asks (`--online`) is told; a start must not
 //! wait for a network.
 
 use super::machine::Finding;
+use crate::setup::UplinkSetup;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use vigil_cloud_sync::{Heard, Uplink};
+use vigil_cloud_sync::{Heard, Uplink, UplinkConfig, UplinkError, alertmanager};
 use vigil_config::{AgentConfig, Mode, Url};
 
 /// A line that takes longer to a name or to a connection serves nobody.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything that the configuration wants to reach.
-pub async fn findings(agent: &AgentConfig, uplink: Option<vigil_cloud_sync::UplinkConfig>) -> Vec<Finding> {
+pub async fn findings(agent: &AgentConfig, uplink: Option<UplinkSetup>) -> Vec<Finding> {
     let mut all = Vec::new();
     if let Mode::External(broker) = agent.mqtt() {
         all.push(match reached(broker.url().host(), broker.url().port()).await {
@@ -20,35 +21,40 @@ pub async fn findings(agent: &AgentConfig, uplink: Option<vigil_cloud_sync::Upli
         });
     }
     if let (Some(config), Some(uplink)) = (agent.uplink(), uplink) {
-        all.push(centre(config.url(), uplink).await);
+        all.push(receiver(config.url(), uplink).await);
     }
     all
 }
 
-async fn centre(url: &Url, config: vigil_cloud_sync::UplinkConfig) -> Finding {
-    let heard = match Uplink::new(config) {
-        Ok(uplink) => uplink.knock().await,
-        Err(why) => return Finding::amiss(format_args!("the operations centre {url}: {why}; mend [uplink]")),
+async fn receiver(url: &Url, uplink: UplinkSetup) -> Finding {
+    let (who, heard) = match uplink {
+        UplinkSetup::Centre(config) => ("operations centre", ask_centre(config).await),
+        UplinkSetup::Alertmanager(config) => ("Alertmanager", alertmanager::knock(&config).await),
     };
     match heard {
-        Heard::Welcome => {
-            Finding::well(format_args!("the operations centre {url} knows this gateway and takes its token"))
+        Err(why) => Finding::amiss(format_args!("the {who} {url}: {why}; mend [uplink]")),
+        Ok(Heard::Welcome) => {
+            Finding::well(format_args!("the {who} {url} knows this gateway and takes its token"))
         }
-        Heard::Stranger(why) => Finding::amiss(format_args!(
-            "the operations centre {url} does not take the token ({why}); compare it with the one that it has for this gateway"
+        Ok(Heard::Stranger(why)) => Finding::amiss(format_args!(
+            "the {who} {url} does not take the token ({why}); compare it with the one that it has for this gateway"
         )),
-        Heard::Odd(why) => Finding::amiss(format_args!(
-            "{url} answers, and not as an operations centre ({why}); compare [uplink] url"
+        Ok(Heard::Odd(why)) => Finding::amiss(format_args!(
+            "{url} answers, and not as an {who} ({why}); compare [uplink] url and format"
         )),
         // What goes wrong first is what is to be mended.
-        Heard::Nothing(why) => match reached(url.host(), url.port()).await {
-            Err(first) => Finding::amiss(format_args!("the operations centre {url}: {first}")),
+        Ok(Heard::Nothing(why)) => match reached(url.host(), url.port()).await {
+            Err(first) => Finding::amiss(format_args!("the {who} {url}: {first}")),
             Ok(()) => Finding::amiss(format_args!(
-                "the operations centre {url} can be reached, and there is no exchange with it ({why}); look at ca_file, at the \
+                "the {who} {url} can be reached, and there is no exchange with it ({why}); look at ca_file, at the \
                  certificates of both, and at the clock"
             )),
         },
     }
+}
+
+async fn ask_centre(config: UplinkConfig) -> Result<Heard, UplinkError> {
+    Ok(Uplink::new(config)?.knock().await)
 }
 
 /// Whether there is a name and somebody who listens.

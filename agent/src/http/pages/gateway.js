@@ -236,7 +236,8 @@ function troubleWords(way) {
   return way.reachable === false ? ["not reached", "bad", failed] : null;
 }
 
-function commandsWords(commands) {
+function commandsWords(commands, receiver) {
+  if (receiver === "alertmanager") return ["none", "quiet", "An Alertmanager gives none; steps are taken on this page's machine."];
   if (!commands) return ["not configured", "quiet", "Steps are taken on this page's machine."];
   const trouble = troubleWords(commands);
   if (trouble) return trouble;
@@ -245,7 +246,7 @@ function commandsWords(commands) {
     `Last heard at ${clock(commands.last_success_at)}; ${commands.decided} decided, ${commands.refused} of them refused.`];
 }
 
-function uplinkWords(uplink, link) {
+function uplinkWords(uplink, link, receiver) {
   if (!uplink) return ["not configured", "quiet", "Alerts stay on this site."];
   const trouble = troubleWords(uplink);
   if (link?.lost) {
@@ -254,7 +255,10 @@ function uplinkWords(uplink, link) {
   }
   if (trouble) return trouble;
   if (uplink.reachable === null) return ["not tried yet", "quiet", "Nothing had to be sent so far."];
-  return ["reached", "good", `Last at ${clock(uplink.last_success_at)}; ${uplink.delivered} events delivered.`];
+  const last = `Last at ${clock(uplink.last_success_at)};`;
+  if (receiver !== "alertmanager") return ["reached", "good", `${last} ${uplink.delivered} events delivered.`];
+  const kept = `${uplink.kept_here} tours and reports went nowhere and are on this box only.`;
+  return ["Alertmanager reached", "good", `${last} ${uplink.delivered} alerts delivered; ${kept}`];
 }
 
 function lengthWords(ms) {
@@ -291,8 +295,8 @@ function showGateway(status) {
   vital("source", source.connected ? "coming in" : "cut off", source.connected ? "good" : "bad",
     source.last_error && !source.connected ? source.last_error : `${source.mode} broker, ${source.address}`);
   vital("timekeeping", ...clockWords(status.clock));
-  vital("uplink", ...uplinkWords(status.uplink, status.link));
-  vital("commands", ...commandsWords(status.commands));
+  vital("uplink", ...uplinkWords(status.uplink, status.link, status.receiver));
+  vital("commands", ...commandsWords(status.commands, status.receiver));
   const lanes = ["critical", "alerts", "tours", "reports", "health"];
   const waiting = lanes.reduce((sum, lane) => sum + outbox[lane], 0);
   const filled = lanes.filter((lane) => outbox[lane] > 0).map((lane) => `${lane} ${outbox[lane]}`);
