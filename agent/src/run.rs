@@ -9,6 +9,7 @@
 //!
 //! Every task's end is known: a task that ends before the agent is told to stop is an error, and stops it.
 
+use crate::bundles::{Bundles, Porter, Refresher, Standing};
 use crate::clock::Clock;
 use crate::http::{self, Desk, SourceState};
 use crate::inbox::StoredInbox;
@@ -17,6 +18,7 @@ use crate::setup::{Setup, SourceSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt, serial};
 use crate::store::{KeptByName, StoreError};
+pub use crate::switch::{NotSwitched, Switch};
 use crate::systemd::Condition;
 use crate::{announcer, keeper};
 use std::net::SocketAddr;
@@ -27,7 +29,6 @@ use tokio::task::JoinSet;
 use vigil_cloud_sync::{
     Cadence, Closed, Courier, Link, Listener, ListenerState, Outbox, Pace, Uplink, UplinkState, commands,
 };
-use vigil_core::id::SiteId;
 use vigil_core::site::Site;
 use vigil_noc::Server;
 
@@ -73,8 +74,7 @@ pub struct Agent {
     pump: PumpHandle,
     pump_end: tokio::sync::oneshot::Receiver<Result<(), PumpError>>,
     stop: watch::Sender<bool>,
-    site: watch::Sender<Arc<Site>>,
-    broker: Option<broker::BrokerHandle>,
+    switch: Switch,
     condition: Condition,
     tasks: JoinSet<Result<(), RunError>>,
     mqtt_addr: Option<SocketAddr>,
@@ -107,7 +107,15 @@ impl Agent {
             source(&mut tasks, setup.source, (intake, kept), site_seen, &handle, &stopping).await?;
         let line = setup.uplink.map(|config| line(config, &clock)).transpose()?;
         let uplink = line.as_ref().map(|line| courier(&mut tasks, line, &handle, &wakes, &clock, &stopping));
-        let heard = line.map(|line| listener(&mut tasks, line, &handle, &clock, &stopping));
+        let bundles = setup.bundles.zip(line.clone());
+        let told = bundles.is_some().then(|| watch::channel(Standing::default()));
+        let (standing, bundle) = told.unzip();
+        let switch = Switch::new(handle.clone(), site.clone(), voice.broker().cloned(), bundle.clone());
+        let porter = bundles.zip(standing).map(|((bundles, line), standing)| {
+            let ways = (switch.clone(), handle.clone(), clock.clone());
+            porter(&mut tasks, (bundles, standing), line, ways, &setup.site, &stopping)
+        });
+        let heard = line.map(|line| listener(&mut tasks, line, (&handle, porter), &clock, &stopping));
         // The line is as slow as ever in a night that runs fast.
         let patience = clock.shown(vigil_cloud_sync::link::patience(setup.heartbeat));
         let link = uplink
@@ -124,6 +132,7 @@ impl Agent {
             source: source.clone(),
             serial,
             recall,
+            bundle: bundle.clone(),
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
             glance: Arc::default(),
@@ -137,7 +146,6 @@ impl Agent {
             site: site.subscribe(),
         };
         let http_addr = page(&mut tasks, setup.http_listen, desk, &stopping).await?;
-        let broker = voice.broker().cloned();
         let announcer = announcer::Announcer {
             pump: handle.clone(),
             voice,
@@ -148,23 +156,13 @@ impl Agent {
             link,
             clock,
             heartbeat: setup.heartbeat,
+            bundle,
             stopping: stopping.clone(),
         };
         tasks.spawn(watch(handle.clone(), stopping.clone()));
         tasks.spawn(async move { announcer.run().await.map_err(|_| RunError::Ended("pump")) });
         let pump_end = on_own_thread(pump, stopping)?;
-        Ok(Self {
-            pump: handle,
-            pump_end,
-            stop,
-            site,
-            broker,
-            condition,
-            tasks,
-            mqtt_addr,
-            http_addr,
-            revived,
-        })
+        Ok(Self { pump: handle, pump_end, stop, switch, condition, tasks, mqtt_addr, http_addr, revived })
     }
 
     /// Where the embedded broker listens.
@@ -189,7 +187,7 @@ impl Agent {
     }
     /// The way to switch to another site file, and to other passwords.
     pub fn switch(&self) -> Switch {
-        Switch { pump: self.pump.clone(), site: self.site.clone(), broker: self.broker.clone() }
+        self.switch.clone()
     }
 
     /// Runs a task of its owner beside its own: it ends with the agent, and the agent with it.
@@ -225,49 +223,6 @@ impl Agent {
         }
         self.tasks.shutdown().await;
         early.unwrap_or(Ok(())).and(drained)
-    }
-}
-
-/// Why another site file was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSwitched {
-    /// It is of another site.
-    #[error("it is of site {found}, and this agent guards {here}; another site needs an agent of its own")]
-    OtherSite {
-        /// The site that is guarded.
-        here: SiteId,
-        /// The site of the file.
-        found: SiteId,
-    },
-    /// The agent is stopping.
-    #[error(transparent)]
-    Stopping(#[from] pump::Stopping),
-}
-
-/// Switches the running agent to another site file.
-#[derive(Debug, Clone)]
-pub struct Switch {
-    pump: PumpHandle,
-    site: watch::Sender<Arc<Site>>,
-    broker: Option<broker::BrokerHandle>,
-}
-
-impl Switch {
-    /// From now on, `site` counts: for the engine first, then for what comes in. Only the same site, changed:
-    /// another one has its own topics, alerts and store.
-    pub async fn to(&self, site: Arc<Site>) -> Result<(), NotSwitched> {
-        let here = self.site.borrow().id.clone();
-        if here != site.id {
-            return Err(NotSwitched::OtherSite { here, found: site.id.clone() });
-        }
-        self.pump.site(Arc::clone(&site)).await?;
-        self.site.send_replace(site);
-        Ok(())
-    }
-
-    /// Reads the password file of the broker inside again; those who are connected stay.
-    pub fn reload_passwords(&self) -> Result<(), broker::PasswordError> {
-        self.broker.as_ref().map_or(Ok(()), broker::BrokerHandle::reload_passwords)
     }
 }
 
@@ -444,7 +399,7 @@ fn courier(
 fn listener(
     tasks: &mut JoinSet<Result<(), RunError>>,
     line: Uplink,
-    pump: &PumpHandle,
+    (pump, bundles): (&PumpHandle, Option<Refresher>),
     clock: &Clock,
     stopping: &watch::Receiver<bool>,
 ) -> watch::Receiver<ListenerState> {
@@ -452,7 +407,7 @@ fn listener(
     let clock = clock.clone();
     let listener = Listener {
         uplink: line,
-        inbox: Arc::new(StoredInbox(pump.clone())),
+        inbox: Arc::new(StoredInbox { pump: pump.clone(), bundles }),
         state,
         cadence: Cadence::seeded(Pace::default()),
         wait: commands::WAIT,
@@ -463,6 +418,23 @@ fn listener(
         vigil_cloud_sync::listen(listener, stop).await.map_err(|_| RunError::Ended("pump"))
     });
     seen
+}
+
+/// Fetches site bundles; the way to ask for a look.
+fn porter(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    (bundles, standing): (Bundles, watch::Sender<Standing>),
+    line: Uplink,
+    ways: (Switch, PumpHandle, Clock),
+    site: &Arc<Site>,
+    stopping: &watch::Receiver<bool>,
+) -> Refresher {
+    let (refresher, asked) = Refresher::new();
+    let way = (line, Cadence::seeded(Pace::default()));
+    let porter = Porter::new(bundles, standing, way, ways, Arc::clone(site));
+    let stop = told_to_stop(stopping.clone());
+    tasks.spawn(async move { porter.run(asked, stop).await.map_err(|_| RunError::Ended("pump")) });
+    refresher
 }
 
 async fn page(

@@ -50,13 +50,18 @@ fn policy(file: &Path) -> Result<Json, Problems> {
     let mut tree = tree(file, &read_file(file)?)?;
     match (tree.remove("policy"), tree.keys().next()) {
         (Some(policy), None) => Ok(policy),
-        (_, Some(other)) => Err(wrong(file, format!("{other}: found here, allowed: [policy] and nothing else"))),
-        (None, None) => Err(wrong(file, "found nothing, allowed: [policy] with the figures of the layer".into())),
+        (_, Some(other)) => {
+            Err(wrong(file, format!("{other}: found here, allowed: [policy] and nothing else")))
+        }
+        (None, None) => {
+            Err(wrong(file, "found nothing, allowed: [policy] with the figures of the layer".into()))
+        }
     }
 }
 
 fn tree(file: &Path, text: &[u8]) -> Result<Map<String, Json>, Problems> {
-    let text = std::str::from_utf8(text).map_err(|_| wrong(file, "not UTF-8; save the file as UTF-8".into()))?;
+    let text =
+        std::str::from_utf8(text).map_err(|_| wrong(file, "not UTF-8; save the file as UTF-8".into()))?;
     if crate::json::is_meant(text) {
         return serde_json::from_str(text).map_err(|why| wrong(file, format!("not JSON: {why}")));
     }
@@ -101,7 +106,8 @@ mod tests {
              [[policy.maintenance]]\nfrom = 2026-03-10T10:00:00Z\nto = 2026-03-10T20:00:00+05:30\n"
         );
         let site = written(folder.path(), "site.toml", &text);
-        let tenant = written(folder.path(), "tenant.toml", "[policy.inactivity]\nwindow = \"4h\"\nthreshold = 0.7\n");
+        let tenant =
+            written(folder.path(), "tenant.toml", "[policy.inactivity]\nwindow = \"4h\"\nthreshold = 0.7\n");
         let client = written(folder.path(), "client.toml", "[policy]\ntours.grace = \"11m\"\n");
         let alone = bundle_tree(Part { site: &site, tenant: None, client: None }).unwrap();
         assert_eq!(parse_site(Path::new("b"), alone.as_bytes()).unwrap(), load_site(&site).unwrap());
@@ -109,7 +115,10 @@ mod tests {
         let part = Part { site: &site, tenant: Some(&tenant), client: Some(&client) };
         let tree = bundle_tree(part).unwrap();
         let policy = parse_site(Path::new("b"), tree.as_bytes()).unwrap().policy.clone();
-        assert_eq!((policy.inactivity.window, policy.tours.grace), (Span::from_hours(3), Span::from_mins(11)));
+        assert_eq!(
+            (policy.inactivity.window, policy.tours.grace),
+            (Span::from_hours(3), Span::from_mins(11))
+        );
         assert_eq!(policy.inactivity.threshold.get(), 700);
         let again = written(folder.path(), "whole.json", &tree);
         assert_eq!(bundle_tree(Part { site: &again, tenant: None, client: None }).unwrap(), tree);
@@ -119,15 +128,24 @@ mod tests {
     fn what_is_wrong_is_told_with_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let site = written(folder.path(), "site.toml", HEAD);
-        let layered = written(folder.path(), "layered.toml", &format!("{HEAD}[layers.tenant]\ntours.grace = \"9m\"\n"));
+        let layered =
+            written(folder.path(), "layered.toml", &format!("{HEAD}[layers.tenant]\ntours.grace = \"9m\"\n"));
         let broken = written(folder.path(), "broken.toml", &format!("{HEAD}[policy.tours]\ngrace = 9\n"));
         let told = |site: &Path, tenant: &str| {
             let tenant = written(folder.path(), "tenant.toml", tenant);
             bundle_tree(Part { site, tenant: Some(&tenant), client: None }).unwrap_err().to_string()
         };
         let fine = "[policy.tours]\ngrace = \"9m\"\n";
-        assert!(told(&broken, fine).contains("broken.toml:8: policy.tours.grace: found 9"), "{}", told(&broken, fine));
-        assert!(told(&layered, fine).contains("layered.toml has [layers.tenant] already"), "{}", told(&layered, fine));
+        assert!(
+            told(&broken, fine).contains("broken.toml:8: policy.tours.grace: found 9"),
+            "{}",
+            told(&broken, fine)
+        );
+        assert!(
+            told(&layered, fine).contains("layered.toml has [layers.tenant] already"),
+            "{}",
+            told(&layered, fine)
+        );
         assert!(told(&site, "tours.grace = \"9m\"\n").contains("tours: found here, allowed: [policy]"));
         assert!(told(&site, "").contains("tenant.toml: found nothing, allowed: [policy]"));
         assert!(told(&site, "[policy.tours]\ngrace = 9\n").contains("layers.tenant.tours.grace: found 9"));

@@ -6,11 +6,13 @@ mod validity;
 mod wear;
 
 use super::Failure;
+use crate::bundles::{self, InUse, Kept, Unfit};
 use machine::Finding;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vigil_config::{Environment, Problems};
+use vigil_config::{AgentConfig, Environment, Problems};
+use vigil_core::site::Site;
 
 /// `vigil check`
 #[derive(Debug, clap::Args)]
@@ -48,6 +50,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|why| Failure::invalid(&why, super::mend_keys(&why)))?;
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
         told.push(format!("{} with {guards} guards, {devices} devices, {tours} tours", site.name));
+        told.extend(bundle(&checked.agent, &site)?);
         let bare = setup.masters.is_none().then(|| BARE.to_owned());
         note(checked.doubts.iter().map(ToString::to_string).chain(bare))?;
         found = machine::findings(&checked.agent);
@@ -75,6 +78,28 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "Each note above says what to look at.",
         )),
     }
+}
+
+/// The bundle that takes the place of the site file, if one does: it is judged as a start would judge it.
+fn bundle(agent: &AgentConfig, site: &Site) -> Result<Option<String>, Failure> {
+    let trusted = crate::setup::bundle_keys(agent).map_err(again)?;
+    let agent = Arc::new(agent.clone());
+    let kept = bundles::kept(&agent, &trusted, Some(site)).map_err(|Unfit { version, why, problems }| {
+        let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+        let what = format!("the bundle{version} that takes the place of the site file: {why}\n{}", problems.join("\n"));
+        let mend = "The site file would be used; mend [uplink] bundle_keys, or publish a bundle with a higher version.";
+        Failure::invalid(what.trim_end(), mend)
+    })?;
+    let Some(Kept { in_use: InUse { version, made_at, by, .. }, on_trial, site, .. }) = kept else {
+        return Ok(None);
+    };
+    vigil_config::check_together(&agent, &site)?;
+    let trial = if on_trial { ", on trial" } else { "" };
+    let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
+    let said = format!(
+        "bundle {version} of {made_at} by {by}{trial} takes its place: {guards} guards, {devices} devices, {tours} tours"
+    );
+    Ok(Some(said))
 }
 
 /// A line about the machine: what is well where results go, and what is not where mistakes do.

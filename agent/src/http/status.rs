@@ -1,6 +1,7 @@
 //! What the gateway says of itself: one object for the page, the local API, the metrics and `vigil status`.
 
 use super::Desk;
+use crate::bundles::Standing;
 use crate::clock::ClockView;
 use crate::pump::{Outage, Stock, Stopping, Thinned};
 use crate::sources::broker::{BrokerHandle, Counts};
@@ -75,6 +76,8 @@ pub struct Status {
     pub link: Option<LinkView>,
     /// How the way of commands is; `null` without an uplink.
     pub commands: Option<ListenerState>,
+    /// How it stands with site bundles; `null` if none can be taken.
+    pub bundle: Option<Standing>,
     /// What waits.
     pub outbox: Outbox,
     /// Inputs refused, by reason.
@@ -116,6 +119,7 @@ impl Status {
             uplink,
             link: desk.link.as_ref().map(|link| link.view(desk.clock.now())),
             commands,
+            bundle: desk.bundle.as_ref().map(|bundle| bundle.borrow().clone()),
             outbox: outbox(&stock),
             refused: stock.marks.refused,
             outcomes: stock.marks.outcomes,

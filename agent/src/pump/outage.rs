@@ -435,6 +435,7 @@ impl Down {
             | Request::Opening(_)
             | Request::Journal(..)
             | Request::Command(..)
+            | Request::Note(..)
             | Request::Keep(..) => {}
         }
     }

@@ -10,7 +10,8 @@ use vigil_core::time::Span;
 
 /// The most keys of bundles: one for each who signs, and one more while another takes its place.
 const MAX_BUNDLE_KEYS: usize = 8;
-const BUNDLE_KEYS: &str = "a list of 1 to 8 public keys, each as base64 or hex, or the path of a file that holds one";
+const BUNDLE_KEYS: &str =
+    "a list of 1 to 8 public keys, each as base64 or hex, or the path of a file that holds one";
 
 /// What the receiver understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,13 +175,18 @@ mod tests {
                  bundle_probation = \"1s\""
             ))
         };
-        let probation = "agent.toml:8: uplink.bundle_probation: found \"1s\", allowed: a duration from \"5s\" to \"1h\"";
+        let probation =
+            "agent.toml:8: uplink.bundle_probation: found \"1s\", allowed: a duration from \"5s\" to \"1h\"";
         for keys in ["[]", "\"noc.pub\"", "[1, 2, 3, 4, 5, 6, 7, 8, 9]"] {
             let found = told(keys);
             assert!(found[0].starts_with("agent.toml:7: uplink.bundle_keys: found"), "{found:?}");
             assert!(found[0].ends_with(BUNDLE_KEYS) && found[1] == probation, "{found:?}");
         }
-        assert!(told("[3]")[0].contains("uplink.bundle_keys[0]: found 3, allowed: a path"), "{:?}", told("[3]"));
+        assert!(
+            told("[3]")[0].contains("uplink.bundle_keys[0]: found 3, allowed: a path"),
+            "{:?}",
+            told("[3]")
+        );
     }
 
     #[test]

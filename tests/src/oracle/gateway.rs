@@ -121,6 +121,7 @@ async fn the_life(world: &Arc<World>, folder: &Path, life: usize) -> Result<End,
         link: Some(Link::new(uplink, commands, vigil_cloud_sync::link::patience(HEARTBEAT), clock.now())),
         clock,
         heartbeat: HEARTBEAT,
+        bundle: None,
         stopping: never.1,
     };
     let mut stop = world.stop.subscribe();
