@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use vigil_cloud_sync::bundle::{Label, Signer, etag, seal};
 use vigil_config::{Part, bundle_tree, parse_site};
 use vigil_tests::house::{
-    Agent, FaultyNoc, Handset, PATIENCE, Plant, Source, eventually, message, now, topic, until, vigil,
+    Agent, Busy, FaultyNoc, Field, Handset, PATIENCE, Plant, SmallDisk, Source, eventually, message, now,
+    topic, until, vigil, with_small_disks,
 };
 
 /// So long a stop may take.
@@ -194,6 +195,7 @@ fn a_bundle_takes_the_place_of_the_site_file_and_nothing_is_forgotten() {
 fn what_may_not_be_used_is_refused_with_every_reason() {
     let (agent, mut house) = House::build().open();
     house.publish(7, &named(7, ""));
+    house.refresh();
     uses(&agent, 7);
     let refused = |house: &mut House, agent: &Agent, document: &[u8], parts: &[&str]| {
         house.noc.offer(Some(document));
@@ -381,6 +383,38 @@ fn one_that_ends_the_agent_twice_goes_back_and_is_never_tried_again() {
     assert!(agent.stop(STOP).success());
     agent.start_again();
     assert_eq!(stands(&agent).0, Some(3), "a stop that was ordered is none of the bundle");
+}
+
+/// Whatever the bundle has to do with it: with a store that fails nothing proves itself.
+#[test]
+fn a_disk_that_fills_within_the_trial_puts_the_site_file_back() {
+    with_small_disks("a_disk_that_fills_within_the_trial_puts_the_site_file_back", || {
+        let mut house = House::build();
+        let file = house.files.path().join("agent.toml");
+        let patient = fs::read_to_string(&file)
+            .unwrap()
+            .replace("bundle_probation = \"5s\"", "bundle_probation = \"1h\"");
+        fs::write(&file, patient).unwrap();
+        let disk = SmallDisk::at(&house.files.path().join("data"), 64);
+        let mut agent =
+            Agent::of(std::mem::replace(&mut house.files, tempfile::tempdir().unwrap()), Some(disk));
+        house.publish(1, &named(1, ""));
+        house.refresh();
+        uses(&agent, 1);
+        let field = Field::around(agent.mqtt(), Duration::from_millis(2));
+        let says = |_: &str, n: u32| ("heartbeat", json!({"interactions": n % 7}));
+        let busy = Busy::start("hs-1".to_owned(), field.clone(), says);
+        let filled = agent.disk().fill(0);
+        // A snapshot is due in the same moment.
+        agent.process().signal("HUP");
+        until("nothing is stored", || !agent.status()["outage"].is_null());
+        drop(filled);
+        let told = house.record("bundle.rolled_back.1.");
+        assert!(told["in_use"].is_null() && told["reason"].as_str().unwrap().contains("store"), "{told}");
+        assert_eq!(stands(&agent), (None, "Plant 7".to_owned()));
+        field.end();
+        drop(busy.join().unwrap());
+    });
 }
 
 #[test]

@@ -73,7 +73,8 @@ pub fn choose(config: &Arc<AgentConfig>, trusted: Trusted, now: Timestamp) -> Re
         }
         (None, file) => file?,
     };
-    vigil_config::check_together(config, &site)?;
+    // A line of the box that was changed is no fault of the bundle.
+    vigil_config::check_together(config, &site).inspect_err(|_| ledger.stopped())?;
     let measure =
         Measure { trusted, tenant: site.tenant.clone(), site: site.id.clone(), agent: Arc::clone(config) };
     let probation = config.uplink().map_or(Span::from_mins(5), Uplink::bundle_probation).to_std();

@@ -62,7 +62,11 @@ fn prepare(file: &Path, env: &Environment, clock: &Clock) -> Result<(Setup, Path
     let trusted = setup::bundle_keys(&config).map_err(amiss)?;
     let Chosen { site, bundles } = bundles::choose(&config, trusted, clock.now())?;
     let site_file = config.site_file().to_owned();
-    let setup = setup::setup(&config, site, env).map_err(amiss)?;
+    let setup = setup::setup(&config, site, env).inspect_err(|_| {
+        // Nor is a credential that is missing.
+        bundles.iter().for_each(|bundles| bundles.ledger.stopped());
+    });
+    let setup = setup.map_err(amiss)?;
     Ok((Setup { bundles, ..setup }, site_file))
 }
 
