@@ -4,6 +4,7 @@
 //! An announcement waits in the store until the broker has taken it: a siren hears of an alert that was raised a
 //! moment before the power failed.
 
+use crate::bundles::Standing;
 use crate::clock::Clock;
 use crate::pump::{PumpHandle, Spoken, Stopping, Unstored};
 use crate::run::told_to_stop;
@@ -50,6 +51,8 @@ pub struct Announcer<V = Voice> {
     pub clock: Clock,
     /// How often the gateway says that it lives.
     pub heartbeat: Duration,
+    /// How it stands with site bundles; `None` if none can be taken.
+    pub bundle: Option<watch::Receiver<Standing>>,
     /// True when the agent stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -172,6 +175,13 @@ impl<V: Speak> Announcer<V> {
         Some(link)
     }
 
+    /// The bundle in use; nothing while the site file is.
+    fn bundle_in_use(&self) -> Option<serde_json::Value> {
+        let standing = self.bundle.as_ref()?.borrow();
+        let in_use = standing.in_use.as_ref()?;
+        Some(json!({"version": in_use.version, "on_trial": standing.on_trial}))
+    }
+
     async fn health(&self, link: Option<LinkView>) -> Result<String, Stopping> {
         let stock = self.pump.stock().await?;
         let site = Arc::clone(&self.site.borrow());
@@ -183,6 +193,7 @@ impl<V: Speak> Announcer<V> {
             "version": env!("CARGO_PKG_VERSION"),
             "clock": self.clock.view(),
             "uplink_lost": link.map(|link| link.lost),
+            "bundle": self.bundle_in_use(),
             "reports_every_secs": self.heartbeat.as_secs(),
             "outbox_waiting": stock.outbox.iter().sum::<usize>(),
             "outbox_dead": stock.marks.dead,

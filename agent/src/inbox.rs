@@ -1,9 +1,11 @@
 //! Commands of the operations centre on their way to the pump: what cannot be read is a refusal with a reason. Pure, but
 //! for the asking.
 
+use crate::bundles::{NO_KEYS, Refresher};
 use crate::orders;
 use crate::pump::{Asked, PumpHandle, Unread};
 use vigil_cloud_sync::{Closed, Decided, Given, Inbox};
+use vigil_core::command::Order;
 use vigil_core::id::CommandId;
 
 /// How much of a reason is kept: it may quote what somebody else wrote.
@@ -12,20 +14,59 @@ const MAX_REASON_CHARS: usize = 300;
 const NAMELESS: &str = "seq";
 
 /// The store's side of the commands, as the uplink sees it.
-pub struct StoredInbox(pub PumpHandle);
+pub struct StoredInbox {
+    /// Where they are decided.
+    pub pump: PumpHandle,
+    /// Where site bundles are fetched; `None` if none can be taken.
+    pub bundles: Option<Refresher>,
+}
 
 impl Inbox for StoredInbox {
     async fn acknowledged(&self) -> Result<u64, Closed> {
-        self.0.acknowledged().await.map_err(|_| Closed)
+        self.pump.acknowledged().await.map_err(|_| Closed)
     }
+
+    /// A bundle is fetched and judged before the command that asks for it is decided. What stands in front of that does not
+    /// wait for it, and several in one answer are one look.
     async fn decide(&self, commands: Vec<Given>) -> Result<Decided, Closed> {
-        self.0.commands(commands.into_iter().map(asked).collect()).await.map_err(|_| Closed)
+        let (mut decided, mut ready, mut looked) = (Decided::default(), Vec::new(), None);
+        for given in commands {
+            let mut asked = asked(given);
+            if asked.order == Ok(Order::RefreshBundle) {
+                if looked.is_none() {
+                    decided = decided.and(self.hand_over(std::mem::take(&mut ready)).await?);
+                    looked = Some(self.refresh().await?);
+                }
+                if let Some(Err(why)) = &looked {
+                    asked.order = Err(unread(Order::RefreshBundle.name().to_owned(), why));
+                }
+            }
+            ready.push(asked);
+        }
+        Ok(decided.and(self.hand_over(ready).await?))
     }
+}
+
+impl StoredInbox {
+    async fn hand_over(&self, ready: Vec<Asked>) -> Result<Decided, Closed> {
+        self.pump.commands(ready).await.map_err(|_| Closed)
+    }
+
+    async fn refresh(&self) -> Result<Result<(), String>, Closed> {
+        match &self.bundles {
+            Some(bundles) => bundles.refresh().await.map_err(|_| Closed),
+            None => Ok(Err(NO_KEYS.to_owned())),
+        }
+    }
+}
+
+fn unread(kind: String, reason: &str) -> Unread {
+    Unread { kind, reason: reason.chars().take(MAX_REASON_CHARS).collect() }
 }
 
 fn asked(given: Given) -> Asked {
     let Given { seq, id, kind, json } = given;
-    let refused = |reason: String| Unread { kind, reason: reason.chars().take(MAX_REASON_CHARS).collect() };
+    let refused = |reason: String| unread(kind, &reason);
     match id {
         Some(id) => {
             let order = orders::order(json.as_bytes()).map_err(|why| refused(why.to_string()));
@@ -42,7 +83,6 @@ fn asked(given: Given) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vigil_core::command::Order;
     use vigil_core::id::TaskId;
 
     fn given(id: Option<&str>, kind: &str, data: &str) -> Given {
@@ -65,7 +105,7 @@ mod tests {
     #[test]
     fn what_cannot_is_refused_under_its_name_or_its_number() {
         let table = [
-            (given(Some("c-1"), "bundle.refresh", "{}"), "c-1", "unknown variant `bundle.refresh`"),
+            (given(Some("c-1"), "alert.sing", "{}"), "c-1", "unknown variant `alert.sing`"),
             (given(Some("c-1"), "task.cancel", "{}"), "c-1", "missing field `task`"),
             (given(Some("c-1"), "task.cancel", "[]"), "c-1", "invalid"),
             (given(None, "task.cancel", r#"{"task":"T-1"}"#), "seq-7", "id: 1 to 64 characters"),

@@ -2,6 +2,7 @@
 
 pub mod announcer;
 pub mod backtest;
+pub mod bundles;
 pub mod cli;
 pub mod clock;
 pub mod http;
@@ -14,5 +15,6 @@ pub mod setup;
 pub mod simulate;
 pub mod sources;
 pub mod store;
+pub mod switch;
 pub mod systemd;
 pub mod uplink;

@@ -1,6 +1,7 @@
 //! Commands as text: the `type` and `data` of contract 6, and a step of an alert from a person on site. Pure.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use vigil_core::alert::{AlertId, Method, Status};
 use vigil_core::command::{Order, StatusStep, TaskOrder};
 use vigil_core::id::{GuardId, TaskId};
@@ -78,6 +79,9 @@ enum Wire {
     TaskCancel(CancelFields),
     #[serde(rename = "welfare.check")]
     WelfareCheck(WelfareFields),
+    /// Nothing has to be said with it.
+    #[serde(rename = "bundle.refresh")]
+    BundleRefresh(Option<IgnoredAny>),
 }
 
 /// Reads `{"type": …, "data": …}`; further fields are ignored.
@@ -87,6 +91,7 @@ pub fn order(json: &[u8]) -> Result<Order, NoOrder> {
         Wire::TaskUpsert(fields) => Order::UpsertTask(fields.checked()?),
         Wire::TaskCancel(fields) => Order::CancelTask(fields.task),
         Wire::WelfareCheck(fields) => Order::CheckWelfare(fields.guard),
+        Wire::BundleRefresh(None | Some(IgnoredAny)) => Order::RefreshBundle,
     })
 }
 
@@ -176,9 +181,10 @@ mod tests {
         whole.as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
         match read(&json!({"seq": 4, "id": "c-1", "type": "alert.status", "data": whole}))? {
             Order::AlertStatus(step) => Ok(step),
-            other @ (Order::UpsertTask(_) | Order::CancelTask(_) | Order::CheckWelfare(_)) => {
-                Err(format!("{other:?}"))
-            }
+            other @ (Order::UpsertTask(_)
+            | Order::CancelTask(_)
+            | Order::CheckWelfare(_)
+            | Order::RefreshBundle) => Err(format!("{other:?}")),
         }
     }
 
@@ -229,6 +235,11 @@ mod tests {
         assert_eq!(cancelled, Ok(Order::CancelTask(TaskId::new("T-1").unwrap())));
         let asked = read(&json!({"type": "welfare.check", "data": {"guard": "G-7"}}));
         assert_eq!(asked, Ok(Order::CheckWelfare(GuardId::new("G-7").unwrap())));
+        for refresh in
+            [json!({"type": "bundle.refresh", "data": {"any": 1}}), json!({"type": "bundle.refresh"})]
+        {
+            assert_eq!(read(&refresh), Ok(Order::RefreshBundle));
+        }
         let none = read(&json!({"type": "task.cancel", "data": {"task": "no id"}}));
         assert!(none.unwrap_err().contains("is not an id"));
         let list = order(br#"["task.cancel",{"task":"T-1"}]"#).unwrap_err().to_string();

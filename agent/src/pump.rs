@@ -393,6 +393,14 @@ impl Pump {
                 self.report_health(data)?;
                 answered(reply);
             }
+            Request::Note(event, reply) => {
+                self.commit(Draft {
+                    events: vec![event],
+                    judged_until: self.engine.now(),
+                    ..Draft::default()
+                })?;
+                answered(reply);
+            }
             Request::Keep(keeping, reply) => drop(reply.send(self.store.keep(&keeping)?)),
         }
         Ok(())

@@ -9,13 +9,15 @@
 //!
 //! Every task's end is known: a task that ends before the agent is told to stop is an error, and stops it.
 
+use crate::bundles::{Bundles, Porter, Refresher, Standing};
 use crate::clock::Clock;
 use crate::http::{self, Desk, SourceState};
 use crate::pump::{self, PumpError, PumpHandle, Revived, Started, Terms, Wakes};
-use crate::setup::{Setup, SourceSetup};
+use crate::setup::{Setup, SourceSetup, UplinkSetup};
 use crate::sources::voice::Voice;
 use crate::sources::{Intake, broker, mqtt, serial};
 use crate::store::{KeptByName, StoreError};
+pub use crate::switch::{NotSwitched, Switch};
 use crate::systemd::Condition;
 use crate::uplink::{Ends, Receiver};
 use crate::{announcer, keeper};
@@ -25,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use vigil_core::id::SiteId;
+use vigil_cloud_sync::{Cadence, Pace, Uplink};
 use vigil_core::site::Site;
 use vigil_noc::Server;
 
@@ -70,8 +73,7 @@ pub struct Agent {
     pump: PumpHandle,
     pump_end: tokio::sync::oneshot::Receiver<Result<(), PumpError>>,
     stop: watch::Sender<bool>,
-    site: watch::Sender<Arc<Site>>,
-    broker: Option<broker::BrokerHandle>,
+    switch: Switch,
     condition: Condition,
     tasks: JoinSet<Result<(), RunError>>,
     mqtt_addr: Option<SocketAddr>,
@@ -102,8 +104,19 @@ impl Agent {
         let serial = lines(&mut tasks, setup.serial, &intake, &stopping);
         let (voice, source, mqtt_addr) =
             source(&mut tasks, setup.source, (intake, kept), site_seen, &handle, &stopping).await?;
+        // Bundles come from an operations centre, and from nobody else.
+        let centre = matches!(setup.uplink, Some(UplinkSetup::Centre(_)));
+        let bundles = setup.bundles.filter(|_| centre);
+        let (standing, bundle) =
+            bundles.is_some().then(|| watch::channel(Standing::default())).unzip();
+        let switch = Switch::new(handle.clone(), site.clone(), voice.broker().cloned(), bundle.clone());
+        let porter = |tasks: &mut JoinSet<_>, line| {
+            let ways = (switch.clone(), handle.clone(), clock.clone());
+            Some(porter(tasks, bundles.zip(standing)?, line, ways, &setup.site, &stopping))
+        };
         let ways = Ends { pump: &handle, wake: &wakes.uplink, clock: &clock, stopping: &stopping };
-        let uplink = setup.uplink.map(|uplink| ways.lead(&mut tasks, uplink, setup.heartbeat)).transpose()?;
+        let uplink =
+            setup.uplink.map(|uplink| ways.lead(&mut tasks, uplink, setup.heartbeat, porter)).transpose()?;
         let link = uplink.as_ref().map(|uplink| uplink.link.clone());
         let takes_health = uplink.as_ref().is_some_and(|uplink| uplink.receiver == Receiver::Centre);
         let desk = Desk {
@@ -114,6 +127,7 @@ impl Agent {
             source: source.clone(),
             serial,
             recall,
+            bundle: bundle.clone(),
             broker: voice.broker().cloned(),
             stopping: stopping.clone(),
             glance: Arc::default(),
@@ -127,7 +141,6 @@ impl Agent {
             site: site.subscribe(),
         };
         let http_addr = page(&mut tasks, setup.http_listen, desk, &stopping).await?;
-        let broker = voice.broker().cloned();
         let announcer = announcer::Announcer {
             pump: handle.clone(),
             voice,
@@ -139,23 +152,13 @@ impl Agent {
             takes_health,
             clock,
             heartbeat: setup.heartbeat,
+            bundle,
             stopping: stopping.clone(),
         };
         tasks.spawn(watch(handle.clone(), stopping.clone()));
         tasks.spawn(async move { announcer.run().await.map_err(|_| RunError::Ended("pump")) });
         let pump_end = on_own_thread(pump, stopping)?;
-        Ok(Self {
-            pump: handle,
-            pump_end,
-            stop,
-            site,
-            broker,
-            condition,
-            tasks,
-            mqtt_addr,
-            http_addr,
-            revived,
-        })
+        Ok(Self { pump: handle, pump_end, stop, switch, condition, tasks, mqtt_addr, http_addr, revived })
     }
 
     /// Where the embedded broker listens.
@@ -180,7 +183,7 @@ impl Agent {
     }
     /// The way to switch to another site file, and to other passwords.
     pub fn switch(&self) -> Switch {
-        Switch { pump: self.pump.clone(), site: self.site.clone(), broker: self.broker.clone() }
+        self.switch.clone()
     }
 
     /// Runs a task of its owner beside its own: it ends with the agent, and the agent with it.
@@ -216,49 +219,6 @@ impl Agent {
         }
         self.tasks.shutdown().await;
         early.unwrap_or(Ok(())).and(drained)
-    }
-}
-
-/// Why another site file was not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotSwitched {
-    /// It is of another site.
-    #[error("it is of site {found}, and this agent guards {here}; another site needs an agent of its own")]
-    OtherSite {
-        /// The site that is guarded.
-        here: SiteId,
-        /// The site of the file.
-        found: SiteId,
-    },
-    /// The agent is stopping.
-    #[error(transparent)]
-    Stopping(#[from] pump::Stopping),
-}
-
-/// Switches the running agent to another site file.
-#[derive(Debug, Clone)]
-pub struct Switch {
-    pump: PumpHandle,
-    site: watch::Sender<Arc<Site>>,
-    broker: Option<broker::BrokerHandle>,
-}
-
-impl Switch {
-    /// From now on, `site` counts: for the engine first, then for what comes in. Only the same site, changed:
-    /// another one has its own topics, alerts and store.
-    pub async fn to(&self, site: Arc<Site>) -> Result<(), NotSwitched> {
-        let here = self.site.borrow().id.clone();
-        if here != site.id {
-            return Err(NotSwitched::OtherSite { here, found: site.id.clone() });
-        }
-        self.pump.site(Arc::clone(&site)).await?;
-        self.site.send_replace(site);
-        Ok(())
-    }
-
-    /// Reads the password file of the broker inside again; those who are connected stay.
-    pub fn reload_passwords(&self) -> Result<(), broker::PasswordError> {
-        self.broker.as_ref().map_or(Ok(()), broker::BrokerHandle::reload_passwords)
     }
 }
 
@@ -383,6 +343,23 @@ fn follow(
         }
     });
     seen
+}
+
+/// Fetches site bundles; the way to ask for a look.
+fn porter(
+    tasks: &mut JoinSet<Result<(), RunError>>,
+    (bundles, standing): (Bundles, watch::Sender<Standing>),
+    line: Uplink,
+    ways: (Switch, PumpHandle, Clock),
+    site: &Arc<Site>,
+    stopping: &watch::Receiver<bool>,
+) -> Refresher {
+    let (refresher, asked) = Refresher::new();
+    let way = (line, Cadence::seeded(Pace::default()));
+    let porter = Porter::new(bundles, standing, way, ways, Arc::clone(site));
+    let stop = told_to_stop(stopping.clone());
+    tasks.spawn(async move { porter.run(asked, stop).await.map_err(|_| RunError::Ended("pump")) });
+    refresher
 }
 
 async fn page(

@@ -1,16 +1,18 @@
 //! From the configuration to what the daemon is made of: every file and credential is read here, before anything
 //! is opened.
 
+use crate::bundles::Bundles;
 use crate::sources::{broker, mqtt};
 use crate::store::{BadMaster, Masters};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use vigil_cloud_sync::bundle::{BadKey, PublicKey, Trusted};
 use vigil_cloud_sync::{Origin, Token, UplinkConfig};
 use vigil_config::{
-    AgentConfig, ClientCertificate, Credential, CredentialError, Embedded, Environment, EventFormat,
-    External, Mode, SerialLine, Uplink,
+    AgentConfig, BundleKey, ClientCertificate, Credential, CredentialError, Embedded, Environment,
+    EventFormat, External, Mode, SerialLine, Uplink,
 };
 use vigil_core::id::GatewayId;
 use vigil_core::site::Site;
@@ -40,6 +42,8 @@ pub struct Setup {
     pub max_bytes: u64,
     /// What the keys of the store are locked with.
     pub masters: Masters,
+    /// How site bundles are taken, if they are.
+    pub bundles: Option<Bundles>,
 }
 
 /// How messages come in.
@@ -78,6 +82,9 @@ pub enum SetupError {
     /// A credential is no master key.
     #[error("the credential {0} is no master key of the store: {1}")]
     Master(String, BadMaster),
+    /// A public key of bundles is none.
+    #[error("[uplink] bundle_keys, {0}: {1}")]
+    BundleKey(String, BadKey),
     /// A certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] mqtt::tls::TlsError),
@@ -105,6 +112,7 @@ pub fn setup(config: &AgentConfig, site: Arc<Site>, env: &Environment) -> Result
         retention: config.store().retention(),
         max_bytes: config.store().max_bytes(),
         masters: masters(config, env)?,
+        bundles: None,
         site,
     })
 }
@@ -114,6 +122,19 @@ pub fn masters(config: &AgentConfig, env: &Environment) -> Result<Masters, Setup
     let Some(name) = config.store().credential() else { return Ok(Masters::default()) };
     let secret = vigil_config::credential(name, config.base(), env)?;
     Masters::read(secret.expose()).map_err(|why| SetupError::Master(name.as_str().to_owned(), why))
+}
+
+/// Whose site bundles are taken.
+pub fn bundle_keys(config: &AgentConfig) -> Result<Trusted, SetupError> {
+    let keys = config.uplink().map(Uplink::bundle_keys).unwrap_or_default().iter();
+    let read = |key: &BundleKey| {
+        let (text, place) = match key {
+            BundleKey::Written(text) => (text.clone().into_bytes(), text.clone()),
+            BundleKey::File(path) => (read(path)?, path.display().to_string()),
+        };
+        PublicKey::read(&text).map_err(|why| SetupError::BundleKey(place, why))
+    };
+    keys.map(read).collect::<Result<_, _>>().map(Trusted::new)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SetupError> {

@@ -1,6 +1,7 @@
 //! The ways to whoever listens elsewhere: an operations centre, for what goes there and for what comes from there, or an
 //! Alertmanager, which takes alerts and says nothing.
 
+use crate::bundles::Refresher;
 use crate::clock::Clock;
 use crate::inbox::StoredInbox;
 use crate::pump::PumpHandle;
@@ -55,18 +56,20 @@ pub struct Ends<'a> {
 type Tasks = JoinSet<Result<(), RunError>>;
 
 impl Ends<'_> {
-    /// Starts what goes to the receiver and what comes from it.
+    /// Starts what goes to the receiver and what comes from it; `porter` starts what fetches site bundles over the same line.
     pub fn lead(
         &self,
         tasks: &mut Tasks,
         uplink: UplinkSetup,
         heartbeat: Duration,
+        porter: impl FnOnce(&mut Tasks, Uplink) -> Option<Refresher>,
     ) -> Result<Ways, RunError> {
         let (receiver, events, commands) = match uplink {
             UplinkSetup::Centre(config) => {
                 let uplink = Uplink::new(self.timed(config))?;
                 let events = self.carry(tasks, uplink.clone());
-                (Receiver::Centre, events, Some(self.listen(tasks, uplink)))
+                let bundles = porter(tasks, uplink.clone());
+                (Receiver::Centre, events, Some(self.listen(tasks, uplink, bundles)))
             }
             UplinkSetup::Alertmanager(config) => {
                 let (clock, book) = (self.clock.clone(), Arc::new(StoredBook::new(self.pump.clone())));
@@ -106,12 +109,17 @@ impl Ends<'_> {
         seen
     }
 
-    fn listen(&self, tasks: &mut Tasks, uplink: Uplink) -> watch::Receiver<ListenerState> {
+    fn listen(
+        &self,
+        tasks: &mut Tasks,
+        uplink: Uplink,
+        bundles: Option<Refresher>,
+    ) -> watch::Receiver<ListenerState> {
         let (state, seen) = watch::channel(ListenerState::default());
         let clock = self.clock.clone();
         let listener = Listener {
             uplink,
-            inbox: Arc::new(StoredInbox(self.pump.clone())),
+            inbox: Arc::new(StoredInbox { pump: self.pump.clone(), bundles }),
             state,
             cadence: Cadence::seeded(Pace::default()),
             wait: commands::WAIT,

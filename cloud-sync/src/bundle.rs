@@ -115,13 +115,17 @@ pub enum NotOpened {
     #[error("it is no bundle: {0}")]
     NoBundle(&'static str),
     /// A newer agent is needed.
-    #[error("it is of format {0}, and this agent knows format 1; install a newer agent, or sign it in format 1")]
+    #[error(
+        "it is of format {0}, and this agent knows format 1; install a newer agent, or sign it in format 1"
+    )]
     OtherFormat(String),
     /// Nobody is trusted.
     #[error("no key is known: name the public keys of those who sign in [uplink] bundle_keys of agent.toml")]
     NoKeys,
     /// Somebody else signed it.
-    #[error("it is signed by key {signed_by}, and [uplink] bundle_keys knows {known}; add that key if it is to be trusted")]
+    #[error(
+        "it is signed by key {signed_by}, and [uplink] bundle_keys knows {known}; add that key if it is to be trusted"
+    )]
     Stranger {
         /// Whose signature it claims to have.
         signed_by: KeyId,
@@ -154,7 +158,9 @@ pub enum Elsewhere {
     #[error("its content is no site as JSON: {0}")]
     NoSite(String),
     /// Another site or tenant.
-    #[error("its content is of site {found_site} of tenant {found_tenant}, and its header of {site} of {tenant}")]
+    #[error(
+        "its content is of site {found_site} of tenant {found_tenant}, and its header of {site} of {tenant}"
+    )]
     Other {
         /// The site of the header.
         site: SiteId,
@@ -180,7 +186,8 @@ pub fn seal(signer: &Signer, label: &Label, content: &str) -> Result<Vec<u8>, No
     let header = Header { site, tenant, version, made_at, by, sha256: sha256(content.as_bytes()) };
     let header = serde_json::to_string(&header).map_err(|why| Elsewhere::NoSite(why.to_string()))?;
     let signature = BASE64.encode(signer.sign(&signed(&header, content)));
-    let sealed = format!("{FIRST_LINE}\n{header}\n{ALGORITHM} {} {signature}\n{content}", signer.public().id());
+    let sealed =
+        format!("{FIRST_LINE}\n{header}\n{ALGORITHM} {} {signature}\n{content}", signer.public().id());
     match sealed.len() {
         ..=MAX_BUNDLE_BYTES => Ok(sealed.into_bytes()),
         bytes => Err(NotSealed::TooLarge(bytes)),
@@ -193,10 +200,9 @@ pub fn open(document: &[u8], trusted: &Trusted) -> Result<Bundle, NotOpened> {
     if trusted.is_empty() {
         return Err(NotOpened::NoKeys);
     }
-    let key = trusted.with(&parts.key).ok_or_else(|| NotOpened::Stranger {
-        signed_by: parts.key.clone(),
-        known: trusted.to_string(),
-    })?;
+    let key = trusted
+        .with(&parts.key)
+        .ok_or_else(|| NotOpened::Stranger { signed_by: parts.key.clone(), known: trusted.to_string() })?;
     if !key.fits(&signed(parts.header, parts.content), &parts.signature) {
         return Err(NotOpened::Forged(parts.key));
     }
@@ -244,7 +250,8 @@ impl<'d> Parts<'d> {
         }
         let (header, text) = next(text, "it ends in its header")?;
         let (seal, content) = next(text, "it ends in its signature")?;
-        let odd = || NotOpened::NoBundle("its third line is not \"ed25519\", the id of a key, and a signature");
+        let odd =
+            || NotOpened::NoBundle("its third line is not \"ed25519\", the id of a key, and a signature");
         let words: Vec<&str> = seal.split(' ').collect();
         let [ALGORITHM, key, signature] = words.as_slice() else { return Err(odd()) };
         let key = KeyId::parse(key).ok_or_else(odd)?;
@@ -272,7 +279,9 @@ fn header(text: &str) -> Result<Header, NotOpened> {
 
 /// Nothing in it moves a terminal's cursor.
 fn is_name(text: &str) -> bool {
-    (1..=MAX_BY_CHARS).contains(&text.chars().count()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+    (1..=MAX_BY_CHARS).contains(&text.chars().count())
+        && !text.trim().is_empty()
+        && !text.chars().any(char::is_control)
 }
 
 /// Whether the tree is of that site.

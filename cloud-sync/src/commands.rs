@@ -67,6 +67,14 @@ pub struct Decided {
     pub refused: u64,
 }
 
+impl Decided {
+    /// What became of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { fresh: self.fresh + other.fresh, refused: self.refused + other.refused }
+    }
+}
+
 /// Where commands are decided, on stable storage.
 pub trait Inbox: Send + Sync {
     /// The number up to which everything is decided.

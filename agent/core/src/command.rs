@@ -31,6 +31,9 @@ pub enum Order {
     CancelTask(TaskId),
     /// `welfare.check`: a guard is to be asked for a sign of life.
     CheckWelfare(GuardId),
+    /// `bundle.refresh`: it was looked whether there is another bundle for the site. Nothing follows in the engine: a site that
+    /// was switched to comes by `on_site`.
+    RefreshBundle,
 }
 
 /// One step in the life of an alert, with what was found out.
@@ -75,6 +78,7 @@ impl Order {
             Self::UpsertTask(_) => "task.upsert",
             Self::CancelTask(_) => "task.cancel",
             Self::CheckWelfare(_) => "welfare.check",
+            Self::RefreshBundle => "bundle.refresh",
         }
     }
 
@@ -84,6 +88,7 @@ impl Order {
             Self::AlertStatus(step) => format!("alert:{}", step.alert),
             Self::UpsertTask(TaskOrder { task, .. }) | Self::CancelTask(task) => format!("task:{task}"),
             Self::CheckWelfare(guard) => format!("guard:{guard}"),
+            Self::RefreshBundle => "bundle".to_owned(),
         }
     }
 
@@ -91,7 +96,7 @@ impl Order {
     pub fn by(&self) -> Option<&str> {
         match self {
             Self::AlertStatus(step) => Some(&step.by),
-            Self::UpsertTask(_) | Self::CancelTask(_) | Self::CheckWelfare(_) => None,
+            Self::UpsertTask(_) | Self::CancelTask(_) | Self::CheckWelfare(_) | Self::RefreshBundle => None,
         }
     }
 }

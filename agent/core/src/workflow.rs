@@ -48,6 +48,7 @@ impl Engine {
             Order::UpsertTask(task) => self.on_task_order(task),
             Order::CancelTask(task) => self.on_task_cancelled(task),
             Order::CheckWelfare(guard) => self.on_welfare_order(guard, &command.id),
+            Order::RefreshBundle => Ok(()),
         };
         match decided {
             Ok(()) => Answer::Done,

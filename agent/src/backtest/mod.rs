@@ -180,9 +180,11 @@ impl Run {
             Order::AlertStatus(step) if self.engine.book().get(step.alert).is_none() => {
                 self.alerts.get(&step.alert).cloned().map(Box::new)
             }
-            Order::AlertStatus(_) | Order::UpsertTask(_) | Order::CancelTask(_) | Order::CheckWelfare(_) => {
-                None
-            }
+            Order::AlertStatus(_)
+            | Order::UpsertTask(_)
+            | Order::CancelTask(_)
+            | Order::CheckWelfare(_)
+            | Order::RefreshBundle => None,
         };
         Command { recalled, ..command }
     }

@@ -6,12 +6,14 @@ mod validity;
 mod wear;
 
 use super::Failure;
+use crate::bundles::{self, InUse, Kept, Unfit};
 use crate::setup::UplinkSetup;
 use machine::Finding;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vigil_config::{Environment, Problems};
+use vigil_config::{AgentConfig, Environment, Problems};
+use vigil_core::site::Site;
 
 /// `vigil check`
 #[derive(Debug, clap::Args)]
@@ -53,6 +55,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|why| Failure::invalid(&why, super::mend_keys(&why)))?;
         let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
         told.push(format!("{} with {guards} guards, {devices} devices, {tours} tours", site.name));
+        told.extend(bundle(&checked.agent, &site)?);
         let bare = setup.masters.is_none().then(|| BARE.to_owned());
         let alerts_only =
             matches!(setup.uplink, Some(UplinkSetup::Alertmanager(_))).then(|| ALERTS_ONLY.to_owned());
@@ -83,6 +86,28 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "Each note above says what to look at.",
         )),
     }
+}
+
+/// The bundle that takes the place of the site file, if one does: it is judged as a start would judge it.
+fn bundle(agent: &AgentConfig, site: &Site) -> Result<Option<String>, Failure> {
+    let trusted = crate::setup::bundle_keys(agent).map_err(again)?;
+    let agent = Arc::new(agent.clone());
+    let kept = bundles::kept(&agent, &trusted, Some(site)).map_err(|Unfit { version, why, problems }| {
+        let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+        let what = format!("the bundle{version} that takes the place of the site file: {why}\n{}", problems.join("\n"));
+        let mend = "The site file would be used; mend [uplink] bundle_keys, or publish a bundle with a higher version.";
+        Failure::invalid(what.trim_end(), mend)
+    })?;
+    let Some(Kept { in_use: InUse { version, made_at, by, .. }, on_trial, site, .. }) = kept else {
+        return Ok(None);
+    };
+    vigil_config::check_together(&agent, &site)?;
+    let trial = if on_trial { ", on trial" } else { "" };
+    let (guards, devices, tours) = (site.guards.len(), site.devices.len(), site.tours.len());
+    let said = format!(
+        "bundle {version} of {made_at} by {by}{trial} takes its place: {guards} guards, {devices} devices, {tours} tours"
+    );
+    Ok(Some(said))
 }
 
 /// A line about the machine: what is well where results go, and what is not where mistakes do.

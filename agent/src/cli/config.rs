@@ -2,10 +2,14 @@
 
 use super::Failure;
 use super::table::{rows, table, text, width};
+use crate::bundles::Kept;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use vigil_config::{Explained, at_or_below, explain_agent, explain_site, nearest_key};
+use std::sync::Arc;
+use vigil_config::{
+    AgentConfig, Explained, at_or_below, explain_agent, explain_bundle, explain_site, nearest_key,
+};
 
 /// `vigil config`
 #[derive(Debug, clap::Args)]
@@ -42,9 +46,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let all = match &args.site {
         Some(site) => explain_site(site)?,
         None => {
-            let (config, mut all) = explain_agent(&args.config)?;
-            all.extend(explain_site(config.site_file())?);
-            all
+            let (config, all) = explain_agent(&args.config)?;
+            with_site(config, all)?
         }
     };
     let key = args.key.trim_end_matches('.');
@@ -62,6 +65,28 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         [one] => Ok(write!(out, "{}", in_full(one, width()))?),
         several => Ok(write!(out, "{}", listed(several, width()))?),
     }
+}
+
+/// The keys of the site that counts: of the bundle in use, which then stands for the site file, or of that file.
+fn with_site(config: AgentConfig, mut all: Vec<Explained>) -> Result<Vec<Explained>, Failure> {
+    let amiss = |why| {
+        Failure::invalid(why, "Mend it; `vigil check` shows every problem of the configuration at once.")
+    };
+    let trusted = crate::setup::bundle_keys(&config).map_err(amiss)?;
+    let site = vigil_config::load_site(config.site_file());
+    let config = Arc::new(config);
+    // One that cannot be used is for `vigil check` to tell.
+    let kept = crate::bundles::kept(&config, &trusted, site.as_ref().ok()).ok().flatten();
+    let Some(Kept { in_use, content, file, .. }) = kept else {
+        all.extend(explain_site(config.site_file())?);
+        return Ok(all);
+    };
+    for key in all.iter_mut().filter(|explained| explained.key == "agent.site") {
+        key.value = Value::from(format!("bundle {} of {} by {}", in_use.version, in_use.made_at, in_use.by));
+        (key.set_by, key.file, key.line) = ("bundle", Some(file.clone()), None);
+    }
+    all.extend(explain_bundle(&file, content.as_bytes())?);
+    Ok(all)
 }
 
 fn unknown(all: &[Explained], key: &str) -> Failure {
@@ -95,7 +120,7 @@ fn in_full(e: &Explained, width: u16) -> String {
             "nobody: it is not in the file, and nothing stands in for it".to_owned()
         }
         "default" => "nobody: this is the default".to_owned(),
-        "file" => place(e.file.as_deref(), e.line),
+        "file" | "bundle" => place(e.file.as_deref(), e.line),
         layer => format!("the {layer} layer, {}", place(e.file.as_deref(), e.line)),
     };
     let mut shown_as = rows(width);
@@ -145,7 +170,7 @@ fn listed(keys: &[&Explained], width: u16) -> String {
         let place = place(e.file.as_deref().and_then(Path::file_name).map(Path::new), e.line);
         let set_by = match e.set_by {
             "default" => "-".to_owned(),
-            "file" => place,
+            "file" | "bundle" => place,
             layer => format!("{layer} {place}"),
         };
         let first = [e.key.clone(), shown(&e.value), set_by, shown(&e.default)];

@@ -210,6 +210,7 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
         retention: Span::from_hours(72),
         max_bytes: 256 * 1024 * 1024,
         masters: Masters::default(),
+        bundles: None,
     };
     let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, GATEWAY_PAGE)).is_ok();
     Agent::start(setup(if free { GATEWAY_PAGE } else { 0 }), clock).await.map_err(broken)

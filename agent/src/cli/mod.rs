@@ -3,6 +3,7 @@
 mod alerts;
 mod ask;
 mod backtest;
+mod bundle;
 mod check;
 mod config;
 mod demo;
@@ -62,6 +63,8 @@ enum Command {
     Tours(tours::Args),
     /// Show what waits for the NOC and what it rejected, or send that again
     Outbox(outbox::Args),
+    /// Make keys, sign site bundles, and show what is in one
+    Bundle(bundle::Args),
     /// Prove that nothing of the stored journal was altered or removed, and name what was
     VerifyJournal(verify_journal::Args),
     /// Run the receiver of the NOC
@@ -152,6 +155,7 @@ impl Cli {
             Command::Report(args) => report::run(&args),
             Command::Tours(args) => tours::run(&args),
             Command::Outbox(args) => outbox::run(&args),
+            Command::Bundle(args) => bundle::run(&args),
             Command::VerifyJournal(args) => verify_journal::run(&args),
             Command::Noc(args) => noc::run(&args),
             Command::Completions { shell } => completions(shell),

@@ -2,10 +2,11 @@
 
 use super::signals::{Early, Stop, on_signal};
 use super::{Failure, logs};
+use crate::bundles::{self, Chosen};
 use crate::clock::Clock;
 use crate::pump::PumpError;
-use crate::run::{Agent, RunError, Switch};
-use crate::setup::{Setup, setup};
+use crate::run::{Agent, NotSwitched, RunError, Switch};
+use crate::setup::{self, Setup};
 use crate::sources::broker::BrokerError;
 use crate::store::{DiskError, KeyringError, StoreError};
 use crate::systemd::Herald;
@@ -37,10 +38,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     logs::set_up("info");
     let early = Early::catch()?;
     let env = Environment::of_process();
+    let clock = Clock::wall();
     let (setup, site_file) =
-        prepare(&args.config, &env).map_err(|why| all_that_is_wrong(&args.config, &env, why))?;
+        prepare(&args.config, &env, &clock).map_err(|why| all_that_is_wrong(&args.config, &env, why))?;
     let runtime = super::runtime()?;
-    let ended = runtime.block_on(guard(setup, site_file, early));
+    let bundles = setup.bundles.as_ref().map(|bundles| bundles.ledger.clone());
+    let ended = runtime.block_on(guard(setup, site_file, early, clock));
+    if let Some(bundles) = bundles.filter(|_| ended.as_ref().map_or_else(|(_, blame)| !blame, |()| true)) {
+        bundles.stopped();
+    }
+    let ended = ended.map_err(|(failure, _)| failure);
     // A start that was given up may still be busy with the store; it holds nothing that was acknowledged.
     runtime.shutdown_background();
     ended?;
@@ -48,15 +55,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn prepare(file: &Path, env: &Environment) -> Result<(Setup, PathBuf), Failure> {
-    let config = vigil_config::load_agent(file)?;
-    let site = Arc::new(vigil_config::load_site(config.site_file())?);
-    vigil_config::check_together(&config, &site)?;
+fn prepare(file: &Path, env: &Environment, clock: &Clock) -> Result<(Setup, PathBuf), Failure> {
+    let amiss =
+        |why| Failure::invalid(why, "`vigil check` shows every problem of the configuration at once.");
+    let config = Arc::new(vigil_config::load_agent(file)?);
+    let trusted = setup::bundle_keys(&config).map_err(amiss)?;
+    let Chosen { site, bundles } = bundles::choose(&config, trusted, clock.now())?;
     let site_file = config.site_file().to_owned();
-    let setup = setup(&config, site, env).map_err(|why| {
-        Failure::invalid(why, "`vigil check` shows every problem of the configuration at once.")
-    })?;
-    Ok((setup, site_file))
+    let setup = setup::setup(&config, site, env).inspect_err(|_| {
+        // Nor is a credential that is missing.
+        bundles.iter().for_each(|bundles| bundles.ledger.stopped());
+    });
+    let setup = setup.map_err(amiss)?;
+    Ok((Setup { bundles, ..setup }, site_file))
 }
 
 /// Everything that is missing or wrong, in the place of what was met first; on a box that was never set up, how that is done.
@@ -71,11 +82,16 @@ fn all_that_is_wrong(file: &Path, env: &Environment, first: Failure) -> Failure 
     }
 }
 
+/// A failure, and whether a bundle on trial may have a part in it.
+type Blamed = (Failure, bool);
+
 /// Starts the agent and runs it until it is told to stop. Signals count from before its first step.
-async fn guard(setup: Setup, site_file: PathBuf, early: Early) -> Result<(), Failure> {
-    let (mut stop, hangup) = (Stop::listen(early)?, on_signal(SignalKind::hangup())?);
+async fn guard(setup: Setup, site_file: PathBuf, early: Early, clock: Clock) -> Result<(), Blamed> {
+    let none_of_it = |failure| (failure, false);
+    let mut stop = Stop::listen(early).map_err(none_of_it)?;
+    let hangup = on_signal(SignalKind::hangup()).map_err(none_of_it)?;
     // On a task of its own: a large journal takes its time, and a stop is heard meanwhile.
-    let mut starting = tokio::spawn(Agent::start(setup, Clock::wall()));
+    let mut starting = tokio::spawn(Agent::start(setup, clock));
     let mut told = false;
     let started = tokio::select! {
         started = &mut starting => started,
@@ -85,7 +101,9 @@ async fn guard(setup: Setup, site_file: PathBuf, early: Early) -> Result<(), Fai
             started
         }
     };
-    let mut agent = started.map_err(not_finished)?.map_err(|why| not_started(&why))?;
+    let started = started.map_err(|why| (not_finished(why), true))?;
+    // An address that is taken or a disk that is full is not the work of a site file.
+    let mut agent = started.map_err(|why| (not_started(&why), matches!(why, RunError::Pump(_))))?;
     announce(&agent);
     let herald = Herald::default();
     let reading = reload_on_hangup(hangup, agent.switch(), site_file, herald.clone());
@@ -98,10 +116,8 @@ async fn guard(setup: Setup, site_file: PathBuf, early: Early) -> Result<(), Fai
         tracing::info!("told to stop");
         herald.stopping();
     };
-    agent
-        .run(shutdown)
-        .await
-        .map_err(|why| Failure::failed(why, "Nothing that was not stored was acknowledged; start it again."))
+    let mend = "Nothing that was not stored was acknowledged; start it again.";
+    agent.run(shutdown).await.map_err(|why| (Failure::failed(why, mend), true))
 }
 
 fn not_finished(why: tokio::task::JoinError) -> Failure {
@@ -176,11 +192,18 @@ async fn reload(switch: &Switch, file: &Path) {
     if let Err(why) = switch.reload_passwords() {
         tracing::error!(%why, "the password file cannot be used; the old one stays in force");
     }
+    if let Some(version) = switch.bundle_in_use() {
+        tracing::info!(version, "the site file is not read: a bundle takes its place");
+        return;
+    }
     match vigil_config::load_site(file) {
         Err(problems) => tracing::error!(%problems, "the site file is invalid; the old one stays in force"),
-        Ok(site) => match switch.to(Arc::new(site)).await {
+        Ok(site) => match switch.to_file(Arc::new(site)).await {
             Ok(()) => tracing::info!(file = %file.display(), "the site file was read again"),
-            Err(why) => tracing::error!(%why, "the site file was not switched"),
+            Err(why @ NotSwitched::BundleInUse(_)) => tracing::info!(%why, "the site file was not switched"),
+            Err(why @ (NotSwitched::OtherSite { .. } | NotSwitched::Stopping(_))) => {
+                tracing::error!(%why, "the site file was not switched");
+            }
         },
     }
 }

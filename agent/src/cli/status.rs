@@ -122,6 +122,7 @@ fn summary(s: &Value, clock: WallClock, width: u16) -> String {
         ),
         (receiver(s), uplink(s, clock)),
         ("commands", commands(s, clock)),
+        ("bundle", super::bundle::standing(s, clock)),
         ("waiting", waiting(s)),
         ("store", store(s, clock)),
         ("stored", counts(s, "outcomes")),

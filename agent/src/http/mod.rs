@@ -12,6 +12,7 @@ mod steps;
 
 pub use status::{SourceState, Status};
 
+use crate::bundles::Standing;
 use crate::clock::Clock;
 use crate::pump::{Known, PumpHandle, Stopping};
 use crate::sources::broker::BrokerHandle;
@@ -69,6 +70,8 @@ pub struct Desk {
     pub serial: Vec<watch::Receiver<LineState>>,
     /// What the sources know of how foreign devices are set up.
     pub recall: Recall,
+    /// How it stands with site bundles; `None` if none can be taken.
+    pub bundle: Option<watch::Receiver<Standing>>,
     /// The broker inside, if messages come in through it.
     pub broker: Option<BrokerHandle>,
     /// True when the agent stops: open streams end.

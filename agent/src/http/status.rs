@@ -1,6 +1,7 @@
 //! What the gateway says of itself: one object for the page, the local API, the metrics and `vigil status`.
 
 use super::Desk;
+use crate::bundles::Standing;
 use crate::clock::ClockView;
 use crate::pump::{Outage, Stock, Stopping, Thinned};
 use crate::sources::broker::{BrokerHandle, Counts};
@@ -78,6 +79,8 @@ pub struct Status {
     pub link: Option<LinkView>,
     /// How the way of commands is; `null` without an uplink, and with one to an Alertmanager.
     pub commands: Option<ListenerState>,
+    /// How it stands with site bundles; `null` if none can be taken.
+    pub bundle: Option<Standing>,
     /// What waits.
     pub outbox: Outbox,
     /// Inputs refused, by reason.
@@ -120,6 +123,7 @@ impl Status {
             uplink: ways.map(|ways| ways.events.borrow().clone()),
             link: ways.map(|ways| ways.link.view(desk.clock.now())),
             commands: commands.map(|commands| commands.borrow().clone()),
+            bundle: desk.bundle.as_ref().map(|bundle| bundle.borrow().clone()),
             outbox: outbox(&stock),
             refused: stock.marks.refused,
             outcomes: stock.marks.outcomes,

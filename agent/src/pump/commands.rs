@@ -36,7 +36,7 @@ pub struct Asked {
     pub order: Result<Order, Unread>,
 }
 
-/// A command that cannot be read.
+/// A command that cannot be read, or that the shell could not carry out before the engine is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     /// What it says that it is.

@@ -6,7 +6,9 @@ use super::outage::Outage;
 use super::pulse::Pulse;
 use super::strays::Stray;
 use crate::sources::decode::Refusal;
-use crate::store::{Announcement, DeadLetter, Head, Keeping, Marks, Opening, Piece, RunQuery, RunsFound};
+use crate::store::{
+    Announcement, DeadLetter, Head, Keeping, Marks, Opening, Piece, RunQuery, RunsFound, StoredEvent,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -52,6 +54,7 @@ pub(super) enum Request {
     Acknowledged(oneshot::Sender<u64>),
     Site(Arc<Site>, oneshot::Sender<()>),
     Health(String, oneshot::Sender<()>),
+    Note(StoredEvent, oneshot::Sender<()>),
     Keep(Keeping, oneshot::Sender<()>),
 }
 
@@ -303,6 +306,10 @@ impl PumpHandle {
     /// A health report for the NOC, unless one still waits.
     pub async fn health(&self, data: String) -> Result<(), Stopping> {
         self.insist(|reply| Request::Health(data.clone(), reply)).await
+    }
+    /// A record for the NOC that no observation led to. One that is asked for twice is a duplicate there.
+    pub async fn note(&self, event: &StoredEvent) -> Result<(), Stopping> {
+        self.insist(|reply| Request::Note(event.clone(), reply)).await
     }
     /// Writes what has changed of what the broker inside keeps for its clients.
     pub async fn keep(&self, keeping: &Keeping) -> Result<(), Stopping> {

@@ -437,6 +437,7 @@ impl Down {
             | Request::Opening(_)
             | Request::Journal(..)
             | Request::Command(..)
+            | Request::Note(..)
             | Request::Keep(..) => {}
         }
     }

@@ -19,10 +19,14 @@ const ID_BYTES: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
     /// No public key.
-    #[error("no public key of Ed25519: 32 bytes as base64 or hex are expected, as `vigil bundle keygen` prints them")]
+    #[error(
+        "no public key of Ed25519: 32 bytes as base64 or hex are expected, as `vigil bundle keygen` prints them"
+    )]
     Public,
     /// No private key.
-    #[error("no private key of Ed25519: PKCS#8 as base64, hex or PEM is expected, as `vigil bundle keygen` writes it")]
+    #[error(
+        "no private key of Ed25519: PKCS#8 as base64, hex or PEM is expected, as `vigil bundle keygen` writes it"
+    )]
     Private,
     /// The system gave no random bytes.
     #[error("the system gives no random bytes")]
@@ -36,7 +40,8 @@ pub struct KeyId(String);
 impl KeyId {
     /// Reads one; `None` if it is none.
     pub fn parse(text: &str) -> Option<Self> {
-        let legal = text.len() == 2 * ID_BYTES && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let legal =
+            text.len() == 2 * ID_BYTES && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         legal.then(|| Self(text.to_owned()))
     }
     /// It as text.

@@ -59,7 +59,12 @@ mod tests {
     #[test]
     fn the_table() {
         let offer = |status: u16| {
-            judge(Outcome::Answered { status, retry_after: Some("7".into()), date: None, body: b"b".to_vec() })
+            judge(Outcome::Answered {
+                status,
+                retry_after: Some("7".into()),
+                date: None,
+                body: b"b".to_vec(),
+            })
         };
         assert_eq!(offer(200), Offer::Given(b"b".to_vec()));
         assert_eq!(offer(304), Offer::Same);

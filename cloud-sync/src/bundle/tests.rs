@@ -37,7 +37,11 @@ fn what_was_sealed_is_opened() {
     assert_eq!((header.version, header.by.as_str(), content.as_str()), (7, "Asha Rao", TREE));
     assert_eq!((header.site, header.tenant), (label(7).site, label(7).tenant));
     assert_eq!(unproved(sealed).unwrap().1, key);
-    assert!(sealed.starts_with(b"VIGIL BUNDLE 1\n{\"site\":\"plant-7\","), "{}", String::from_utf8_lossy(sealed));
+    assert!(
+        sealed.starts_with(b"VIGIL BUNDLE 1\n{\"site\":\"plant-7\","),
+        "{}",
+        String::from_utf8_lossy(sealed)
+    );
 }
 
 #[test]
@@ -52,7 +56,9 @@ fn one_key_takes_the_place_of_another() {
     assert_eq!(why, NotOpened::Stranger { signed_by: stranger.public().id(), known: both.to_string() });
     assert_eq!(open(&foreign, &Trusted::default()), Err(NotOpened::NoKeys));
     // Whoever names a trusted key without having it.
-    let claimed = String::from_utf8(foreign).unwrap().replace(stranger.public().id().as_str(), old.public().id().as_str());
+    let claimed = String::from_utf8(foreign)
+        .unwrap()
+        .replace(stranger.public().id().as_str(), old.public().id().as_str());
     assert_eq!(open(claimed.as_bytes(), &both), Err(NotOpened::Forged(old.public().id())));
 }
 
@@ -61,8 +67,8 @@ fn the_parts_of_two_bundles_make_no_third() {
     let signer = signer();
     let trusted = trusted(&[&signer]);
     let other = TREE.replace("{}", "{\"tours\":{}}");
-    let [one, two] =
-        [seal(&signer, &label(1), TREE), seal(&signer, &label(2), &other)].map(|b| String::from_utf8(b.unwrap()).unwrap());
+    let [one, two] = [seal(&signer, &label(1), TREE), seal(&signer, &label(2), &other)]
+        .map(|b| String::from_utf8(b.unwrap()).unwrap());
     let (one, two): (Vec<&str>, Vec<&str>) = (one.splitn(4, '\n').collect(), two.splitn(4, '\n').collect());
     for mask in 1..15_usize {
         let mixed: Vec<&str> = (0..4).map(|i| if mask >> i & 1 == 1 { one[i] } else { two[i] }).collect();
@@ -89,7 +95,8 @@ fn a_tree_of_another_site_is_refused_on_both_sides() {
         };
         let header = serde_json::to_string(&header).unwrap();
         let signature = BASE64.encode(signer.sign(&signed(&header, &tree)));
-        let sealed = format!("{FIRST_LINE}\n{header}\n{ALGORITHM} {} {signature}\n{tree}", signer.public().id());
+        let sealed =
+            format!("{FIRST_LINE}\n{header}\n{ALGORITHM} {} {signature}\n{tree}", signer.public().id());
         let why = open(sealed.as_bytes(), &trusted(&[&signer])).unwrap_err();
         assert!(matches!(why, NotOpened::Content(Elsewhere::Other { .. })), "{why}");
     }
@@ -138,7 +145,8 @@ fn a_key_is_read_in_every_spelling() {
     let signer = signer();
     let public = signer.public();
     let bytes = BASE64.decode(public.to_string()).unwrap();
-    let pem = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], bytes.as_slice()].concat();
+    let pem = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], bytes.as_slice()]
+        .concat();
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(pem));
     for text in [format!(" {public}\n"), hex(&bytes), hex(&bytes).to_uppercase(), pem] {
         assert_eq!(PublicKey::read(text.as_bytes()).as_ref(), Ok(public), "{text}");

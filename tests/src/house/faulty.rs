@@ -4,7 +4,7 @@ use super::{Authority, Uplink};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use vigil_cloud_sync::bundle;
 use vigil_noc::serve::tls_config;
 use vigil_noc::{Server, TlsFiles};
 
@@ -48,6 +49,8 @@ struct Ledger {
     requests: Vec<(Option<Turn>, Instant)>,
     orders: VecDeque<(u16, String)>,
     polls: Vec<String>,
+    bundle: Option<Bytes>,
+    asks: Vec<(Option<String>, u16)>,
 }
 
 type Shared = Arc<Mutex<Ledger>>;
@@ -89,6 +92,7 @@ impl FaultyNoc {
         let router = Router::new()
             .route("/v1/events", post(receive))
             .route("/v1/gateways/{gateway}/commands", get(give))
+            .route("/v1/sites/{site}/bundle", get(hand_out))
             .with_state(Arc::clone(&self.ledger));
         let ((stop, stopped), (bound, listens), at) = (oneshot::channel(), oneshot::channel(), self.address);
         let serving = std::thread::spawn(move || {
@@ -137,6 +141,16 @@ impl FaultyNoc {
     /// What every poll for commands so far has asked.
     pub fn polls(&self) -> Vec<String> {
         open(&self.ledger).polls.clone()
+    }
+
+    /// Whoever asks for the site's bundle is given this document from now on; without one, there is none.
+    pub fn offer(&self, bundle: Option<&[u8]>) {
+        open(&self.ledger).bundle = bundle.map(Bytes::copy_from_slice);
+    }
+
+    /// Every question for the bundle so far: the `ETag` that was known, and the status of the answer.
+    pub fn bundle_asks(&self) -> Vec<(Option<String>, u16)> {
+        open(&self.ledger).asks.clone()
     }
 
     /// Events about this subject are rejected, every time.
@@ -206,6 +220,25 @@ async fn give(State(ledger): State<Shared>, RawQuery(query): RawQuery) -> Respon
     let (status, body) =
         ledger.orders.pop_front().unwrap_or_else(|| (200, json!({"commands": []}).to_string()));
     (StatusCode::from_u16(status).expect("a status"), body).into_response()
+}
+
+async fn hand_out(State(ledger): State<Shared>, headers: HeaderMap) -> Response {
+    let mut ledger = open(&ledger);
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let answer = match &ledger.bundle {
+        None => StatusCode::NOT_FOUND.into_response(),
+        Some(bundle) => {
+            let tag = bundle::etag(bundle);
+            let headers =
+                [(header::ETAG, tag.clone()), (header::CONTENT_TYPE, bundle::BUNDLE_CONTENT_TYPE.to_owned())];
+            match known.as_deref() == Some(&tag) {
+                true => (StatusCode::NOT_MODIFIED, headers).into_response(),
+                false => (headers, bundle.clone()).into_response(),
+            }
+        }
+    };
+    ledger.asks.push((known, answer.status().as_u16()));
+    answer
 }
 
 fn unpacked(body: &[u8]) -> Vec<Value> {

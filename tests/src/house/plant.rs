@@ -26,6 +26,11 @@ impl Plant {
         self
     }
 
+    /// A site file that is written already.
+    pub const fn of(text: String) -> Self {
+        Self { text }
+    }
+
     /// The same plant with the wall clock of another zone.
     #[must_use]
     pub fn zone(self, name: &str) -> Self {

@@ -122,6 +122,7 @@ async fn the_life(world: &Arc<World>, folder: &Path, life: usize) -> Result<End,
         takes_health: true,
         clock,
         heartbeat: HEARTBEAT,
+        bundle: None,
         stopping: never.1,
     };
     let mut stop = world.stop.subscribe();

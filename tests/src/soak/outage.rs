@@ -178,6 +178,7 @@ pub fn gateway(plan: Plan, folder: &Path, noc: SocketAddr) -> Result<(), Failure
             retention: Span::from_hours(72),
             max_bytes: MAX_BYTES,
             masters: Masters::default(),
+            bundles: None,
         };
         let clock = Clock::scaled(scenario.starts_at - Span::from_mins(1), plan.speed);
         let agent = Agent::start(setup, clock.clone()).await?;
