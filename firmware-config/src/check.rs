@@ -173,8 +173,15 @@ impl Surroundings<'_> {
         self.folder("noc.data_dir", noc.data_dir());
         self.file("noc.tls_cert", noc.tls().map(|c| c.cert()));
         self.secret_file("noc.tls_key", noc.tls().map(|c| c.key()));
+        self.file("noc.operator_tls_cert", noc.operator_tls().map(|c| c.cert()));
+        self.secret_file("noc.operator_tls_key", noc.operator_tls().map(|c| c.key()));
+        self.file("noc.client_ca", noc.client_ca());
+        if let Some(database) = noc.database() {
+            self.credential("noc.database_credential", database.credential());
+            self.file("noc.database_ca", database.ca_file());
+        }
         for (i, gateway) in noc.gateways().iter().enumerate() {
-            self.credential(&format!("gateways[{i}].credential"), Some(gateway.credential()));
+            self.credential(&format!("gateways[{i}].credential"), gateway.credential());
         }
     }
 

@@ -151,12 +151,6 @@ pub(crate) fn address(value: &DeValue<'_>) -> Read<SocketAddr> {
     parsed.ok_or_else(|| "an address with a port, like \"127.0.0.1:1883\"".into())
 }
 
-/// An address that only this machine can reach.
-pub(crate) fn loopback(value: &DeValue<'_>) -> Read<SocketAddr> {
-    let parsed = address(value).ok().filter(|address| address.ip().is_loopback());
-    parsed.ok_or_else(|| "an address of this machine only, like \"127.0.0.1:8444\"".into())
-}
-
 /// A path, relative to `base`.
 pub(crate) fn path_in(base: &Path) -> impl Fn(&DeValue<'_>) -> Read<PathBuf> {
     move |value| {
