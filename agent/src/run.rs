@@ -26,8 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use vigil_core::id::SiteId;
 use vigil_cloud_sync::{Cadence, Pace, Uplink};
+use vigil_core::id::SiteId;
 use vigil_core::site::Site;
 use vigil_noc::Server;
 
@@ -107,8 +107,7 @@ impl Agent {
         // Bundles come from an operations centre, and from nobody else.
         let centre = matches!(setup.uplink, Some(UplinkSetup::Centre(_)));
         let bundles = setup.bundles.filter(|_| centre);
-        let (standing, bundle) =
-            bundles.is_some().then(|| watch::channel(Standing::default())).unzip();
+        let (standing, bundle) = bundles.is_some().then(|| watch::channel(Standing::default())).unzip();
         let switch = Switch::new(handle.clone(), site.clone(), voice.broker().cloned(), bundle.clone());
         let porter = |tasks: &mut JoinSet<_>, line| {
             let ways = (switch.clone(), handle.clone(), clock.clone());

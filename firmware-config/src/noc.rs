@@ -34,6 +34,7 @@ pub struct NocConfig {
     trusted_proxies: Vec<IpAddr>,
     data_dir: PathBuf,
     database: Option<Database>,
+    bundle_key: Option<Credential>,
     tls: Option<ServerCertificate>,
     client_ca: Option<PathBuf>,
     gateways: Vec<Gateway>,
@@ -90,6 +91,10 @@ impl NocConfig {
     /// The server that keeps the ledger; `None` is a file below `data_dir`.
     pub fn database(&self) -> Option<&Database> {
         self.database.as_ref()
+    }
+    /// The credential with the private key that signs site bundles; without it no site file can be given.
+    pub fn bundle_key(&self) -> Option<&Credential> {
+        self.bundle_key.as_ref()
     }
     /// The authority of the certificates with which gateways may come, PEM.
     pub fn client_ca(&self) -> Option<&Path> {
@@ -176,6 +181,7 @@ fn shape(file: &Path, root: &mut Table<'_>) -> NocConfig {
         trusted_proxies: trusted_proxies(&mut noc),
         data_dir: noc.optional("data_dir", path_in(base)).unwrap_or_else(|| base.join("noc-data")),
         database: database(&mut noc, base),
+        bundle_key: noc.optional("bundle_key", credential),
         tls,
         gateways: gateways(root, noc.has("client_ca")),
         client_ca,

@@ -50,14 +50,24 @@ fn main() -> Result<(), Failure> {
         }
         for (gateways, taken, bare) in &columns {
             let ratio = taken.ratio(bare);
-            let cells = [format!("{engine:?}"), gateways.to_string(), taken.to_string(), bare.to_string(), ratio.to_string()];
+            let cells = [
+                format!("{engine:?}"),
+                gateways.to_string(),
+                taken.to_string(),
+                bare.to_string(),
+                ratio.to_string(),
+            ];
             table.row(cells.to_vec());
         }
     }
     println!("{table}");
     let events = setting("VIGIL_BENCH_EVENTS", 10_000_000)?;
-    println!("## Milliseconds for the rows of a page, with {} events\n", short(f64::from(u32::try_from(events)?)));
-    let mut table = Table::new(&["database", "page", "median", "p99", "one row by its key", "ratio of the medians"]);
+    println!(
+        "## Milliseconds for the rows of a page, with {} events\n",
+        short(f64::from(u32::try_from(events)?))
+    );
+    let mut table =
+        Table::new(&["database", "page", "median", "p99", "one row by its key", "ratio of the medians"]);
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let dir = tempfile::tempdir_in(folder())?;
         ask_pages(place(engine, dir.path()), events, &mut table)?;
@@ -185,7 +195,11 @@ fn ask_pages(place: Place, events: usize, table: &mut Table) -> Result<(), Failu
     let mut ledger = place.open(None)?;
     let laying = Instant::now();
     lay_down(ledger.database(), events)?;
-    eprintln!("{:?}: {events} events laid down in {:.0} s", ledger.database().engine(), laying.elapsed().as_secs_f64());
+    eprintln!(
+        "{:?}: {events} events laid down in {:.0} s",
+        ledger.database().engine(),
+        laying.elapsed().as_secs_f64()
+    );
     let engine = format!("{:?}", ledger.database().engine());
     let by_key = times(&mut ledger, &mut |ledger, n| {
         let site = n % 1_000;
@@ -198,7 +212,10 @@ fn ask_pages(place: Place, events: usize, table: &mut Table) -> Result<(), Failu
     let pages: Vec<(&str, Ask<'_>)> = vec![
         ("the list of alerts (200)", Box::new(|ledger, _| ledger.alerts(&scope, 200).map(drop))),
         ("all gateways (1,000)", Box::new(|ledger, _| ledger.gateways(&scope).map(drop))),
-        ("the newest runs (200)", Box::new(|ledger, _| ledger.records(&scope, EventKind::Tour, 200).map(drop))),
+        (
+            "the newest runs (200)",
+            Box::new(|ledger, _| ledger.records(&scope, EventKind::Tour, 200).map(drop)),
+        ),
     ];
     for (page, mut ask) in pages {
         let asked = times(&mut ledger, &mut ask)?;
@@ -230,7 +247,8 @@ fn lay_down(database: &mut dyn Database, events: usize) -> Result<(), Failure> {
     };
     let (place, millis) = ("'acme/s-' || (n % 1000)", "1750000000000 + n * 3153");
     let body = "'{\"id\":\"a-' || n || '\",\"revision\":1,\"severity\":\"HIGH\",\"status\":\"DETECTED\",\"rule\":\"inactivity\",\"summary\":\"has not moved for 30 minutes\",\"detected_at\":\"2026-11-21T05:17:14.000Z\"}'";
-    let kind = "CASE WHEN n % 10 = 0 THEN 'vigil.alert' WHEN n % 10 < 4 THEN 'vigil.tour' ELSE 'vigil.health' END";
+    let kind =
+        "CASE WHEN n % 10 = 0 THEN 'vigil.alert' WHEN n % 10 < 4 THEN 'vigil.tour' ELSE 'vigil.health' END";
     let statements = [
         format!(
             "{numbers} INSERT INTO events (place, gateway, id, kind, sequence, subject, time_ms, received_ms, data)
@@ -251,7 +269,8 @@ fn lay_down(database: &mut dyn Database, events: usize) -> Result<(), Failure> {
     }
     let count = if database.engine() == Engine::Sqlite { 2 } else { 3 };
     for first in (0..events).step_by(LAID_AT_ONCE) {
-        let bounds = [first, (first + LAID_AT_ONCE).min(events)].map(|n| Arg::Int(i64::try_from(n).unwrap_or(0)));
+        let bounds =
+            [first, (first + LAID_AT_ONCE).min(events)].map(|n| Arg::Int(i64::try_from(n).unwrap_or(0)));
         for statement in statements.iter().take(count) {
             within(database, |tx| tx.execute(statement, &bounds))?;
         }

@@ -12,6 +12,7 @@ mod logs;
 mod man;
 mod noc;
 mod outbox;
+mod press;
 mod replay;
 mod report;
 mod run;

@@ -12,7 +12,8 @@ pub fn new_database() -> String {
     };
     let url = |database: &str| format!("postgres:///{database}?user=postgres&host={folder}");
     let name = format!("noc_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let mut ledger = Ledger::on_server(&address(&url("postgres"))).expect("the server that VIGIL_POSTGRES names");
+    let mut ledger =
+        Ledger::on_server(&address(&url("postgres"))).expect("the server that VIGIL_POSTGRES names");
     ledger.database().batch(&format!("CREATE DATABASE {name}")).expect("a new database");
     url(&name)
 }
