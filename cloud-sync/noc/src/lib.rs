@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod admission;
+mod cases;
 mod clock;
 mod commands;
 mod crier;
@@ -25,6 +26,7 @@ mod orders;
 mod receive;
 pub mod sequence;
 pub mod serve;
+mod stand_in;
 
 pub use access::{AccessError, GatewayAccess, token_sha256};
 pub use admission::{Stranger, admit, admit_from_here};
@@ -161,6 +163,8 @@ impl Noc {
             clerk: self.clerk.clone(),
             now,
         };
+        let desk = cases::Desk { clerk: self.clerk.clone(), now };
+        let changing = orders::router(ordering).merge(cases::router(desk));
         let crier = crier::Crier { clerk: self.clerk.clone(), feed: feed.clone(), bells: bells.clone(), now };
         let reception = receive::Reception {
             register: self.register,
@@ -182,7 +186,7 @@ impl Noc {
             shutdown,
             crier.cry(self.news, stopped(stopping.clone())),
             self.events.serve(receive::router(reception), stopped(stopping.clone())),
-            self.operator.serve(operator::router(room, orders::router(ordering)), stopped(stopping)),
+            self.operator.serve(operator::router(room, changing), stopped(stopping)),
         );
         drop(self.lock);
         ended

@@ -1,11 +1,12 @@
-//! What operators see: one page, its API and the stream that keeps it fresh. Nothing of it changes anything; what does is
-//! in `orders`.
+//! What operators see: the pages, the API of gateways and records, and the stream that keeps them fresh. Nothing of it changes
+//! anything; what does is in `cases` and `orders`.
 
 use crate::clock::Now;
 use crate::dress;
 use crate::feed::{Change, Feed};
 use crate::ledger::{Clerk, GatewayRow, LedgerError};
 use crate::serve::stopped;
+use crate::stand_in;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{
@@ -65,13 +66,22 @@ struct Console {
 
 type Here = State<Arc<Console>>;
 
-/// The routes of the operators' side, with those of `orders`.
-pub fn router(room: Room, orders: Router) -> Router {
+/// The routes of the operators' side, with those that change something.
+pub fn router(room: Room, changing: Router) -> Router {
     let console = Console { room, streams: Arc::new(Semaphore::new(MAX_STREAMS)) };
     let file =
         |media: &'static str, text: &'static str| get(move || async move { ([(CONTENT_TYPE, media)], text) });
     Router::new()
         .route("/", file("text/html; charset=utf-8", include_str!("../pages/index.html")))
+        .route(
+            "/alerts/{tenant}/{site}/{gateway}/{id}",
+            file("text/html; charset=utf-8", include_str!("../pages/alert.html")),
+        )
+        .route("/alert.js", file("text/javascript; charset=utf-8", include_str!("../pages/alert.js")))
+        .route("/pictures.js", file("text/javascript; charset=utf-8", include_str!("../pages/pictures.js")))
+        .route("/filters.js", file("text/javascript; charset=utf-8", include_str!("../pages/filters.js")))
+        .route("/tasks", file("text/html; charset=utf-8", include_str!("../pages/tasks.html")))
+        .route("/tasks.js", file("text/javascript; charset=utf-8", include_str!("../pages/tasks.js")))
         .route("/noc.css", file("text/css; charset=utf-8", include_str!("../pages/noc.css")))
         .route("/noc.js", file("text/javascript; charset=utf-8", include_str!("../pages/noc.js")))
         .route("/vigil.css", file("text/css; charset=utf-8", dress::STYLE))
@@ -79,14 +89,14 @@ pub fn router(room: Room, orders: Router) -> Router {
         .route("/icon.svg", file("image/svg+xml", dress::ICON))
         .route("/openapi.json", file("application/json", include_str!("../pages/openapi.json")))
         .route("/api/gateways", get(gateways))
-        .route("/api/alerts", get(alerts))
         .route("/api/tours", get(|here: Here, asked: Asked| records(here, asked, EventKind::Tour)))
         .route("/api/reports", get(|here: Here, asked: Asked| records(here, asked, EventKind::Report)))
         .route("/api/stream", get(stream_changes))
         .route("/healthz", get(healthz))
         .with_state(Arc::new(console))
-        .merge(orders)
+        .merge(changing)
         .fallback(|| async { Refused::Path })
+        .layer(middleware::from_fn(stand_in::introduce))
         .layer(middleware::from_fn(guarded))
 }
 
@@ -145,7 +155,7 @@ fn limit(asked: Asked) -> Result<u32, Refused> {
 
 /// A gateway as of now.
 #[derive(Serialize)]
-struct Heard {
+pub(crate) struct Heard {
     #[serde(flatten)]
     row: GatewayRow,
     silent_secs: Option<i64>,
@@ -153,7 +163,7 @@ struct Heard {
 }
 
 impl Heard {
-    fn at(now: Timestamp, row: GatewayRow) -> Self {
+    pub(crate) fn at(now: Timestamp, row: GatewayRow) -> Self {
         let silence = row.last_heard_at.map(|at| now.since(at).max(Span::ZERO));
         let lost = silence.is_none_or(|silence| silence > patience(&row));
         Self { row, silent_secs: silence.map(|s| s.millis() / 1_000), lost }
@@ -183,17 +193,6 @@ async fn gateways(State(console): Here) -> Result<impl IntoResponse, Refused> {
     let now = (console.room.now)();
     let gateways = rows.into_iter().map(|row| Heard::at(now, row)).collect();
     Ok(Json(Gateways { now, lost_after_secs: LOST_AFTER.millis() / 1_000, gateways }))
-}
-
-#[derive(Serialize)]
-struct Alerts<T> {
-    alerts: Vec<T>,
-}
-
-async fn alerts(State(console): Here, asked: Asked) -> Result<impl IntoResponse, Refused> {
-    let limit = limit(asked)?;
-    let alerts = console.room.clerk.ask(move |ledger| ledger.alerts(limit)).await?;
-    Ok(Json(Alerts { alerts }))
 }
 
 #[derive(Serialize)]

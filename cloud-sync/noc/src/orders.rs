@@ -200,17 +200,17 @@ fn checked(body: &[u8]) -> Result<NewCommand, Refused> {
     let id = match id {
         Some(id) if is_reserved(&id) => return Err(Refused::Reserved),
         Some(id) => id,
-        None => made_up()?,
+        None => made_up().ok_or(Refused::Random)?,
     };
     Ok(NewCommand { id, kind, data })
 }
 
-/// An id that nobody else has.
-fn made_up() -> Result<CommandId, Refused> {
+/// An id that nobody else has; none, if no random number can be had.
+pub(crate) fn made_up() -> Option<CommandId> {
     let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Refused::Random)?;
+    SystemRandom::new().fill(&mut bytes).ok()?;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    CommandId::new(&format!("c-{hex}")).map_err(|_| Refused::Random)
+    CommandId::new(&format!("c-{hex}")).ok()
 }
 
 #[cfg(test)]

@@ -77,14 +77,16 @@ pub(super) fn record(tx: &mut dyn Database, delivery: &Delivery) -> Result<Recei
     }
     let alerts = project(tx, &key, delivery.received_at, &new)?;
     note_health(tx, &key, &new)?;
+    let mut changed = alerts.clone();
     for entry in &new {
-        commands::note_outcome(tx, &key, entry)?;
+        let refused = commands::note_outcome(tx, &key, entry)?;
+        changed.extend(refused.filter(|alert| !alerts.contains(alert)));
     }
     note_sequences(tx, &key, delivery.received_at, &sequences)?;
     forget_old_health(tx, &key, delivery.received_at)?;
     let gateway = look::gateway(tx, &key)?;
     let (place, id) = (key.place.clone(), key.gateway().to_owned());
-    tx.tell(&News { place, gateway: id, alerts: alerts.clone(), heard: true, command: false })?;
+    tx.tell(&News { place, gateway: id, alerts: changed, heard: true, command: false })?;
     let accepted = new.len();
     Ok(Receipt { accepted, duplicates: delivery.entries.len() - accepted, reused, altered, alerts, gateway })
 }

@@ -2,14 +2,16 @@
 
 use super::keep::Key;
 use super::sql::{Database, Row, args};
-use super::{AlertRow, GatewayRow, LedgerError, RecordRow};
+use super::{AlertHead, AlertRow, GatewayRow, LedgerError, RecordRow, steps};
 use crate::sequence::Producers;
+use serde_json::value::RawValue;
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 
 const GATEWAY: &str = "SELECT tenant, site, gateway, heard_ms, sequences, health FROM gateways";
 
-const ALERT: &str = "SELECT tenant, site, gateway, received_ms, data FROM alerts";
+/// What is shown of an alert.
+pub(super) const ALERT_COLUMNS: &str = "tenant, site, gateway, received_ms, data, incident, folded, id";
 
 fn gateway_row(mut row: Row) -> Result<GatewayRow, LedgerError> {
     let sequences: Producers = serde_json::from_str(&row.text(4)?)?;
@@ -26,14 +28,34 @@ fn gateway_row(mut row: Row) -> Result<GatewayRow, LedgerError> {
     })
 }
 
-fn alert_row(mut row: Row) -> Result<AlertRow, LedgerError> {
-    Ok(AlertRow {
-        tenant: row.text(0)?,
-        site: row.text(1)?,
-        gateway: row.text(2)?,
-        received_at: row.instant(3)?,
-        alert: row.json(4)?,
-    })
+/// Alerts with the steps of each.
+pub(super) fn alert_rows(database: &mut dyn Database, rows: Vec<Row>) -> Result<Vec<AlertRow>, LedgerError> {
+    let mut alerts = vec![];
+    let mut names = vec![];
+    for mut row in rows {
+        let (tenant, site, gateway) = (row.text(0)?, row.text(1)?, row.text(2)?);
+        names.push((format!("{tenant}/{site}"), gateway.clone(), row.text(7)?));
+        alerts.push(AlertRow {
+            tenant,
+            site,
+            gateway,
+            received_at: row.instant(3)?,
+            alert: row.json(4)?,
+            incident: row.maybe_text(5)?,
+            folded: row.maybe_text(6)?,
+            status: String::new(),
+            seen: String::new(),
+            steps: vec![],
+        });
+    }
+    let mut taken = steps::of(database, &names)?;
+    for (row, name) in alerts.iter_mut().zip(&names) {
+        let head: AlertHead = serde_json::from_str(row.alert.get())?;
+        row.steps = taken.remove(name).unwrap_or_default();
+        row.status = steps::judge(&head, &mut row.steps);
+        row.seen = steps::seen_now(&head, &row.steps);
+    }
+    Ok(alerts)
 }
 
 /// One gateway.
@@ -80,8 +102,10 @@ pub(super) fn origins(database: &mut dyn Database) -> Result<Vec<(Origin, String
 
 /// Open CRITICAL alerts first, the newest on top; then all others, the newest on top.
 pub(super) fn alerts(database: &mut dyn Database, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
-    let sql = format!("{ALERT} ORDER BY urgent DESC, detected_ms DESC, id LIMIT $1");
-    database.query(&sql, args![limit])?.into_iter().map(alert_row).collect()
+    let sql =
+        format!("SELECT {ALERT_COLUMNS} FROM alerts ORDER BY urgent DESC, detected_ms DESC, id LIMIT $1");
+    let rows = database.query(&sql, args![limit])?;
+    alert_rows(database, rows)
 }
 
 /// One alert.
@@ -91,8 +115,20 @@ pub(super) fn alert(
     gateway: &str,
     id: &str,
 ) -> Result<Option<AlertRow>, LedgerError> {
-    let sql = format!("{ALERT} WHERE place = $1 AND gateway = $2 AND id = $3");
-    database.one(&sql, args![place, gateway, id])?.map(alert_row).transpose()
+    let sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND gateway = $2 AND id = $3");
+    let rows = database.query(&sql, args![place, gateway, id])?;
+    Ok(alert_rows(database, rows)?.pop())
+}
+
+/// The latest log entry of one run, by tour and instant in milliseconds.
+pub(super) fn run(
+    database: &mut dyn Database,
+    place: &str,
+    gateway: &str,
+    run: &str,
+) -> Result<Option<Box<RawValue>>, LedgerError> {
+    let sql = "SELECT data FROM runs WHERE place = $1 AND gateway = $2 AND id = $3";
+    database.one(sql, args![place, gateway, run])?.map(|mut row| row.json(0)).transpose()
 }
 
 /// The newest events of that kind.

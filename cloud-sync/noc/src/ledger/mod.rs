@@ -3,11 +3,13 @@
 
 mod clerk;
 mod commands;
+mod find;
 mod keep;
 mod look;
 mod open;
 mod schema;
 mod sql;
+mod steps;
 
 #[cfg(test)]
 mod houses;
@@ -16,13 +18,16 @@ mod tests;
 
 pub use clerk::Clerk;
 pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand};
+pub use find::{Cursor, Filter, Found, NoCursor};
 pub use keep::place;
 pub use open::Place;
 pub use sql::{
     Address, Arg, Cell, Database, Engine, Heard, Listener, News, PostgresError, Row, Teller, args, insert,
     way, within,
 };
+pub use steps::{NewStep, Stale, StepRow, StepState, Taken, legal};
 
+use crate::access::Scope;
 use crate::sequence::Hole;
 use keep::Key;
 use rusqlite::ErrorCode;
@@ -75,6 +80,9 @@ pub struct StepHead {
     pub at: Timestamp,
     /// Which.
     pub status: String,
+    /// By whom.
+    #[serde(default)]
+    pub by: String,
 }
 
 impl AlertHead {
@@ -157,6 +165,16 @@ pub struct AlertRow {
     pub received_at: Timestamp,
     /// The alert, as it came.
     pub alert: Box<RawValue>,
+    /// With which others it is told as one.
+    pub incident: Option<String>,
+    /// Which alert explains it.
+    pub folded: Option<String>,
+    /// The status that is shown: the gateway's, or that of a step on its way.
+    pub status: String,
+    /// By what a page says which alert it shows: `revision.steps`.
+    pub seen: String,
+    /// What people at the centre did with it, in their order.
+    pub steps: Vec<StepRow>,
 }
 
 /// A gateway and how complete its record is.
@@ -305,9 +323,30 @@ impl Ledger {
         look::alerts(&mut *self.database, limit)
     }
 
+    /// One page of what is looked for, behind `after`.
+    pub fn find(
+        &mut self,
+        scope: &Scope,
+        filter: &Filter,
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Found, LedgerError> {
+        find::find(&mut *self.database, scope, filter, after, limit)
+    }
+
     /// One alert.
     pub fn alert(&mut self, place: &str, gateway: &str, id: &str) -> Result<Option<AlertRow>, LedgerError> {
         look::alert(&mut *self.database, place, gateway, id)
+    }
+
+    /// The latest log entry of one run.
+    pub fn run(
+        &mut self,
+        place: &str,
+        gateway: &str,
+        run: &str,
+    ) -> Result<Option<Box<RawValue>>, LedgerError> {
+        look::run(&mut *self.database, place, gateway, run)
     }
 
     /// The newest events of that kind.
@@ -331,6 +370,16 @@ impl Ledger {
             }
             Ok(queued)
         })
+    }
+
+    /// Takes an alert a step further and queues it for its gateway, in one transaction, durable on return.
+    pub fn take_step(
+        &mut self,
+        origin: &Origin,
+        new: &NewStep,
+        now: Timestamp,
+    ) -> Result<Taken, LedgerError> {
+        self.within(|tx| steps::take(tx, &Key::of(origin), new, now))
     }
 
     /// The gateway has decided all up to `after`: gives what waits behind it, in order, as much as one answer holds.

@@ -7,13 +7,17 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use vigil_core::time::Timestamp;
 
 /// The schema that this program writes.
-pub const SCHEMA: i64 = 4;
+pub const SCHEMA: i64 = 6;
 
 /// The first that PostgreSQL may have, and that both share.
 const SHARED: i64 = 4;
 
 /// What makes each schema from the one before, from [`SHARED`] on: for both, and for PostgreSQL beside it.
-const STEPS: [(&str, &str); 1] = [(include_str!("schema/4.sql"), include_str!("schema/4.postgres.sql"))];
+const STEPS: [(&str, &str); 3] = [
+    (include_str!("schema/4.sql"), include_str!("schema/4.postgres.sql")),
+    (include_str!("schema/5.sql"), include_str!("schema/5.postgres.sql")),
+    (include_str!("schema/6.sql"), include_str!("schema/6.postgres.sql")),
+];
 
 /// SQLite's tables up to schema 3, out of the way of the new ones.
 const SET_ASIDE: &str = "

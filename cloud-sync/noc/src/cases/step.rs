@@ -1,0 +1,81 @@
+//! `POST /api/alerts/{tenant}/{site}/{gateway}/{id}/steps`: somebody takes an alert further.
+
+use super::whole::{Case, case};
+use super::{Desk, Name, Refused};
+use crate::access::{Person, Role};
+use crate::admission::admit;
+use crate::ledger::{NewStep, Taken};
+use crate::orders::made_up;
+use crate::serve::Peer;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use vigil_core::alert::{Method, Status};
+
+/// The longest answer of a guard, and the longest note: what a gateway takes.
+const LINE_CHARS: usize = 200;
+const NOTE_CHARS: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+struct Given {
+    status: Status,
+    #[serde(default)]
+    method: Option<Method>,
+    #[serde(default)]
+    response: Option<String>,
+    #[serde(default)]
+    note: Option<String>,
+    seen: String,
+}
+
+pub(super) async fn take(
+    State(desk): State<Desk>,
+    person: Person,
+    Extension(Peer(peer)): Extension<Peer>,
+    Path(name): Path<Name>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<impl IntoResponse, Refused> {
+    admit(peer, &headers)?;
+    if !person.sees(&name.tenant) {
+        return Err(Refused::Unknown);
+    }
+    person.needs(Role::Operator)?;
+    let origin = name.origin().ok_or(Refused::Unknown)?;
+    let given: Given = serde_json::from_slice(&body).map_err(Refused::Body)?;
+    let (to, command) = (given.status, made_up().ok_or(Refused::Random)?);
+    let step = NewStep {
+        alert: name.id.clone(),
+        status: to,
+        method: given.method.unwrap_or(Method::None),
+        response: line("response", given.response, LINE_CHARS)?,
+        note: line("note", given.note, NOTE_CHARS)?,
+        seen: given.seen,
+        person: person.name.clone(),
+        command,
+    };
+    let now = (desk.now)();
+    match desk.clerk.ask(move |ledger| ledger.take_step(&origin, &step, now)).await? {
+        Taken::New => {
+            tracing::info!(alert = %name.id, by = %person.name, status = %to, "an alert is taken a step further");
+            let case: Case = case(&desk, &person, name).await?;
+            Ok((StatusCode::CREATED, Json(case)))
+        }
+        Taken::Unknown => Err(Refused::Unknown),
+        Taken::Stale(stale) => Err(Refused::Stale(stale)),
+        Taken::Illegal(from) => Err(Refused::Illegal(from, to.name())),
+        Taken::Full => Err(Refused::Full),
+    }
+}
+
+/// A text that may be left out; an empty one is as good as nothing.
+fn line(name: &'static str, text: Option<String>, most: usize) -> Result<Option<String>, Refused> {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    if text.chars().count() > most || text.chars().any(char::is_control) {
+        return Err(Refused::Text(name, most));
+    }
+    Ok(Some(text))
+}
