@@ -62,16 +62,15 @@ fn what_is_decided_on_site_first_stands_and_both_are_shown() {
     agent.kill();
     let case = step(&noc, &path, "FALSE_POSITIVE");
     assert_eq!(case["status"], "FALSE_POSITIVE", "the centre shows its own step at once");
-    // On site it is decided before the line is back: the agent has no operations centre at first.
-    let told = agent.folder().join("agent.toml");
-    let with_uplink = std::fs::read_to_string(&told).unwrap();
-    let alone = with_uplink.split("[uplink]").next().unwrap();
-    std::fs::write(&told, alone).unwrap();
+    // On site it is decided before the line is back: nobody listens where the agent looks for its operations centre.
+    let file = agent.folder().join("agent.toml");
+    let told = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, told.replace(&noc.uplink("gw-1").url, "https://127.0.0.1:1/v1")).unwrap();
     agent.start_again();
     step_on_site(&agent, &id, "CONFIRMED");
     agent.kill();
     assert!(last(&get(noc.page(), &path), "on_its_way"), "the centre has not heard of it");
-    std::fs::write(&told, with_uplink).unwrap();
+    std::fs::write(&file, told).unwrap();
     agent.start_again();
 
     let shown = history(&noc, &path, |case| last(case, "refused") && case["alert"]["status"] == "CONFIRMED");

@@ -80,7 +80,7 @@ function lineNode(line) {
   node.dataset.state = line.state ?? line.kept;
   const head = element("div", "head");
   head.append(element("strong", "", line.by), element("span", "status", words(line.status)));
-  const state = line.state ? STATES[line.state] : line.by === "agent" ? "by the gateway" : "on site";
+  const state = line.state ? STATES[line.state] : known.alert.rule === "gateway_lost" ? "at the centre" : line.by === "agent" ? "by the gateway" : "on site";
   head.append(element("span", "state", state), exactly(line.at));
   node.append(head);
   const said = [line.method ? `by ${words(line.method)}` : null, line.response ? `“${line.response}”` : null, line.note];

@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod lock;
 mod operator;
 mod orders;
+mod presence;
 mod receive;
 pub mod sequence;
 pub mod serve;
@@ -30,7 +31,7 @@ mod stand_in;
 
 pub use access::{AccessError, GatewayAccess, token_sha256};
 pub use admission::{Stranger, admit, admit_from_here};
-pub use operator::LOST_AFTER;
+pub use presence::LOST_AFTER;
 pub use serve::{Limits, Peer, ServeError, Server, TlsFiles};
 
 use access::Register;

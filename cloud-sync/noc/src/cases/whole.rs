@@ -5,7 +5,7 @@ use crate::access::{Person, Scope};
 use crate::ledger::{
     AlertHead, AlertRow, CommandRow, Filter, Ledger, LedgerError, StepRow, StepState, legal,
 };
-use crate::operator::Heard;
+use crate::presence::Heard;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
@@ -100,10 +100,11 @@ fn read(
         Some(run) => ledger.run(&place, &name.gateway, &run)?,
         None => None,
     };
-    let others = match &row.incident {
+    let mut others = match &row.incident {
         Some(incident) => others(ledger, scope, name, incident)?,
         None => vec![],
     };
+    others.extend(ledger.folded_under(&place, &head.id, OTHERS)?);
     let welfare = match &head.guard {
         Some(guard) => welfare(ledger, origin, guard)?,
         None => vec![],

@@ -120,6 +120,20 @@ pub(super) fn alert(
     Ok(alert_rows(database, rows)?.pop())
 }
 
+/// What an alert explains, the newest first.
+pub(super) fn folded_under(
+    database: &mut dyn Database,
+    place: &str,
+    id: &str,
+    limit: u32,
+) -> Result<Vec<AlertRow>, LedgerError> {
+    let sql = format!(
+        "SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND folded = $2 ORDER BY detected_ms DESC, id LIMIT $3"
+    );
+    let rows = database.query(&sql, args![place, id, limit])?;
+    alert_rows(database, rows)
+}
+
 /// The latest log entry of one run, by tour and instant in milliseconds.
 pub(super) fn run(
     database: &mut dyn Database,

@@ -4,8 +4,10 @@
 mod clerk;
 mod commands;
 mod find;
+mod incidents;
 mod keep;
 mod look;
+mod loss;
 mod open;
 mod schema;
 mod sql;
@@ -337,6 +339,16 @@ impl Ledger {
     /// One alert.
     pub fn alert(&mut self, place: &str, gateway: &str, id: &str) -> Result<Option<AlertRow>, LedgerError> {
         look::alert(&mut *self.database, place, gateway, id)
+    }
+
+    /// Raises an alert of the centre for every gateway that is lost.
+    pub fn look_for_lost(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        self.within(|tx| loss::look_for(tx, now))
+    }
+
+    /// What that alert explains.
+    pub fn folded_under(&mut self, place: &str, id: &str, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
+        look::folded_under(&mut *self.database, place, id, limit)
     }
 
     /// The latest log entry of one run.

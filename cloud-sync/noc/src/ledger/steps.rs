@@ -4,7 +4,7 @@
 use super::commands::{self, NewCommand, Queued};
 use super::keep::{Key, held};
 use super::sql::{Arg, Database, News, Row, args};
-use super::{AlertHead, LedgerError, look};
+use super::{AlertHead, LedgerError, look, loss};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -162,6 +162,10 @@ pub(super) fn take(
     }
     if !may_become(&row.status, new.status.name()) {
         return Ok(Taken::Illegal(row.status));
+    }
+    if head.rule == loss::RULE {
+        loss::take(tx, key, new, now)?;
+        return Ok(Taken::New);
     }
     let command = NewCommand {
         id: new.command.clone(),
