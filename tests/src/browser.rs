@@ -6,7 +6,7 @@ use crate::house::{PATIENCE, Process, eventually, missing};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Error, Result, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -175,6 +175,14 @@ impl Browser {
         });
     }
 
+    /// Writes what is seen as a PNG: for people, who judge by looking.
+    pub fn picture(&self, file: &Path) {
+        let path = format!("/session/{}/screenshot", self.session);
+        let seen = self.driver.ask("GET", &path, None).expect("the browser answers");
+        let bytes = base64(seen.as_str().expect("a picture in base64"));
+        std::fs::write(file, bytes).expect("a folder for pictures");
+    }
+
     /// By how many pixels the page is wider than its window.
     pub fn overflow(&self) -> i64 {
         let wider =
@@ -189,6 +197,21 @@ impl Browser {
         let lines = log.as_array().into_iter().flatten().filter(severe);
         lines.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
+}
+
+/// The bytes of a text in base64.
+fn base64(text: &str) -> Vec<u8> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut held) = (vec![], 0_u32, 0_u32);
+    for digit in text.bytes().filter_map(|byte| LETTERS.iter().position(|letter| *letter == byte)) {
+        bits = (bits << 6) | u32::try_from(digit).unwrap_or(0);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from((bits >> held) & 0xff).unwrap_or(0));
+        }
+    }
+    bytes
 }
 
 impl Drop for Browser {

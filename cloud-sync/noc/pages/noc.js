@@ -1,9 +1,10 @@
 // The operators' page: every alert of every site as it arrives, and which gateways are heard.
 
-import { alertCard, arrange, byId, byUrgency, count, element, fact, isOpen, isUrgent, link, reveal, secondsText, speak, timeNode, words }
+import { alertCard, arrange, byId, byUrgency, clockText, count, element, fact, isOpen, isUrgent, link, reveal, secondsText, speak, timeNode, words }
   from "/vigil.js";
+import { filters } from "/filters.js";
 
-// How many alerts the page shows; older ones are in the API.
+// How many alerts are read at once; older ones are asked for.
 const SHOWN = 200;
 // How long to wait before a stream that was refused is asked for again.
 const AGAIN_MS = 3000;
@@ -24,6 +25,10 @@ let lostAfterSecs = 90;
 let painting = false;
 let reading = 0;
 let cutSince = null;
+// How many alerts stay on the page, and where the older ones go on.
+let room = SHOWN;
+let next = null;
+let searchedTo = null;
 
 const placeOf = (row) => `${row.tenant}/${row.site}/${row.gateway}`;
 
@@ -39,9 +44,17 @@ function duration(secs) {
 function takeAlert(row, isNews) {
   const key = `${placeOf(row)}/${row.alert.id}`;
   const known = alerts.get(key);
-  if (known && known.row.alert.revision >= row.alert.revision) return;
-  alerts.set(key, { key, row, litUntil: isNews ? performance.now() + FRESH_MS : 0 });
+  if (known && known.row.alert.revision > row.alert.revision) return;
+  // What the gateway says, before what is on its way to it.
+  row.said = row.alert.status;
+  row.alert.status = row.status;
   if (isNews && !known && isUrgent(row.alert)) speak(row.alert, siteName(row));
+  if (!wanted.holds(row)) {
+    alerts.delete(key);
+    return;
+  }
+  const isNew = known?.row.alert.revision !== row.alert.revision;
+  alerts.set(key, { key, row, litUntil: isNews && isNew ? performance.now() + FRESH_MS : known?.litUntil ?? 0 });
 }
 
 function takeGateway(row) {
@@ -61,12 +74,34 @@ const zoneOf = (row) => healthOf(row).timezone || "UTC";
 
 // --- what is shown ---
 
-function alertNode({ row, litUntil }) {
+function alertNode({ row, litUntil, others }) {
   const zone = zoneOf(row);
   const now = new Date().toISOString();
-  const card = alertCard(row.alert, zone, now, siteName(row), { Gateway: row.gateway, "Times in": zone });
+  const card = alertCard(row.alert, zone, now, siteName(row), { Gateway: row.gateway, "Times in": zone, Step: wayOf(row) });
   if (performance.now() < litUntil) card.classList.add("fresh");
+  const summary = card.querySelector(".summary");
+  const anchor = element("a", "", row.alert.summary || words(row.alert.rule));
+  anchor.href = `/alerts/${[row.tenant, row.site, row.gateway, row.alert.id].map(encodeURIComponent).join("/")}`;
+  summary.replaceChildren(anchor);
+  if (others?.length) card.append(moreNode(others));
   return card;
+}
+
+/** The others of an incident, folded away. */
+function moreNode(others) {
+  const node = element("details", "more");
+  const list = element("ol", "list");
+  list.append(...others.map((other) => alertNode(other)));
+  const open = others.filter(({ row }) => isOpen(row.alert)).length;
+  node.append(element("summary", "", `${others.length} more of this incident${open ? `, ${open} open` : ""}`), list);
+  return node;
+}
+
+/** What the last step of the centre waits for. */
+function wayOf(row) {
+  const last = row.steps?.[row.steps.length - 1];
+  if (last?.state === "on_its_way") return `${last.by}, on its way to the gateway`;
+  return last?.state === "refused" ? `${last.by}, refused by the gateway` : null;
 }
 
 /** How long a gateway may be silent: as the receiver counts. */
@@ -119,11 +154,29 @@ function healthNode(health) {
   return node;
 }
 
+/** Alerts of one incident as one, the worst of them on top; what another explains is below that. */
+function incidents(rows) {
+  const groups = new Map();
+  for (const item of rows) {
+    const { row } = item;
+    const key = wanted.single ? item.key : `${row.tenant}/${row.site}/${row.folded ?? row.incident ?? item.key}`;
+    const group = groups.get(key);
+    if (group) group.others.push(item);
+    else groups.set(key, { ...item, others: [] });
+  }
+  return [...groups.values()];
+}
+
 function paintAlerts() {
   const rows = [...alerts.values()].sort((a, b) => byUrgency(a.row.alert, b.row.alert));
-  rows.splice(SHOWN).forEach(({ key }) => alerts.delete(key));
-  arrange(byId("alerts"), rows, ({ key }) => key, alertNode);
+  rows.splice(room).forEach(({ key }) => alerts.delete(key));
+  arrange(byId("alerts"), incidents(rows), ({ key }) => key, alertNode);
   byId("alerts-empty").hidden = rows.length > 0;
+  byId("alerts-empty").textContent = wanted.isAll() ? "All quiet. Alerts appear here as they arrive." : "No such alert.";
+  byId("older").hidden = !next;
+  byId("older").textContent = searchedTo ? "Search further back" : "Older alerts";
+  byId("searched").hidden = !searchedTo;
+  byId("searched").textContent = searchedTo ? `Searched back to ${clockText(searchedTo, HERE, new Date().toISOString())}.` : "";
   const open = rows.filter(({ row }) => isOpen(row.alert)).length;
   const urgent = rows.filter(({ row }) => isUrgent(row.alert)).length;
   count("count-critical", urgent);
@@ -138,6 +191,7 @@ function paintGateways() {
   arrange(byId("gateways"), rows, ({ key }) => key, gatewayNode);
   byId("gateways-empty").hidden = rows.length > 0;
   count("count-lost", rows.filter((row) => row.rank === 0).length);
+  wanted.sites(rows.map(({ row }) => [`${row.tenant}/${row.site}`, `${siteName(row)} (${row.tenant})`]));
 }
 
 // By a timer and not by a frame: a page in the background draws no frames, and its title must tell of an alert.
@@ -170,8 +224,11 @@ async function get(path) {
 async function readAll() {
   const mine = ++reading;
   try {
-    const [heard, raised] = await Promise.all([get("/api/gateways"), get(`/api/alerts?limit=${SHOWN}`)]);
+    const [heard, raised] = await Promise.all([get("/api/gateways"), get(`/api/alerts?limit=${SHOWN}&${wanted.query()}`)]);
     if (mine !== reading) return;
+    // What was there before the reading, and is not in it, is not looked for.
+    alerts.clear();
+    [room, next, searchedTo] = [SHOWN, raised.next, raised.searched_to];
     lostAfterSecs = heard.lost_after_secs;
     heard.gateways.forEach(takeGateway);
     raised.alerts.forEach((row) => takeAlert(row, false));
@@ -180,6 +237,22 @@ async function readAll() {
   } catch {
     say("cut");
     setTimeout(() => { if (mine === reading) readAll(); }, AGAIN_MS);
+  }
+}
+
+async function readOlder() {
+  const mine = ++reading;
+  byId("older").disabled = true;
+  try {
+    const raised = await get(`/api/alerts?limit=${SHOWN}&${wanted.query()}&after=${encodeURIComponent(next)}`);
+    if (mine !== reading) return;
+    [room, next, searchedTo] = [room + SHOWN, raised.next, raised.searched_to];
+    raised.alerts.forEach((row) => takeAlert(row, false));
+    paint();
+  } catch {
+    say("cut");
+  } finally {
+    byId("older").disabled = false;
   }
 }
 
@@ -201,6 +274,8 @@ function tick() {
   paintGateways();
 }
 
+const wanted = filters(byId("filters"), readAll);
+byId("older").addEventListener("click", readOlder);
 follow();
 tick();
 setInterval(tick, 1000);

@@ -1,16 +1,16 @@
 // The page of sites: what was given, its versions, and a file that is checked and given.
 
+import { post } from "/me.js";
 import { byId, element } from "/vigil.js";
 
 const form = byId("give");
 const field = (name) => form.elements.namedItem(name);
 
-let word = "";
 // The version that was looked at: what is given comes after it, or is refused.
 let after = 0;
 
-async function ask(path, options = {}) {
-  const answer = await fetch(path, options);
+async function ask(answering) {
+  const answer = await answering;
   const text = await answer.text();
   let body;
   try {
@@ -19,10 +19,6 @@ async function ask(path, options = {}) {
     body = { error: text };
   }
   return { ok: answer.ok, body, text };
-}
-
-function post(path, body) {
-  return ask(path, { method: "POST", body, headers: { "content-type": "text/plain; charset=utf-8", "x-csrf-token": word } });
 }
 
 function tell(text, bad = false) {
@@ -64,7 +60,7 @@ function list(problems) {
 const place = () => `/api/sites/${encodeURIComponent(field("tenant").value.trim())}/${encodeURIComponent(field("site").value.trim())}`;
 
 async function readSites() {
-  const { ok, body } = await ask("/api/sites");
+  const { ok, body } = await ask(fetch("/api/sites"));
   if (!ok) return tell(body.error, true);
   byId("none").hidden = body.sites.length > 0;
   byId("sites").hidden = body.sites.length === 0;
@@ -81,7 +77,7 @@ async function choose(tenant, site) {
 }
 
 async function readVersions(andText) {
-  const { ok, body } = await ask(`${place()}/files`);
+  const { ok, body } = await ask(fetch(`${place()}/files`));
   if (!ok) return tell(body.error, true);
   const history = byId("history");
   history.hidden = body.versions.length === 0;
@@ -93,13 +89,13 @@ async function readVersions(andText) {
 }
 
 async function readText(version) {
-  const { ok, body, text } = await ask(`${place()}/files/${version}`);
+  const { ok, body, text } = await ask(fetch(`${place()}/files/${version}`));
   if (ok) field("text").value = text;
   else tell(body.error, true);
 }
 
 async function check() {
-  const { ok, body } = await post(`${place()}/check`, field("text").value);
+  const { ok, body } = await ask(post(`${place()}/check`, field("text").value));
   list(ok ? body.doubts : body.problems ?? []);
   if (!ok) tell(body.error, true);
   else tell(body.doubts.length > 0 ? "It can be given; what is listed below looks like a mistake." : "It can be given.");
@@ -108,7 +104,7 @@ async function check() {
 async function give(event) {
   event.preventDefault();
   const note = encodeURIComponent(field("note").value.trim());
-  const { ok, body } = await post(`${place()}/files?after=${after}&note=${note}`, field("text").value);
+  const { ok, body } = await ask(post(`${place()}/files?after=${after}&note=${note}`, field("text").value));
   list(ok ? [] : body.problems ?? []);
   tell(ok ? `Version ${body.version} is given; the gateways of the site fetch it.` : body.error, !ok);
   if (ok) await Promise.all([readSites(), readVersions(false)]);
@@ -124,6 +120,4 @@ for (const name of ["tenant", "site"]) {
   field(name).addEventListener("change", () => { after = 0; if (field("tenant").value && field("site").value) readVersions(false); });
 }
 
-const me = await ask("/api/me");
-word = me.body.csrf ?? "";
 await readSites();

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// How often the ledger is kept up.
 const DAILY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How often it is looked whether a gateway is lost: a sixth of the time after which one is.
+const LOOK: Duration = Duration::from_secs(15);
+
 /// What it needs.
 pub struct Crier {
     /// Where it looks.
@@ -27,11 +30,13 @@ impl Crier {
     /// Until `stop`.
     pub async fn cry(self, mut news: Listener, stop: impl Future<Output = ()>) {
         let mut daily = tokio::time::interval(DAILY);
+        let mut look = tokio::time::interval(LOOK);
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => return,
                 _ = daily.tick() => self.keep_up().await,
+                _ = look.tick() => self.look_for_lost().await,
                 heard = news.next() => match heard {
                     Some(Heard::News(news)) => self.tell(news).await,
                     Some(Heard::Missed) => {
@@ -58,6 +63,13 @@ impl Crier {
                 tracing::error!(%error, "what changed cannot be read; pages will read everything anew");
                 self.feed.resync();
             }
+        }
+    }
+
+    async fn look_for_lost(&self) {
+        let now = (self.now)();
+        if let Err(error) = self.clerk.ask(move |ledger| ledger.look_for_lost(now)).await {
+            tracing::error!(%error, "it cannot be seen which gateways are lost; this is tried again");
         }
     }
 

@@ -13,6 +13,7 @@
 pub mod access;
 pub mod admission;
 mod archive;
+mod cases;
 mod clock;
 mod commands;
 mod console;
@@ -26,6 +27,7 @@ pub mod lock;
 mod office;
 mod operator;
 mod orders;
+mod presence;
 mod receive;
 pub mod reports;
 mod routes;
@@ -35,7 +37,7 @@ pub mod sites;
 
 pub use access::{AccessError, Denied, GatewayAccess, Person, Role, Scope, UnknownRole, token_sha256};
 pub use admission::{Stranger, admit, admit_from_here};
-pub use operator::LOST_AFTER;
+pub use presence::LOST_AFTER;
 pub use serve::{Limits, Peer, ServeError, Server, Shown, TlsFiles};
 
 use access::Register;

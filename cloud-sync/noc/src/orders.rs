@@ -206,16 +206,15 @@ fn checked(body: &[u8]) -> Result<NewCommand, Refused> {
     let id = match id {
         Some(id) if is_reserved(&id) => return Err(Refused::Reserved),
         Some(id) => id,
-        None => made_up()?,
+        None => made_up().ok_or(Refused::Random)?,
     };
     Ok(NewCommand { id, kind, data })
 }
 
-/// An id that nobody else has.
-fn made_up() -> Result<CommandId, Refused> {
-    let secret = secret::made().map_err(|_| Refused::Random)?;
-    let hex: String = secret.chars().take(32).collect();
-    CommandId::new(&format!("c-{hex}")).map_err(|_| Refused::Random)
+/// An id that nobody else has; none, if no random number can be had.
+pub(crate) fn made_up() -> Option<CommandId> {
+    let hex: String = secret::made().ok()?.chars().take(32).collect();
+    CommandId::new(&format!("c-{hex}")).ok()
 }
 
 #[cfg(test)]

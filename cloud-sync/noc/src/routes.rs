@@ -3,6 +3,7 @@
 
 use crate::access::Role::{self, Admin, Operator, Supervisor, Viewer};
 use crate::archive::Archive;
+use crate::cases::{self, found, step, whole};
 use crate::console::Shared;
 use crate::office::{account, books, login, people, tokens};
 use crate::reports::pages;
@@ -72,7 +73,24 @@ pub const ROUTES: &[Route] = &[
     own(Method::POST, "/sessions/end", || post(account::end)),
     look("/", Viewer, || operator::file("text/html; charset=utf-8", include_str!("../pages/index.html"))),
     look("/api/gateways", Viewer, || get(operator::gateways)),
-    look("/api/alerts", Viewer, || get(operator::alerts)),
+    look("/api/alerts", Viewer, || get(found::list)),
+    look("/api/alerts/{tenant}/{site}/{gateway}/{id}", Viewer, || get(whole::show)),
+    act("/api/alerts/{tenant}/{site}/{gateway}/{id}/steps", Operator, || cases::small(post(step::take))),
+    look("/alerts/{tenant}/{site}/{gateway}/{id}", Viewer, || {
+        operator::file("text/html; charset=utf-8", include_str!("../pages/alert.html"))
+    }),
+    open("/me.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/me.js"))),
+    open("/alert.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/alert.js"))),
+    open("/pictures.js", || {
+        operator::file("text/javascript; charset=utf-8", include_str!("../pages/pictures.js"))
+    }),
+    open("/filters.js", || {
+        operator::file("text/javascript; charset=utf-8", include_str!("../pages/filters.js"))
+    }),
+    look("/tasks", Operator, || {
+        operator::file("text/html; charset=utf-8", include_str!("../pages/tasks.html"))
+    }),
+    open("/tasks.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/tasks.js"))),
     look("/api/tours", Viewer, || get(operator::tours)),
     look("/api/days", Viewer, || get(operator::reports)),
     look("/api/stream", Viewer, || get(operator::stream_changes)),

@@ -2,7 +2,7 @@
 
 use super::keep::{Key, held};
 use super::sql::{Database, Row, args};
-use super::{Entry, LedgerError, look};
+use super::{Entry, LedgerError, look, steps};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vigil_cloud_sync::commands::{MAX_COMMANDS, MAX_COMMANDS_BYTES};
@@ -176,8 +176,13 @@ pub(super) fn latest(
     rows(database, "TRUE ORDER BY seq DESC", key, limit)
 }
 
-/// Keeps with a command what its gateway says of it: why it was refused, or what came of it.
-pub(super) fn note_outcome(tx: &mut dyn Database, key: &Key<'_>, entry: &Entry) -> Result<(), LedgerError> {
+/// Keeps with a command what its gateway says of it: why it was refused, or what came of it. Gives the alert of which that
+/// was a step.
+pub(super) fn note_outcome(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    entry: &Entry,
+) -> Result<Option<String>, LedgerError> {
     let mut note = |column: &str, id: &str, said: &str| {
         let sql = format!("UPDATE commands SET {column} = $4 WHERE place = $1 AND gateway = $2 AND id = $3");
         tx.execute(&sql, args![&key.place, key.gateway(), id, said]).map(drop)
@@ -185,10 +190,11 @@ pub(super) fn note_outcome(tx: &mut dyn Database, key: &Key<'_>, entry: &Entry) 
     if let Some(id) = entry.id.strip_prefix(WELFARE) {
         note("result", id, entry.data.get())?;
     }
-    let Some(id) = entry.id.strip_prefix(REFUSED) else { return Ok(()) };
+    let Some(id) = entry.id.strip_prefix(REFUSED) else { return Ok(None) };
     // A gateway may word its record otherwise; it is among the events as it came.
-    let Ok(said) = serde_json::from_str::<Said>(entry.data.get()) else { return Ok(()) };
-    note("refused", id, &said.reason)
+    let Ok(said) = serde_json::from_str::<Said>(entry.data.get()) else { return Ok(None) };
+    note("refused", id, &said.reason)?;
+    steps::refuse(tx, key, id, &said.reason)
 }
 
 /// What of a refusal is kept with its command.

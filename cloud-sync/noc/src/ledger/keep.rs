@@ -1,7 +1,7 @@
 //! What a delivery leaves in the ledger: each event once as it came, and of alerts, runs and days the latest revision.
 
 use super::sql::{Arg, Database, Engine, News, args, insert};
-use super::{AlertHead, Delivery, Entry, LedgerError, Receipt, commands, look};
+use super::{AlertHead, Delivery, Entry, LedgerError, Receipt, commands, incidents, look, loss};
 use crate::sequence::Producers;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -63,7 +63,8 @@ pub(super) fn list(tx: &mut dyn Database, key: &Key<'_>) -> Result<(), LedgerErr
 pub(super) fn record(tx: &mut dyn Database, delivery: &Delivery) -> Result<Receipt, LedgerError> {
     let key = Key::of(&delivery.origin);
     list(tx, &key)?;
-    let mut sequences = sequences(tx, &key)?;
+    let (mut sequences, heard_at) = sequences(tx, &key)?;
+    loss::is_back(tx, &key, heard_at, delivery.received_at)?;
     let mut unseen = insert_events(tx, &key, delivery)?;
     let (mut new, mut reused, mut altered) = (vec![], vec![], vec![]);
     for entry in &delivery.entries {
@@ -83,14 +84,16 @@ pub(super) fn record(tx: &mut dyn Database, delivery: &Delivery) -> Result<Recei
     }
     let alerts = project(tx, &key, delivery.received_at, &new)?;
     note_health(tx, &key, &new)?;
+    let mut changed = alerts.clone();
     for entry in &new {
-        commands::note_outcome(tx, &key, entry)?;
+        let refused = commands::note_outcome(tx, &key, entry)?;
+        changed.extend(refused.filter(|alert| !alerts.contains(alert)));
     }
     note_sequences(tx, &key, delivery.received_at, &sequences)?;
     forget_old_health(tx, &key, delivery.received_at)?;
     let gateway = look::gateway(tx, &key)?;
     let (place, id) = (key.place.clone(), key.gateway().to_owned());
-    tx.tell(&News { place, gateway: id, alerts: alerts.clone(), heard: true, command: false })?;
+    tx.tell(&News { place, gateway: id, alerts: changed, heard: true, command: false })?;
     let accepted = new.len();
     Ok(Receipt { accepted, duplicates: delivery.entries.len() - accepted, reused, altered, alerts, gateway })
 }
@@ -188,7 +191,8 @@ fn highest<'a, T>(
     latest
 }
 
-fn raise_alerts(
+/// Keeps the latest revision of each alert, and finds its place among the others. Gives those that show something new.
+pub(super) fn raise_alerts(
     tx: &mut dyn Database,
     key: &Key<'_>,
     at: Timestamp,
@@ -198,6 +202,7 @@ fn raise_alerts(
         let head: &AlertHead = entry.alert.as_ref()?;
         Some((head.id.clone(), head.revision, head))
     });
+    incidents::hold(tx, key, latest.values().filter_map(|(_, head, _)| head.guard.as_deref()))?;
     let rows: Vec<Vec<Arg<'_>>> = latest
         .iter()
         .map(|(id, (revision, head, entry))| {
@@ -233,10 +238,18 @@ fn raise_alerts(
              summary = excluded.summary, urgent = excluded.urgent, detected_ms = excluded.detected_ms,
              updated_ms = excluded.updated_ms, cleared_ms = excluded.cleared_ms, closed_ms = excluded.closed_ms,
              received_ms = excluded.received_ms, data = excluded.data
-         WHERE excluded.revision > alerts.revision RETURNING id",
+         WHERE excluded.revision > alerts.revision RETURNING id, incident IS NULL",
         &rows,
     )?;
-    shown.into_iter().map(|mut row| row.text(0)).collect()
+    let mut ids = vec![];
+    for mut row in shown {
+        let (id, is_new) = (row.text(0)?, row.flag(1)?);
+        if let Some((_, head, entry)) = latest.get(&id) {
+            incidents::place(tx, key, head, entry.data.get(), is_new)?;
+        }
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 /// What of a closed run is searched for.
@@ -349,14 +362,16 @@ fn is_taken(sequences: &Producers, entry: &Entry) -> bool {
     producer.is_some_and(|producer| sequences.has(producer, entry.sequence))
 }
 
-/// Of several receivers that hear one gateway at once, one goes first: it holds the gateway's row.
-fn sequences(tx: &mut dyn Database, key: &Key<'_>) -> Result<Producers, LedgerError> {
+/// Which numbers have come, and when it was last heard. Of several receivers that hear one gateway at once, one goes first: it
+/// holds the gateway's row.
+fn sequences(tx: &mut dyn Database, key: &Key<'_>) -> Result<(Producers, Option<Timestamp>), LedgerError> {
     let alone = held(tx.engine());
     let stored = tx.one(
-        &format!("SELECT sequences FROM gateways WHERE place = $1 AND gateway = $2{alone}"),
+        &format!("SELECT sequences, heard_ms FROM gateways WHERE place = $1 AND gateway = $2{alone}"),
         args![&key.place, key.gateway()],
     )?;
-    stored.map_or_else(|| Ok(Producers::default()), |mut row| Ok(serde_json::from_str(&row.text(0)?)?))
+    let Some(mut row) = stored else { return Ok((Producers::default(), None)) };
+    Ok((serde_json::from_str(&row.text(0)?)?, row.maybe_instant(1)?))
 }
 
 /// What holds a row until the transaction ends. SQLite has one writer at a time anyway.

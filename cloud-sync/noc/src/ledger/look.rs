@@ -2,15 +2,17 @@
 
 use super::keep::Key;
 use super::sql::{Arg, Database, Row, args};
-use super::{AlertRow, GatewayRow, LedgerError, RecordRow};
+use super::{AlertHead, AlertRow, GatewayRow, LedgerError, RecordRow, steps};
 use crate::access::Scope;
 use crate::sequence::Producers;
+use serde_json::value::RawValue;
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 
 const GATEWAY: &str = "SELECT tenant, site, gateway, heard_ms, sequences, health FROM gateways";
 
-const ALERT: &str = "SELECT tenant, site, gateway, received_ms, data FROM alerts";
+/// What is shown of an alert.
+pub(super) const ALERT_COLUMNS: &str = "tenant, site, gateway, received_ms, data, incident, folded, id";
 
 fn gateway_row(mut row: Row) -> Result<GatewayRow, LedgerError> {
     let sequences: Producers = serde_json::from_str(&row.text(4)?)?;
@@ -27,14 +29,34 @@ fn gateway_row(mut row: Row) -> Result<GatewayRow, LedgerError> {
     })
 }
 
-fn alert_row(mut row: Row) -> Result<AlertRow, LedgerError> {
-    Ok(AlertRow {
-        tenant: row.text(0)?,
-        site: row.text(1)?,
-        gateway: row.text(2)?,
-        received_at: row.instant(3)?,
-        alert: row.json(4)?,
-    })
+/// Alerts with the steps of each.
+pub(super) fn alert_rows(database: &mut dyn Database, rows: Vec<Row>) -> Result<Vec<AlertRow>, LedgerError> {
+    let mut alerts = vec![];
+    let mut names = vec![];
+    for mut row in rows {
+        let (tenant, site, gateway) = (row.text(0)?, row.text(1)?, row.text(2)?);
+        names.push((format!("{tenant}/{site}"), gateway.clone(), row.text(7)?));
+        alerts.push(AlertRow {
+            tenant,
+            site,
+            gateway,
+            received_at: row.instant(3)?,
+            alert: row.json(4)?,
+            incident: row.maybe_text(5)?,
+            folded: row.maybe_text(6)?,
+            status: String::new(),
+            seen: String::new(),
+            steps: vec![],
+        });
+    }
+    let mut taken = steps::of(database, &names)?;
+    for (row, name) in alerts.iter_mut().zip(&names) {
+        let head: AlertHead = serde_json::from_str(row.alert.get())?;
+        row.steps = taken.remove(name).unwrap_or_default();
+        row.status = steps::judge(&head, &mut row.steps);
+        row.seen = steps::seen_now(&head, &row.steps);
+    }
+    Ok(alerts)
 }
 
 /// One gateway.
@@ -101,8 +123,11 @@ pub(super) fn alerts(
 ) -> Result<Vec<AlertRow>, LedgerError> {
     let mut args: Vec<Arg<'_>> = vec![limit.into()];
     let condition = scope.and_tenant("tenant", &mut args);
-    let sql = format!("{ALERT} WHERE 1 = 1{condition} ORDER BY urgent DESC, detected_ms DESC, id LIMIT $1");
-    database.query(&sql, &args)?.into_iter().map(alert_row).collect()
+    let sql = format!(
+        "SELECT {ALERT_COLUMNS} FROM alerts WHERE 1 = 1{condition} ORDER BY urgent DESC, detected_ms DESC, id LIMIT $1"
+    );
+    let rows = database.query(&sql, &args)?;
+    alert_rows(database, rows)
 }
 
 /// One alert, if `scope` may see it.
@@ -113,9 +138,34 @@ pub(super) fn alert(
     gateway: &str,
     id: &str,
 ) -> Result<Option<AlertRow>, LedgerError> {
-    let sql = format!("{ALERT} WHERE place = $1 AND gateway = $2 AND id = $3");
-    let found = database.one(&sql, args![place, gateway, id])?.map(alert_row).transpose()?;
-    Ok(found.filter(|row| scope.holds(&row.tenant)))
+    let sql = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND gateway = $2 AND id = $3");
+    let rows = database.query(&sql, args![place, gateway, id])?;
+    Ok(alert_rows(database, rows)?.pop().filter(|row| scope.holds(&row.tenant)))
+}
+
+/// What an alert explains, the newest first.
+pub(super) fn folded_under(
+    database: &mut dyn Database,
+    place: &str,
+    id: &str,
+    limit: u32,
+) -> Result<Vec<AlertRow>, LedgerError> {
+    let sql = format!(
+        "SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND folded = $2 ORDER BY detected_ms DESC, id LIMIT $3"
+    );
+    let rows = database.query(&sql, args![place, id, limit])?;
+    alert_rows(database, rows)
+}
+
+/// The latest log entry of one run, by tour and instant in milliseconds.
+pub(super) fn run(
+    database: &mut dyn Database,
+    place: &str,
+    gateway: &str,
+    run: &str,
+) -> Result<Option<Box<RawValue>>, LedgerError> {
+    let sql = "SELECT data FROM runs WHERE place = $1 AND gateway = $2 AND id = $3";
+    database.one(sql, args![place, gateway, run])?.map(|mut row| row.json(0)).transpose()
 }
 
 /// The newest events of that kind that `scope` may see.

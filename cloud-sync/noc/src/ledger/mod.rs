@@ -3,11 +3,15 @@
 
 mod clerk;
 mod commands;
+mod find;
+mod incidents;
 mod keep;
 mod look;
+mod loss;
 mod open;
 mod schema;
 mod sql;
+mod steps;
 
 #[cfg(test)]
 pub(crate) mod houses;
@@ -16,12 +20,14 @@ mod tests;
 
 pub use clerk::Clerk;
 pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand, queue_at};
+pub use find::{Cursor, Filter, Found, NoCursor};
 pub use keep::{place, place_of};
 pub use open::Place;
 pub use sql::{
     Address, Arg, Cell, Database, Engine, Heard, Listener, News, PostgresError, Row, Teller, args, insert,
     way, within,
 };
+pub use steps::{NewStep, Stale, StepRow, StepState, Taken, legal};
 
 use crate::access::Scope;
 use crate::access::audit::{Actor, Deed, audit};
@@ -81,6 +87,9 @@ pub struct StepHead {
     pub at: Timestamp,
     /// Which.
     pub status: String,
+    /// By whom.
+    #[serde(default)]
+    pub by: String,
 }
 
 impl AlertHead {
@@ -163,6 +172,16 @@ pub struct AlertRow {
     pub received_at: Timestamp,
     /// The alert, as it came.
     pub alert: Box<RawValue>,
+    /// With which others it is told as one.
+    pub incident: Option<String>,
+    /// Which alert explains it.
+    pub folded: Option<String>,
+    /// The status that is shown: the gateway's, or that of a step on its way.
+    pub status: String,
+    /// By what a page says which alert it shows: `revision.steps`.
+    pub seen: String,
+    /// What people at the centre did with it, in their order.
+    pub steps: Vec<StepRow>,
 }
 
 /// A gateway and how complete its record is.
@@ -319,6 +338,17 @@ impl Ledger {
         look::alerts(&mut *self.database, scope, limit)
     }
 
+    /// One page of what is looked for, behind `after`.
+    pub fn find(
+        &mut self,
+        scope: &Scope,
+        filter: &Filter,
+        after: Option<&Cursor>,
+        limit: u32,
+    ) -> Result<Found, LedgerError> {
+        find::find(&mut *self.database, scope, filter, after, limit)
+    }
+
     /// One alert, if `scope` may see it.
     pub fn alert(
         &mut self,
@@ -328,6 +358,26 @@ impl Ledger {
         id: &str,
     ) -> Result<Option<AlertRow>, LedgerError> {
         look::alert(&mut *self.database, scope, place, gateway, id)
+    }
+
+    /// Raises an alert of the centre for every gateway that is lost.
+    pub fn look_for_lost(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        self.within(|tx| loss::look_for(tx, now))
+    }
+
+    /// What that alert explains.
+    pub fn folded_under(&mut self, place: &str, id: &str, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
+        look::folded_under(&mut *self.database, place, id, limit)
+    }
+
+    /// The latest log entry of one run.
+    pub fn run(
+        &mut self,
+        place: &str,
+        gateway: &str,
+        run: &str,
+    ) -> Result<Option<Box<RawValue>>, LedgerError> {
+        look::run(&mut *self.database, place, gateway, run)
     }
 
     /// The newest events of that kind that `scope` may see.
@@ -362,6 +412,25 @@ impl Ledger {
                 tx.tell(&News { place, gateway, command: true, ..News::default() })?;
             }
             Ok(queued)
+        })
+    }
+
+    /// Takes an alert a step further and queues it for its gateway, in one transaction, durable on return.
+    pub fn take_step(
+        &mut self,
+        actor: &Actor,
+        origin: &Origin,
+        new: &NewStep,
+        now: Timestamp,
+    ) -> Result<Taken, LedgerError> {
+        self.within(|tx| {
+            let taken = steps::take(tx, &Key::of(origin), new, now)?;
+            if matches!(taken, Taken::New) {
+                let detail = serde_json::json!({"status": new.status, "method": new.method});
+                let tenant = Some(origin.tenant.as_str());
+                audit(tx, actor, now, &Deed { tenant, action: "alert.step", object: &new.alert, detail })?;
+            }
+            Ok(taken)
         })
     }
 

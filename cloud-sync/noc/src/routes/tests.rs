@@ -57,6 +57,21 @@ const EXAMPLES: &[(&str, &str, &str, &str, Foreign)] = &[
     ("GET", "/", "/", "", Neutral),
     ("GET", "/api/gateways", "/api/gateways", "", Without),
     ("GET", "/api/alerts", "/api/alerts", "", Without),
+    ("GET", "/api/alerts/{tenant}/{site}/{gateway}/{id}", ALERT, "", Missing),
+    ("POST", "/api/alerts/{tenant}/{site}/{gateway}/{id}/steps", STEPS, "STEP", Missing),
+    (
+        "GET",
+        "/alerts/{tenant}/{site}/{gateway}/{id}",
+        "/alerts/acme/plant-7/acme-only-gw/acme-only-alert",
+        "",
+        Neutral,
+    ),
+    ("GET", "/me.js", "/me.js", "", Neutral),
+    ("GET", "/alert.js", "/alert.js", "", Neutral),
+    ("GET", "/pictures.js", "/pictures.js", "", Neutral),
+    ("GET", "/filters.js", "/filters.js", "", Neutral),
+    ("GET", "/tasks", "/tasks", "", Neutral),
+    ("GET", "/tasks.js", "/tasks.js", "", Neutral),
     ("GET", "/api/tours", "/api/tours", "", Without),
     ("GET", "/api/days", "/api/days", "", Without),
     ("GET", "/reports.css", "/reports.css", "", Neutral),
@@ -94,6 +109,11 @@ const EXAMPLES: &[(&str, &str, &str, &str, Foreign)] = &[
     ("GET", "/audit", "/audit", "", Without),
     ("GET", "/audit.csv", "/audit.csv", "", Without),
 ];
+
+/// An alert of `acme`, and the steps of it.
+const ALERT: &str = "/api/alerts/acme/plant-7/acme-only-gw/acme-only-alert";
+const STEPS: &str = "/api/alerts/acme/plant-7/acme-only-gw/acme-only-alert/steps";
+const STEP: &str = r#"{"status":"VERIFYING","method":"CALL","seen":"1.0"}"#;
 
 /// A policy, and the site file that it bounds, of the reader that the tests have.
 const POLICY: &str = r#"{"most":9}"#;
@@ -225,6 +245,7 @@ impl Here {
             let command = json!({"type": "task.cancel", "data": {"task": "T-1"}}).to_string();
             let (kind, body) = match body {
                 "JSON" => ("application/json", command),
+                "STEP" => ("application/json", STEP.to_owned()),
                 "SITE" => ("text/plain", site_file()),
                 "POLICY" => ("text/plain", POLICY.to_owned()),
                 form => ("application/x-www-form-urlencoded", form.to_owned()),

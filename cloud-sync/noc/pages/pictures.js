@@ -1,0 +1,244 @@
+// Evidence as pictures: drawn from the alert alone, in SVG attributes, as wide as the page gives them.
+
+import { clockText, element, words } from "/vigil.js";
+
+const NAMESPACE = "http://www.w3.org/2000/svg";
+const ROW = 26;
+const TOP = 26;
+// Metres in a degree of latitude; of longitude by the cosine of where it is.
+const DEGREE_M = 111320;
+// Of a list that is longer, the rest is counted.
+const LONGEST = 60;
+
+function svg(tag, attributes, text) {
+  const node = document.createElementNS(NAMESPACE, tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+/** A figure with a caption; `what` is what it says to somebody who does not see it. */
+function figure(name, caption, width, height, what, parts) {
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": what });
+  root.append(...parts);
+  const node = element("figure", "card picture");
+  node.dataset.picture = name;
+  node.append(root, element("figcaption", "quiet", caption));
+  return node;
+}
+
+const text = (x, y, said, classes = "", anchor = "start") => svg("text", { x, y, class: classes, "text-anchor": anchor }, said);
+const line = (x1, y1, x2, y2, classes) => svg("line", { x1, y1, x2, y2, class: classes });
+const clip = (said, most) => (said.length > most ? `${said.slice(0, most - 1)}…` : said);
+
+/** Every picture that this alert has. */
+export function pictures(known, zone, width) {
+  const { alert } = known;
+  const evidence = alert.evidence ?? {};
+  const room = Math.max(260, width - 30);
+  const drawn = [];
+  if (evidence.signals) drawn.push(signals(evidence, zone, room), score(evidence, room));
+  const places = positions(evidence, known.site);
+  if (places.length > 0) drawn.push(plan(places, known.site, zone, room));
+  if (evidence.scanned || known.run) drawn.push(tour(evidence, known.run ?? {}, zone, room));
+  if (evidence.members) drawn.push(members(known, evidence, zone));
+  if (!evidence.signals) {
+    const when = moments(known, evidence);
+    if (when.length > 1) drawn.push(timeline(when, evidence, zone, room));
+  }
+  return drawn;
+}
+
+// --- time ---
+
+function axis(from, to, left, right) {
+  const span = Math.max(1, to - from);
+  return (instant) => left + ((Date.parse(instant) - from) / span) * (right - left);
+}
+
+function hours(from, to, at, zone, bottom) {
+  const parts = [];
+  const marks = [0, 0.5, 1].map((share) => new Date(from + share * (to - from)).toISOString());
+  marks.forEach((instant, n) => {
+    const x = at(instant);
+    parts.push(line(x, TOP - 8, x, bottom, "grid"));
+    parts.push(text(x, TOP - 12, clockText(instant, zone), "quiet", ["start", "middle", "end"][n]));
+  });
+  return parts;
+}
+
+/** The window of an inactivity alert, a lane for each signal, and the last sign of life. */
+function signals(evidence, zone, width) {
+  const names = Object.keys(evidence.signals);
+  const starts = Date.parse(evidence.window_start);
+  const ends = Date.parse(evidence.window_end);
+  const last = evidence.last_activity_at ? Date.parse(evidence.last_activity_at) : starts;
+  const from = Math.min(starts, last) - (ends - starts) * 0.04;
+  const bottom = TOP + names.length * ROW + 4;
+  const at = axis(from, ends, 92, width - 8);
+  const parts = hours(from, ends, at, zone, bottom);
+  const left = at(evidence.window_start);
+  names.forEach((name, n) => {
+    const { state, count, weight } = evidence.signals[name];
+    const y = TOP + n * ROW;
+    parts.push(text(0, y + 16, words(name), "lane"));
+    parts.push(svg("rect", { x: left, y: y + 3, width: Math.max(2, at(evidence.window_end) - left), height: ROW - 7, rx: 3, class: `signal ${state.toLowerCase()}` }));
+    const said = `${words(state)}, ${count}${weight ? `, weighs ${(weight / 1000).toFixed(2)}` : ""}`;
+    parts.push(text(left + 6, y + 17, said, "inside"));
+  });
+  if (evidence.last_activity_at) {
+    const x = at(evidence.last_activity_at);
+    parts.push(line(x, TOP - 4, x, bottom, "mark"), svg("circle", { cx: x, cy: bottom, r: 4, class: "mark" }));
+    const end = x > width * 0.6;
+    parts.push(text(x + (end ? -8 : 8), bottom + 14, `last: ${clip(words(evidence.last_activity ?? "activity"), 24)} ${clockText(evidence.last_activity_at, zone)}`, "quiet", end ? "end" : "start"));
+  }
+  const what = names.map((name) => `${name} ${words(evidence.signals[name].state)}`).join(", ");
+  return figure("signals", "The window that was judged, and what was seen in it", width, bottom + 22, what, parts);
+}
+
+/** The score from 0 to 1, against the limit of the policy as it is without one of the site's own. */
+function score(evidence, width) {
+  const share = evidence.score / 1000;
+  const right = width - 8;
+  const x = (value) => 8 + value * (right - 8);
+  const parts = [
+    svg("rect", { x: 8, y: 8, width: right - 8, height: 14, rx: 3, class: "scale" }),
+    svg("rect", { x: 8, y: 8, width: Math.max(1, x(share) - 8), height: 14, rx: 3, class: "reached" }),
+    line(x(0.8), 3, x(0.8), 27, "limit"),
+    text(x(0.8), 42, "0.80 unless the site's policy says otherwise", "quiet", "end"),
+  ];
+  const said = `Score ${share.toFixed(2)} of 1${evidence.consecutive ? `, ${evidence.consecutive} windows in a row` : ""}${evidence.deep_night ? ", in the deep night" : ""}`;
+  return figure("score", said, width, 48, said, parts);
+}
+
+const NAMES = { detected_at: "detected", cleared_at: "cleared", last_message_at: "last message", last_activity_at: "last activity" };
+
+function moments(known, evidence) {
+  const all = Object.entries(evidence).filter(([name, value]) => typeof value === "string" && (name.endsWith("_at") || name.endsWith("_by") || name === "deadline" || name === "break_start"));
+  all.push(["detected_at", known.alert.detected_at], ["cleared_at", known.alert.cleared_at]);
+  const dated = all.filter(([, value]) => value && !Number.isNaN(Date.parse(value)));
+  return dated.sort((a, b) => Date.parse(a[1]) - Date.parse(b[1]));
+}
+
+/** What happened when, one under the other: two instants may be seconds apart. */
+function timeline(when, evidence, zone, width) {
+  const from = Date.parse(when[0][1]);
+  const to = Date.parse(when[when.length - 1][1]);
+  const at = axis(from, to, 12, width - 12);
+  const bottom = TOP + when.length * ROW;
+  const parts = [line(12, TOP, width - 12, TOP, "base")];
+  when.forEach(([name, instant], n) => {
+    const x = at(instant);
+    const y = TOP + n * ROW + 18;
+    const end = x > width / 2;
+    parts.push(line(x, TOP, x, y - 4, "grid"), svg("circle", { cx: x, cy: TOP, r: 5, class: name === "detected_at" ? "alarm" : "mark" }));
+    parts.push(text(x + (end ? -6 : 6), y, `${NAMES[name] ?? words(name)} ${clockText(instant, zone)}`, "", end ? "end" : "start"));
+  });
+  const battery = typeof evidence.battery_permille === "number" ? `Battery ${Math.round(evidence.battery_permille / 10)} %` : "";
+  const said = ["What happened when", battery].filter(Boolean).join(" – ");
+  return figure("timeline", said, width, bottom + 8, said, parts);
+}
+
+// --- place ---
+
+/** Everything in the evidence that has a position. */
+function positions(evidence, site) {
+  const found = [];
+  const look = (value, name) => {
+    if (value === null || typeof value !== "object") return;
+    if (typeof value.lat === "number" && typeof value.lon === "number") found.push({ ...value, name: words(name) });
+    else for (const [inner, part] of Object.entries(value)) look(part, Array.isArray(value) ? name : inner);
+  };
+  look(evidence, "position");
+  if (found.length === 0) return found;
+  for (const point of site?.checkpoints ?? []) if (typeof point.lat === "number") found.push({ ...point, name: point.name ?? point.id, isPlace: true });
+  return found.slice(0, LONGEST);
+}
+
+/** A plan in metres, north up. */
+function plan(places, site, zone, width) {
+  const fence = site?.geofence;
+  const corners = fence?.polygon?.map(([lat, lon]) => ({ lat, lon })) ?? [];
+  const all = [...places, ...corners, ...(fence?.radius ? [fence] : [])];
+  const [lat0, lon0] = [all[0].lat, all[0].lon];
+  const east = DEGREE_M * Math.cos((lat0 * Math.PI) / 180);
+  const metres = ({ lat, lon }) => [(lon - lon0) * east, (lat - lat0) * DEGREE_M];
+  const reach = (place) => place.radius ?? place.accuracy_m ?? 5;
+  const edges = all.map((place) => { const [x, y] = metres(place); const r = reach(place); return [x - r, x + r, y - r, y + r]; });
+  const [west, farEast] = [Math.min(...edges.map((e) => e[0])), Math.max(...edges.map((e) => e[1]))];
+  const [south, north] = [Math.min(...edges.map((e) => e[2])), Math.max(...edges.map((e) => e[3]))];
+  const height = Math.min(300, width);
+  const span = Math.max(20, farEast - west, ((north - south) * width) / height) * 1.25;
+  const scale = width / span;
+  const [midX, midY] = [(west + farEast) / 2, (south + north) / 2];
+  const at = (place) => { const [x, y] = metres(place); return [width / 2 + (x - midX) * scale, height / 2 - (y - midY) * scale]; };
+  const parts = [svg("rect", { x: 0, y: 0, width, height, rx: 4, class: "ground" })];
+  if (fence?.radius) { const [cx, cy] = at(fence); parts.push(svg("circle", { cx, cy, r: fence.radius * scale, class: "fence" })); }
+  if (corners.length > 2) parts.push(svg("polygon", { points: corners.map((c) => at(c).join(",")).join(" "), class: "fence" }));
+  for (const place of places) {
+    const [cx, cy] = at(place);
+    if (place.accuracy_m) parts.push(svg("circle", { cx, cy, r: Math.max(2, place.accuracy_m * scale), class: "accuracy" }));
+    parts.push(place.isPlace ? svg("rect", { x: cx - 5, y: cy - 5, width: 10, height: 10, class: "place" }) : svg("circle", { cx, cy, r: 5, class: "alarm" }));
+    const said = `${clip(place.name, 24)}${place.at ? ` ${clockText(place.at, zone)}` : ""}${place.accuracy_m ? ` ±${Math.round(place.accuracy_m)} m` : ""}`;
+    const end = cx > width * 0.6;
+    parts.push(text(cx + (end ? -10 : 10), cy - 8, said, "", end ? "end" : "start"));
+  }
+  parts.push(...bar(scale, width, height), svg("path", { d: `M${width - 16} 26 l-6 10 l6 -20 l6 20 z`, class: "north" }), text(width - 16, 50, "N", "quiet", "middle"));
+  const said = `${places.length} ${places.length === 1 ? "position" : "positions"}: ${places.map((p) => `${p.name} at ${p.lat.toFixed(5)}, ${p.lon.toFixed(5)}`).join("; ")}`;
+  return figure("plan", `${clip(said, 160)} – north is up`, width, height, said, parts);
+}
+
+/** A bar of a round number of metres, about a quarter of the plan. */
+function bar(scale, width, height) {
+  const about = width / 4 / scale;
+  const ten = 10 ** Math.floor(Math.log10(about));
+  const length = [5, 2, 1].map((n) => n * ten).find((n) => n <= about) ?? ten;
+  const y = height - 14;
+  const said = length >= 1000 ? `${length / 1000} km` : `${length} m`;
+  return [line(12, y, 12 + length * scale, y, "base"), text(12, y - 6, said, "quiet")];
+}
+
+// --- tours ---
+
+/** The checkpoints in the order of their scans, then those that are missing. */
+function tour(evidence, run, zone, width) {
+  const scanned = run.scanned ?? evidence.scanned ?? [];
+  const missing = run.missing ?? evidence.missing ?? [];
+  const wrong = new Set(run.out_of_order ?? evidence.out_of_order ?? []);
+  const short = new Map((run.too_short ?? evidence.too_short ?? []).map((visit) => [visit.checkpoint, visit.secs]));
+  const all = [...scanned.map((id) => [id, true]), ...missing.map((id) => [id, false])].slice(0, LONGEST);
+  const columns = Math.max(2, Math.floor(width / 112));
+  const cell = width / columns;
+  const high = 66;
+  const parts = [];
+  all.forEach(([id, isScanned], n) => {
+    const [x, y] = [(n % columns) * cell + cell / 2, Math.floor(n / columns) * high + 18];
+    if (n > 0 && n % columns > 0) parts.push(line(x - cell + 11, y, x - 11, y, isScanned ? "base" : "grid"));
+    const kind = !isScanned ? "missing" : wrong.has(id) ? "wrong" : short.has(id) ? "short" : "scanned";
+    parts.push(svg("circle", { cx: x, cy: y, r: 10, class: `stop ${kind}` }), text(x, y + 4, isScanned ? `${n + 1}` : "–", "number", "middle"));
+    parts.push(text(x, y + 25, clip(id, Math.floor(cell / 8)), "", "middle"));
+    const when = run.scanned_at?.[id];
+    const note = !isScanned ? "missing" : wrong.has(id) ? "out of order" : short.has(id) ? `${short.get(id)} s only` : "";
+    parts.push(text(x, y + 40, [when ? clockText(when, zone) : "", note].filter(Boolean).join(" "), kind === "scanned" ? "quiet" : "loud", "middle"));
+  });
+  const rows = Math.max(1, Math.ceil(all.length / columns));
+  const said = `${scanned.length} scanned${missing.length ? `, missing: ${missing.join(", ")}` : ""}${wrong.size ? `, out of order: ${[...wrong].join(", ")}` : ""}`;
+  return figure("tour", clip(said, 200), width, rows * high, said, parts);
+}
+
+// --- storms ---
+
+function members(known, evidence, zone) {
+  const node = element("div", "card picture");
+  node.dataset.picture = "members";
+  const list = element("ol", "plain");
+  for (const member of evidence.members.slice(0, LONGEST)) {
+    const item = element("li", "", `${clockText(member.detected_at, zone)} `);
+    const said = element(member.told ? "a" : "span", "", `${member.subject}${member.guard ? `, ${member.guard}` : ""}`);
+    if (member.told) said.href = `/alerts/${[known.tenant, known.site, known.gateway, member.alert].map(encodeURIComponent).join("/")}`;
+    item.append(said);
+    list.append(item);
+  }
+  node.append(element("p", "quiet", `${evidence.count} alerts, ${evidence.standing} not over yet`), list);
+  return node;
+}

@@ -1,0 +1,77 @@
+//! `POST /api/alerts/{tenant}/{site}/{gateway}/{id}/steps`: somebody takes an alert further.
+
+use super::whole::{Case, case};
+use super::{Desk, Name, Refused};
+use crate::door::Caller;
+use crate::ledger::{NewStep, Taken};
+use crate::orders::made_up;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use vigil_core::alert::{Method, Status};
+
+/// The longest answer of a guard, and the longest note: what a gateway takes.
+const LINE_CHARS: usize = 200;
+const NOTE_CHARS: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+struct Given {
+    status: Status,
+    #[serde(default)]
+    method: Option<Method>,
+    #[serde(default)]
+    response: Option<String>,
+    #[serde(default)]
+    note: Option<String>,
+    seen: String,
+}
+
+/// Takes an alert a step further, and shows it as it is then.
+pub async fn take(
+    State(desk): State<Desk>,
+    caller: Caller,
+    Path(name): Path<Name>,
+    body: Bytes,
+) -> Result<impl IntoResponse, Refused> {
+    let person = &caller.person;
+    if !person.sees(&name.tenant) {
+        return Err(Refused::Unknown);
+    }
+    let origin = name.origin().ok_or(Refused::Unknown)?;
+    let given: Given = serde_json::from_slice(&body).map_err(Refused::Body)?;
+    let (to, command) = (given.status, made_up().ok_or(Refused::Random)?);
+    let step = NewStep {
+        alert: name.id.clone(),
+        status: to,
+        method: given.method.unwrap_or(Method::None),
+        response: line("response", given.response, LINE_CHARS)?,
+        note: line("note", given.note, NOTE_CHARS)?,
+        seen: given.seen,
+        person: person.name.clone(),
+        command,
+    };
+    let (actor, now) = (caller.actor(), (desk.now)());
+    match desk.clerk.ask(move |ledger| ledger.take_step(&actor, &origin, &step, now)).await? {
+        Taken::New => {
+            tracing::info!(alert = %name.id, by = %person.name, status = %to, "an alert is taken a step further");
+            let case: Case = case(&desk, person, name).await?;
+            Ok((StatusCode::CREATED, Json(case)))
+        }
+        Taken::Unknown => Err(Refused::Unknown),
+        Taken::Stale(stale) => Err(Refused::Stale(stale)),
+        Taken::Illegal(from) => Err(Refused::Illegal(from, to.name())),
+        Taken::Full => Err(Refused::Full),
+    }
+}
+
+/// A text that may be left out; an empty one is as good as nothing.
+fn line(name: &'static str, text: Option<String>, most: usize) -> Result<Option<String>, Refused> {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    if text.chars().count() > most || text.chars().any(char::is_control) {
+        return Err(Refused::Text(name, most));
+    }
+    Ok(Some(text))
+}

@@ -1,0 +1,329 @@
+//! Which alerts are told as one. Those of one guard that were detected within half an hour of each other are an incident, however
+//! late each of them comes; and what another alert explains is folded under that one.
+
+use super::keep::Key;
+use super::sql::{Arg, Database, Engine, args, insert};
+use super::{AlertHead, LedgerError};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use vigil_core::time::{Span, Timestamp};
+
+/// So near to another one of its incident an alert belongs to it: a guard who sleeps misses the tour and the task of that time too.
+const NEAR: Span = Span::from_mins(30);
+
+/// A device may be missed by its gateway so long before the gateway itself was, and so long after it is back: until each has
+/// been heard again.
+pub(super) const AROUND: Span = Span::from_mins(5);
+
+/// Of receivers that hear of one guard at once from two gateways, one goes first: each would not see the other's alert.
+pub(super) fn hold<'a>(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    guards: impl Iterator<Item = &'a str>,
+) -> Result<(), LedgerError> {
+    if tx.engine() == Engine::Sqlite {
+        return Ok(());
+    }
+    // In one order, so that two of them never wait for each other.
+    for guard in guards.collect::<BTreeSet<_>>() {
+        let name = format!("incident {}/{guard}", key.place);
+        tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text", args![&name])?;
+    }
+    Ok(())
+}
+
+/// What of a storm folds others.
+#[derive(Deserialize)]
+struct Storm {
+    evidence: Members,
+}
+
+#[derive(Deserialize)]
+struct Members {
+    #[serde(default)]
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    alert: String,
+}
+
+/// Finds the place of an alert among the others; `is_new` says that it is its first revision here.
+pub(super) fn place(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    head: &AlertHead,
+    data: &str,
+    is_new: bool,
+) -> Result<(), LedgerError> {
+    // A storm grows with its revisions.
+    if head.rule == "storm" {
+        gather(tx, key, head, data)?;
+    }
+    if !is_new {
+        return Ok(());
+    }
+    let incident = match &head.guard {
+        Some(guard) => join(tx, key, head, guard)?,
+        None => head.id.clone(),
+    };
+    let folded = match explained_by_storm(tx, key, head)? {
+        Some(storm) => Some(storm),
+        None => explained_by_loss(tx, key, head)?,
+    };
+    tx.execute(
+        "UPDATE alerts SET incident = $4, folded = $5 WHERE place = $1 AND gateway = $2 AND id = $3",
+        args![&key.place, key.gateway(), &head.id, &incident, folded.as_ref()],
+    )?;
+    Ok(())
+}
+
+/// The incident of an alert's neighbours; if it joins several they become one. Its own, if it has none.
+fn join(tx: &mut dyn Database, key: &Key<'_>, head: &AlertHead, guard: &str) -> Result<String, LedgerError> {
+    let rows = tx.query(
+        "SELECT DISTINCT incident FROM alerts WHERE place = $1 AND guard = $2 AND urgent IN (0, 1)
+             AND detected_ms BETWEEN $3 AND $4 AND incident IS NOT NULL ORDER BY incident",
+        args![&key.place, guard, head.detected_at - NEAR, head.detected_at + NEAR],
+    )?;
+    let mut near = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let Some(first) = near.next() else { return Ok(head.id.clone()) };
+    for other in near {
+        tx.execute(
+            "UPDATE alerts SET incident = $3 WHERE place = $1 AND incident = $2",
+            args![&key.place, &other, &first],
+        )?;
+    }
+    Ok(first)
+}
+
+/// Folds the members of a storm that are there, and remembers those that will come.
+fn gather(tx: &mut dyn Database, key: &Key<'_>, head: &AlertHead, data: &str) -> Result<(), LedgerError> {
+    // One of a newer gateway that reads otherwise folds nothing.
+    let Ok(storm) = serde_json::from_str::<Storm>(data) else { return Ok(()) };
+    let rows: Vec<Vec<Arg<'_>>> = storm
+        .evidence
+        .members
+        .iter()
+        .map(|member| args![&key.place, key.gateway(), &member.alert, &head.id].to_vec())
+        .collect();
+    let known = insert(
+        tx,
+        "INSERT INTO members (place, gateway, alert, storm)",
+        "ON CONFLICT (place, gateway, alert) DO NOTHING RETURNING alert",
+        &rows,
+    )?;
+    for mut row in known {
+        tx.execute(
+            "UPDATE alerts SET folded = $4 WHERE place = $1 AND gateway = $2 AND id = $3",
+            args![&key.place, key.gateway(), &row.text(0)?, &head.id],
+        )?;
+    }
+    Ok(())
+}
+
+fn explained_by_storm(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    head: &AlertHead,
+) -> Result<Option<String>, LedgerError> {
+    let storm = tx.one(
+        "SELECT storm FROM members WHERE place = $1 AND gateway = $2 AND alert = $3",
+        args![&key.place, key.gateway(), &head.id],
+    )?;
+    storm.map(|mut row| row.text(0)).transpose()
+}
+
+fn explained_by_loss(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    head: &AlertHead,
+) -> Result<Option<String>, LedgerError> {
+    if head.rule != "device_silent" {
+        return Ok(None);
+    }
+    let lost = tx.one(
+        "SELECT heard_ms FROM losses WHERE place = $1 AND gateway = $2 AND heard_ms <= $3 AND (back_ms IS NULL OR back_ms >= $4)
+         ORDER BY heard_ms DESC LIMIT 1",
+        args![&key.place, key.gateway(), head.detected_at + AROUND, head.detected_at - AROUND],
+    )?;
+    lost.map(|mut row| Ok(loss_id(row.instant(0)?))).transpose()
+}
+
+/// The name of the alert that a gateway is lost which was last heard then.
+pub(super) fn loss_id(heard_at: Timestamp) -> String {
+    format!("gateway_lost.{}", heard_at.millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::access::Scope;
+    use crate::ledger::houses::House;
+    use crate::ledger::{AlertHead, Delivery, Entry, Ledger};
+    use serde_json::json;
+    use serde_json::value::to_raw_value;
+    use std::collections::{BTreeMap, BTreeSet};
+    use vigil_cloud_sync::{EventKind, Origin};
+    use vigil_core::id::{GatewayId, SiteId, TenantId};
+    use vigil_core::time::{Span, Timestamp};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_773_160_000_000);
+
+    fn origin(gateway: &str) -> Origin {
+        Origin {
+            tenant: TenantId::new("acme").unwrap(),
+            site: SiteId::new("plant-7").unwrap(),
+            gateway: GatewayId::new(gateway).unwrap(),
+        }
+    }
+
+    fn at(mins: i64) -> Timestamp {
+        NOW + Span::from_mins(mins)
+    }
+
+    fn alert(id: &str, rule: &str, guard: Option<&str>, mins: i64, members: &[&str]) -> Entry {
+        let members: Vec<_> = members.iter().map(|alert| json!({"alert": alert})).collect();
+        let data = to_raw_value(&json!({
+            "id": id, "revision": 1 + members.len(), "rule": rule, "severity": "HIGH", "status": "DETECTED", "guard": guard,
+            "detected_at": at(mins), "summary": id, "evidence": {"members": members}, "history": [],
+        }))
+        .unwrap();
+        let head: AlertHead = serde_json::from_str(data.get()).unwrap();
+        Entry {
+            producer: None,
+            sequence: 1,
+            id: format!("{id}.{}", head.revision),
+            kind: EventKind::Alert,
+            subject: String::new(),
+            time: NOW,
+            data,
+            alert: Some(head),
+        }
+    }
+
+    fn deliver(ledger: &mut Ledger, gateway: &str, now: Timestamp, entries: Vec<Entry>) {
+        ledger.record(&Delivery { origin: origin(gateway), received_at: now, entries }).unwrap();
+    }
+
+    /// Which alerts are one incident, and what is folded under what.
+    fn told(ledger: &mut Ledger) -> (BTreeSet<Vec<String>>, BTreeMap<String, String>) {
+        let (mut incidents, mut folded) = (BTreeMap::<String, Vec<String>>::new(), BTreeMap::new());
+        for row in ledger.alerts(&Scope::whole(), 100).unwrap() {
+            let head: AlertHead = serde_json::from_str(row.alert.get()).unwrap();
+            incidents.entry(row.incident.unwrap()).or_default().push(head.id.clone());
+            if let Some(under) = row.folded {
+                folded.insert(head.id, under);
+            }
+        }
+        let sorted = |mut ids: Vec<String>| {
+            ids.sort();
+            ids
+        };
+        (incidents.into_values().map(sorted).collect(), folded)
+    }
+
+    #[test]
+    fn alerts_of_a_guard_that_are_near_each_other_are_one_incident_in_whatever_order_they_come() {
+        let all = [
+            ("a", "G-1", 0),
+            ("b", "G-1", 30),
+            ("c", "G-1", 60),
+            ("d", "G-1", 91),
+            ("e", "G-2", 30),
+            ("f", "G-1", 200),
+        ];
+        let expected: BTreeSet<Vec<String>> = [vec!["a", "b", "c"], vec!["d"], vec!["e"], vec!["f"]]
+            .into_iter()
+            .map(|ids| ids.into_iter().map(str::to_owned).collect())
+            .collect();
+        for house in House::both() {
+            for (round, order) in
+                [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [0, 2, 4, 3, 5, 1]].into_iter().enumerate()
+            {
+                let mut ledger = house.open();
+                ledger.database().batch("DELETE FROM alerts").unwrap();
+                for (number, n) in order.into_iter().enumerate() {
+                    let (id, guard, mins) = all[n];
+                    let name = format!("{id}{round}");
+                    let entry = alert(&name, "sos", Some(guard), mins, &[]);
+                    // Two gateways of one site may each see a part.
+                    deliver(&mut ledger, if number % 2 == 0 { "gw-1" } else { "gw-2" }, NOW, vec![entry]);
+                }
+                let (incidents, _) = told(&mut ledger);
+                let named: BTreeSet<Vec<String>> = incidents
+                    .into_iter()
+                    .map(|ids| ids.iter().map(|id| id[..1].to_owned()).collect())
+                    .collect();
+                assert_eq!(named, expected, "{order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_storm_folds_its_members_before_and_after_they_come() {
+        for house in House::both() {
+            let mut ledger = house.open();
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("m1", "device_silent", None, 0, &[])]);
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("s", "storm", None, 1, &["m1", "m2"])]);
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("m2", "device_silent", None, 1, &[])]);
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("s", "storm", None, 1, &["m1", "m2", "m3"])]);
+            deliver(
+                &mut ledger,
+                "gw-1",
+                NOW,
+                vec![alert("m3", "device_silent", None, 2, &[]), alert("x", "device_silent", None, 2, &[])],
+            );
+            let (_, folded) = told(&mut ledger);
+            let expected = ["m1", "m2", "m3"].map(|id| (id.to_owned(), "s".to_owned()));
+            assert_eq!(folded, BTreeMap::from(expected));
+        }
+    }
+
+    #[test]
+    fn a_lost_gateway_is_told_once_explains_its_devices_and_is_over_when_it_is_heard() {
+        for house in House::both() {
+            let (mut one, mut other) = (house.open(), house.open());
+            let silent = |id: &str, mins| alert(id, "device_silent", None, mins, &[]);
+            deliver(&mut one, "gw-1", NOW, vec![silent("before", -6), silent("just-before", -5)]);
+            one.look_for_lost(NOW + Span::from_secs(90)).unwrap();
+            assert_eq!(one.alerts(&Scope::whole(), 10).unwrap().len(), 2, "it is not lost yet");
+            let lost_at = NOW + Span::from_secs(91);
+            one.look_for_lost(lost_at).unwrap();
+            other.look_for_lost(lost_at).unwrap();
+            other.look_for_lost(at(5)).unwrap();
+            let id = super::loss_id(NOW);
+            let raised = one.alert(&Scope::whole(), "acme/plant-7", "gw-1", &id).unwrap().unwrap();
+            let head: AlertHead = serde_json::from_str(raised.alert.get()).unwrap();
+            assert_eq!((head.revision, head.detected_at), (1, NOW + Span::from_secs(90)), "told once");
+            assert_eq!(
+                (&*head.rule, &*head.subject, &*head.severity),
+                ("gateway_lost", "gateway:gw-1", "HIGH")
+            );
+
+            deliver(&mut one, "gw-1", at(10), vec![silent("meanwhile", 3), silent("just-after", 14)]);
+            deliver(&mut one, "gw-1", at(30), vec![silent("after", 16)]);
+            let over = one.alert(&Scope::whole(), "acme/plant-7", "gw-1", &id).unwrap().unwrap();
+            let head: AlertHead = serde_json::from_str(over.alert.get()).unwrap();
+            assert_eq!((&*head.status, head.cleared_at), ("RESOLVED", Some(at(10))));
+            let (_, folded) = told(&mut one);
+            let expected: BTreeMap<_, _> = ["just-before", "meanwhile", "just-after"]
+                .map(|silent| (silent.to_owned(), id.clone()))
+                .into();
+            assert_eq!(folded, expected);
+            one.look_for_lost(at(31)).unwrap();
+            let lost = one
+                .alerts(&Scope::whole(), 100)
+                .unwrap()
+                .into_iter()
+                .filter(|row| row.alert.get().contains("gateway_lost\""));
+            assert_eq!(lost.count(), 1);
+            one.look_for_lost(at(60)).unwrap();
+            let lost = one
+                .alerts(&Scope::whole(), 100)
+                .unwrap()
+                .into_iter()
+                .filter(|row| row.alert.get().contains("gateway_lost\""));
+            assert_eq!(lost.count(), 2, "the next loss is another");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Steps of alerts at the operations centre and on site, while each does not hear of the other, with a real agent.
+
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
+use serde_json::{Value, json};
+use vigil_tests::house::{
+    Agent, Handset, Noc, PATIENCE, Plant, Source, eventually, json as get, message, now, post, topic, until,
+};
+
+/// An agent with one open `sos`, and the alert's path at the operations centre.
+fn emergency(noc: &Noc) -> (Agent, String, String) {
+    let plant = Plant::default().guards(1).and("[policy]\nsettle = \"0s\"");
+    let agent = Agent::start("gw-1", &plant, Source::Embedded, Some(&noc.uplink("gw-1")));
+    let mut handset = Handset::connect(agent.mqtt(), "hs-1").unwrap();
+    let help = message(now(), json!({"note": "help"})).to_string();
+    handset.publish(&topic("hs-1", "sos"), help.as_bytes()).unwrap();
+    let id = agent.alerts()[0]["id"].as_str().unwrap().to_owned();
+    until("the alert is at the operations centre", || !noc.alerts("gw-1").is_empty());
+    (agent, format!("/api/alerts/acme/plant-7/gw-1/{id}"), id)
+}
+
+/// Somebody at the operations centre takes it further, as it is now.
+fn step(noc: &Noc, path: &str, status: &str) -> Value {
+    let seen = get(noc.page(), path)["seen"].clone();
+    let body = json!({"status": status, "method": "CALL", "response": "on the roof", "seen": seen});
+    let (code, case) = post(noc.page(), &format!("{path}/steps"), &body).unwrap();
+    assert_eq!(code, 201, "{case}");
+    serde_json::from_str(&case).unwrap()
+}
+
+/// Somebody on site takes it further.
+fn step_on_site(agent: &Agent, id: &str, status: &str) {
+    let body = json!({"status": status, "by": "Meena", "method": "SUPERVISOR", "response": "seen"});
+    let (code, said) = post(agent.page(), &format!("/api/v1/alerts/{id}/status"), &body).unwrap();
+    assert_eq!(code, 200, "{said}");
+}
+
+/// Who took which step, and where it stands, once `done`.
+fn history(noc: &Noc, path: &str, done: impl Fn(&Value) -> bool) -> Vec<(String, String, String)> {
+    let case = eventually("both sides know of each other", PATIENCE, || {
+        let case = get(noc.page(), path);
+        if done(&case) { Ok(case) } else { Err(case["history"].to_string()) }
+    });
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let lines = case["history"].as_array().unwrap().iter();
+    lines.map(|line| (text(&line["by"]), text(&line["status"]), text(&line["state"]))).collect()
+}
+
+fn lines<const N: usize>(expected: [(&str, &str, &str); N]) -> Vec<(String, String, String)> {
+    expected.map(|(by, status, state)| (by.to_owned(), status.to_owned(), state.to_owned())).to_vec()
+}
+
+fn last(case: &Value, state: &str) -> bool {
+    case["history"].as_array().is_some_and(|lines| lines.iter().any(|line| line["state"] == state))
+}
+
+#[test]
+fn what_is_decided_on_site_first_stands_and_both_are_shown() {
+    let noc = Noc::start(&["gw-1"]);
+    let (mut agent, path, id) = emergency(&noc);
+    agent.kill();
+    let case = step(&noc, &path, "FALSE_POSITIVE");
+    assert_eq!(case["status"], "FALSE_POSITIVE", "the centre shows its own step at once");
+    // On site it is decided before the line is back: nobody listens where the agent looks for its operations centre.
+    let file = agent.folder().join("agent.toml");
+    let told = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, told.replace(&noc.uplink("gw-1").url, "https://127.0.0.1:1/v1")).unwrap();
+    agent.start_again();
+    step_on_site(&agent, &id, "CONFIRMED");
+    agent.kill();
+    assert!(last(&get(noc.page(), &path), "on_its_way"), "the centre has not heard of it");
+    std::fs::write(&file, told).unwrap();
+    agent.start_again();
+
+    let shown = history(&noc, &path, |case| last(case, "refused") && case["alert"]["status"] == "CONFIRMED");
+    let mut shown = shown;
+    shown.sort();
+    let mut expected = lines([
+        ("agent", "DETECTED", "-"),
+        ("Meena", "CONFIRMED", "-"),
+        ("operator", "FALSE_POSITIVE", "refused"),
+    ]);
+    expected.sort();
+    assert_eq!(shown, expected);
+    let case = get(noc.page(), &path);
+    let refused = case["steps"][0]["refused"].as_str().unwrap();
+    assert_eq!(refused, "an alert that is CONFIRMED cannot become FALSE_POSITIVE: that is final");
+    assert_eq!(case["status"], "CONFIRMED");
+    let on_site = agent.alerts().into_iter().find(|alert| alert["id"] == id.as_str()).unwrap();
+    assert_eq!(case["alert"], on_site, "both sides show the same");
+}
+
+#[test]
+fn steps_that_can_follow_each_other_are_all_carried_out() {
+    let noc = Noc::start(&["gw-1"]);
+    let (mut agent, path, id) = emergency(&noc);
+    agent.kill();
+    step(&noc, &path, "VERIFYING");
+    let case = step(&noc, &path, "RESOLVED");
+    assert_eq!((&case["status"], &case["legal"]), (&json!("RESOLVED"), &json!([])));
+    agent.start_again();
+    let done = |case: &Value| case["alert"]["status"] == "RESOLVED" && !last(case, "on_its_way");
+    let shown = history(&noc, &path, done);
+    let expected = lines([
+        ("agent", "DETECTED", "-"),
+        ("operator", "VERIFYING", "at_gateway"),
+        ("operator", "RESOLVED", "at_gateway"),
+    ]);
+    assert_eq!(shown, expected);
+    until("the gateway shows it too", || {
+        agent.alerts().iter().any(|alert| alert["id"] == id.as_str() && alert["status"] == "RESOLVED")
+    });
+}

@@ -1,0 +1,147 @@
+//! The operations centre's pages of alerts in a real browser: one is seen, made sure of and closed, and who comes second is told.
+
+// All of it is test code: a failed unwrap is a failed test.
+#![cfg(test)]
+
+use serde_json::{Value, json};
+use vigil_tests::browser::{Browser, Driver, Screen};
+use vigil_tests::house::{Agent, Handset, Noc, Plant, Source, message, now, topic, until};
+
+const GATEWAY: &str = "gw-1";
+
+fn call_for_help(agent: &Agent, device: &str, note: &str) {
+    let mut handset = Handset::connect(agent.mqtt(), device).unwrap();
+    let help = message(now(), json!({ "note": note })).to_string();
+    handset.publish(&topic(device, "sos"), help.as_bytes()).unwrap();
+}
+
+/// Whoever looks at the page says who they are.
+fn is(browser: &Browser, name: &str) {
+    browser.run(&format!("document.cookie = 'vigil_person={name}; SameSite=Strict; path=/';"));
+}
+
+fn click(browser: &Browser, selector: &str) {
+    browser.run(&format!("document.querySelector('{selector}').click();"));
+}
+
+fn fill(browser: &Browser, selector: &str, value: &str) {
+    browser.run(&format!(
+        "const field = document.querySelector('{selector}'); field.value = '{value}';
+         field.dispatchEvent(new Event('input', {{bubbles: true}}));"
+    ));
+}
+
+#[track_caller]
+fn assert_fits(browser: &Browser) {
+    for screen in [Screen::Phone, Screen::Desk] {
+        browser.resize(screen);
+        assert!(browser.overflow() <= 0, "{screen:?}: {} px too wide", browser.overflow());
+    }
+}
+
+/// Every section has a heading, every field a label, and a finger finds every button.
+#[track_caller]
+fn assert_usable(browser: &Browser) {
+    let nameless = "return [...document.querySelectorAll('section')]
+        .filter((s) => !document.getElementById(s.getAttribute('aria-labelledby'))?.textContent)
+        .concat([...document.querySelectorAll('input, select, textarea')].filter((f) => f.labels.length === 0))
+        .concat([...document.querySelectorAll('button')].filter((b) => b.checkVisibility() && b.offsetHeight < 40))
+        .map((node) => node.outerHTML.slice(0, 80));";
+    assert_eq!(browser.run(nameless), json!([]));
+}
+
+/// Keeps what is seen, if a folder for that is given.
+fn keep(browser: &Browser, name: &str) {
+    let Ok(folder) = std::env::var("VIGIL_SCREENSHOTS") else { return };
+    for (screen, size) in [(Screen::Phone, "phone"), (Screen::Desk, "desk")] {
+        browser.resize(screen);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        browser.picture(&std::path::Path::new(&folder).join(format!("{name}-{size}.png")));
+    }
+}
+
+#[test]
+fn an_alert_is_seen_made_sure_of_and_closed_and_who_comes_second_is_told() {
+    let noc = Noc::start(&[GATEWAY]);
+    let plant = Plant::default().zone("Asia/Kolkata").guards(2).and("[policy]\nsettle = \"0s\"");
+    let agent = Agent::start(GATEWAY, &plant, Source::Embedded, Some(&noc.uplink(GATEWAY)));
+    let driver = Driver::start();
+    let list = format!("http://{}/", noc.page());
+    let [ravi, asha] = ["Ravi", "Asha"].map(|name| {
+        let browser = driver.open(Screen::Desk, &list);
+        is(&browser, name);
+        browser
+    });
+    ravi.sees("#alerts-empty", "all quiet");
+    call_for_help(&agent, "hs-1", "at the boiler");
+    ravi.sees("#alerts [data-rule=sos] .summary", "at the boiler");
+    keep(&ravi, "list");
+    for browser in [&ravi, &asha] {
+        browser.sees("#alerts .summary", "at the boiler");
+        click(browser, "#alerts .summary a");
+        browser.sees("#alert .summary", "at the boiler");
+        browser.sees("#history", "by the gateway");
+        browser.sees("#choices", "confirm");
+    }
+    keep(&ravi, "case");
+    // Asha's page does not hear of what Ravi does: her line is slow.
+    asha.run("window.EventSource.prototype.addEventListener = () => {}; window.realFetch = window.fetch;
+              window.fetch = (path, how) => how?.method === 'POST' ? window.realFetch(path, how) : new Promise(() => {});");
+    fill(&ravi, "#response", "on my way down");
+    ravi.run("document.getElementById('method').value = 'CALL';");
+    click(&ravi, "#choices [value=VERIFYING]");
+    ravi.sees("#history [data-state=at_gateway]", "by call");
+    ravi.sees("#history [data-state=at_gateway]", "on my way down");
+    click(&asha, "#choices [value=FALSE_POSITIVE]");
+    asha.sees("#step-said", "Ravi set it to VERIFYING at ");
+    asha.sees("#step-said", "after you opened it; look again");
+    keep(&asha, "second");
+    ravi.run("document.getElementById('method').value = 'CALL';");
+    click(&ravi, "#choices [value=CONFIRMED]");
+    ravi.sees("#alert", "confirmed");
+    ravi.sees("#step-none", "it is final");
+    until("the gateway shows it", || agent.alerts()[0]["status"] == "CONFIRMED");
+    let closed = &agent.alerts()[0];
+    let by: Vec<&Value> = closed["history"].as_array().unwrap().iter().map(|step| &step["by"]).collect();
+    assert_eq!(
+        (by, &closed["verification"]["method"]),
+        (vec![&json!("agent"), &json!("Ravi"), &json!("Ravi")], &json!("CALL"))
+    );
+    assert_fits(&ravi);
+    assert_usable(&ravi);
+    keep(&ravi, "closed");
+    assert_eq!(ravi.complaints(), [""; 0]);
+
+    ravi.go(&format!("{list}?open=true"));
+    ravi.sees("#alerts-empty", "no such alert");
+    ravi.go(&format!("{list}?q=boiler&severity=CRITICAL"));
+    ravi.sees("#alerts .summary", "at the boiler");
+    fill(&ravi, "#filters [name=q]", "kitchen");
+    ravi.sees("#alerts-empty", "no such alert");
+    assert_eq!(ravi.run("return location.search;"), "?q=kitchen&severity=CRITICAL");
+    assert_fits(&ravi);
+    assert_usable(&ravi);
+    assert_eq!(ravi.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_task_is_sent_and_what_became_of_it_is_shown() {
+    let noc = Noc::start(&[GATEWAY]);
+    let agent =
+        Agent::start(GATEWAY, &Plant::default().guards(1), Source::Embedded, Some(&noc.uplink(GATEWAY)));
+    let driver = Driver::start();
+    let browser = driver.open(Screen::Phone, &format!("http://{}/tasks", noc.page()));
+    browser.sees("#sent-empty", "nothing was sent");
+    fill(&browser, "#task", "T-9");
+    fill(&browser, "#title", "close the valve");
+    click(&browser, "#give [type=submit]");
+    browser.sees("#sent [data-state=acknowledged]", "close the valve");
+    until("the gateway has the task", || agent.status()["commands"]["decided"] == 1);
+    fill(&browser, "#cancelled", "T-8");
+    click(&browser, "#cancel [type=submit]");
+    browser.sees("#sent [data-state=refused]", "there is no open task T-8");
+    assert_fits(&browser);
+    assert_usable(&browser);
+    keep(&browser, "tasks");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
