@@ -58,6 +58,11 @@ fn assert_fits(browser: &Browser) {
     }
 }
 
+/// The operators' page, with a log-in on the way.
+fn way_in(noc: &Noc) -> String {
+    format!("{}{}", page(noc.page()).trim_end_matches('/'), noc.way_in())
+}
+
 /// The way that a screen reader and a person go: every section has a heading, every figure a name.
 #[track_caller]
 fn assert_named(browser: &Browser) {
@@ -74,7 +79,7 @@ fn an_alert_appears_on_both_pages_without_a_reload() {
     let noc = Noc::start(&[GATEWAY]);
     let agent = Agent::start(GATEWAY, &plant(), Source::Embedded, Some(&noc.uplink(GATEWAY)));
     let driver = Driver::start();
-    let pages = [agent.page(), noc.page()].map(|at| driver.open(Screen::Desk, &page(at)));
+    let pages = [page(agent.page()), way_in(&noc)].map(|url| driver.open(Screen::Desk, &url));
     for browser in &pages {
         browser.sees("#link", "live");
         browser.sees("#alerts-empty", "all quiet");
@@ -188,7 +193,7 @@ fn a_stopped_noc_shows_on_both_pages() {
     let agent = Agent::start(GATEWAY, &plant(), Source::Embedded, Some(&noc.uplink(GATEWAY)));
     let driver = Driver::start();
     let gateway = driver.open(Screen::Desk, &page(agent.page()));
-    let operators = driver.open(Screen::Phone, &page(noc.page()));
+    let operators = driver.open(Screen::Phone, &way_in(&noc));
     call_for_help(&agent, "hs-1", "while the NOC is there");
     gateway.sees("#uplink", "reached");
     operators.sees("#alerts", "while the NOC is there");

@@ -138,7 +138,8 @@ async fn get(url: &str) -> Result<(bool, String), reqwest::Error> {
     Ok((answer.status().is_success(), answer.text().await?))
 }
 
-/// The text at a local address.
-pub async fn fetch(url: &str) -> Result<String, reqwest::Error> {
-    client()?.get(url).send().await?.error_for_status()?.text().await
+/// The text at a local address, asked with a token where one is needed.
+pub async fn fetch(url: &str, token: Option<&str>) -> Result<String, reqwest::Error> {
+    let request = token.into_iter().fold(client()?.get(url), reqwest::RequestBuilder::bearer_auth);
+    request.send().await?.error_for_status()?.text().await
 }

@@ -68,9 +68,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     if let Some((config, doubts)) = noc {
-        super::noc::receiver(&config, &env)?;
+        let database = super::noc::receiver(&config, &env)?.database;
         note(doubts.iter().map(ToString::to_string))?;
-        vigil_noc::place(config.data_dir(), None)
+        vigil_noc::place(config.data_dir(), database.as_ref())
             .check()
             .map_err(|why| Failure::failed(&why, super::noc::mend_ledger(&why)))?;
         told.push(format!("a receiver of {} gateways", config.gateways().len()));

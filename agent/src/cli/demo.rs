@@ -17,10 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use vigil_cloud_sync::{Origin, Token, UplinkConfig};
-use vigil_core::id::GatewayId;
+use vigil_core::id::{GatewayId, OperatorId};
 use vigil_core::site::Site;
 use vigil_core::time::Span;
-use vigil_noc::{GatewayAccess, Noc, NocConfig, TlsFiles};
+use vigil_noc::access::audit::Actor;
+use vigil_noc::access::people::{self, NewPerson};
+use vigil_noc::access::tokens::{self, NewToken};
+use vigil_noc::access::{password, secret, sessions};
+use vigil_noc::{GatewayAccess, Noc, NocConfig, Role, TlsFiles};
 
 /// Where the pages are if nobody else is there; otherwise any free port.
 const GATEWAY_PAGE: u16 = 8080;
@@ -66,6 +70,7 @@ async fn show(args: &Args, folder: &Path) -> Result<(), Failure> {
     let (close, closing) = watch::channel(false);
     let noc = noc(folder, &site).await?;
     let (events, noc_page) = (noc.events_addr(), noc.operator_addr());
+    let ways = let_in(&noc).await?;
     let serving = tokio::spawn(noc.serve(crate::run::told_to_stop(closing)));
     let clock = Clock::scaled(scenario.starts_at - Span::from_secs(30), args.speed);
     let agent = agent(folder, &site, events, clock.clone()).await?;
@@ -73,7 +78,8 @@ async fn show(args: &Args, folder: &Path) -> Result<(), Failure> {
     let gateway_page = agent.http_addr();
     let guarding = tokio::spawn(agent.run(crate::run::told_to_stop(stopping)));
     let night = tokio::spawn(walk_the_night(scenario.clone(), mqtt, clock.clone()));
-    let shown = tell(args, &night, &mut Screen::new(noc_page, gateway_page), &clock, &site).await;
+    let mut screen = Screen::new(noc_page, gateway_page, ways);
+    let shown = tell(args, &night, &mut screen, &clock, &site).await;
     stop.send_replace(true);
     night.abort();
     guarding.await.map_err(broken)?.map_err(broken)?;
@@ -93,7 +99,12 @@ async fn tell(
     let (gateway, noc) = (screen.gateway, screen.noc);
     say(&format!("Vigil demo: a night on a guarded site, {} night minutes a minute.\n", args.speed))?;
     say(&format!("  gateway  http://{gateway}   (guards, windows, tours, devices)"))?;
-    say(&format!("  NOC      http://{noc}   (gateways, alerts as they arrive)\n"))?;
+    say(&format!("  NOC      http://{noc}   (gateways, alerts as they arrive)"))?;
+    say(&format!("           log in as operator with {}", screen.ways.password))?;
+    say(&format!(
+        "           or once, within 5 minutes: http://{noc}/login?ticket={}\n",
+        screen.ways.ticket
+    ))?;
     let watched = async {
         while !night.is_finished() {
             screen.refresh(clock, site).await?;
@@ -139,20 +150,49 @@ async fn noc(folder: &Path, site: &Site) -> Result<Noc, Failure> {
         gateway: gateway()?,
         tenant: site.tenant.clone(),
         site: site.id.clone(),
-        token_sha256: vigil_noc::token_sha256(DEMO_TOKEN),
+        token_sha256: Some(vigil_noc::token_sha256(DEMO_TOKEN)),
+        cert_sha256: vec![],
     };
     let config = |page| NocConfig {
-        events_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         operator_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, page)),
-        data_dir: folder.join("noc"),
-        database: None,
         tls: Some(TlsFiles { cert: cert.clone(), key: key.clone() }),
-        gateways: vec![access.clone()],
+        ..NocConfig::on_loopback(folder.join("noc"), vec![access.clone()])
     };
     match Noc::bind(config(NOC_PAGE)).await {
         Ok(noc) => Ok(noc),
         Err(_port_taken) => Noc::bind(config(0)).await.map_err(broken),
     }
+}
+
+/// How people and the demo itself come in at the NOC. New with each demo: others on this machine may reach the page.
+struct Ways {
+    password: String,
+    ticket: String,
+    token: String,
+}
+
+async fn let_in(noc: &Noc) -> Result<Ways, Failure> {
+    let ways = Ways {
+        password: secret::password().map_err(broken)?,
+        ticket: secret::made().map_err(broken)?,
+        token: secret::made().map_err(broken)?,
+    };
+    let name = |name| OperatorId::new(name).map_err(broken);
+    let (hash, role) = (password::hash(&ways.password).map_err(broken)?, Role::Admin);
+    let operator = NewPerson { name: name("operator")?, tenant: None, role, hash, must_change: false };
+    let digest = secret::digest(&ways.token);
+    let program = NewToken { name: name("demo")?, tenant: None, role: Role::Viewer, digest };
+    let (ticket, now) = (secret::digest(&ways.ticket), Clock::wall().now());
+    let clerk = noc.clerk();
+    let furnished = clerk.ask(move |ledger| {
+        ledger.within(|tx| {
+            people::add(tx, &Actor::console(), now, &operator)?;
+            sessions::issue(tx, now, operator.name.as_str(), &ticket)?;
+            tokens::add(tx, &Actor::console(), now, &program)
+        })
+    });
+    furnished.await.map_err(broken)?;
+    Ok(ways)
 }
 
 /// Between two parts of one process on loopback.
@@ -218,6 +258,7 @@ async fn agent(folder: &Path, site: &Arc<Site>, events: SocketAddr, clock: Clock
 
 /// What the terminal shows: each alert as the NOC gets it, and one line of progress.
 struct Screen {
+    ways: Ways,
     noc: SocketAddr,
     gateway: SocketAddr,
     terminal: bool,
@@ -226,13 +267,13 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(noc: SocketAddr, gateway: SocketAddr) -> Self {
+    fn new(noc: SocketAddr, gateway: SocketAddr, ways: Ways) -> Self {
         let terminal = io::stdout().is_terminal();
-        Self { noc, gateway, terminal, alerts: BTreeMap::new(), progress: String::new() }
+        Self { ways, noc, gateway, terminal, alerts: BTreeMap::new(), progress: String::new() }
     }
 
     async fn refresh(&mut self, clock: &Clock, site: &Site) -> io::Result<()> {
-        let received: Value = self.get(self.noc, "/api/alerts?limit=500").await;
+        let received: Value = self.get(self.noc, "/api/alerts?limit=500", Some(&self.ways.token)).await;
         for row in received
             .as_array()
             .or_else(|| received.get("alerts").and_then(Value::as_array))
@@ -243,7 +284,7 @@ impl Screen {
                 self.on_alert(alert.clone(), site)?;
             }
         }
-        let status = self.get(self.gateway, "/api/status").await;
+        let status = self.get(self.gateway, "/api/status", None).await;
         let on_duty = status.get("guards").and_then(Value::as_array).map_or(0, |guards| {
             guards.iter().filter(|g| g.get("presence").and_then(Value::as_str) != Some("off_duty")).count()
         });
@@ -260,9 +301,9 @@ impl Screen {
         self.draw_progress()
     }
 
-    async fn get(&self, from: SocketAddr, path: &str) -> Value {
+    async fn get(&self, from: SocketAddr, path: &str, token: Option<&str>) -> Value {
         // A page that does not answer this time is asked again in half a second.
-        let text = ask::fetch(&format!("http://{from}{path}")).await.unwrap_or_default();
+        let text = ask::fetch(&format!("http://{from}{path}"), token).await.unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()
     }
 
@@ -294,7 +335,7 @@ impl Screen {
         let patience = tokio::time::Instant::now() + LAST_WORDS;
         loop {
             self.refresh(clock, site).await?;
-            let status = self.get(self.gateway, "/api/status").await;
+            let status = self.get(self.gateway, "/api/status", None).await;
             let waits =
                 |lane: &str| status.pointer(&format!("/outbox/{lane}")).and_then(Value::as_u64) != Some(0);
             let more = ["critical", "alerts", "tours"].into_iter().any(waits);

@@ -1,27 +1,74 @@
-//! `vigil noc`: the receiver of the NOC.
+//! `vigil noc`: the receiver of the NOC, and who may log in to it.
+
+mod people;
+mod prompt;
+mod tokens;
 
 use super::signals::{Early, Stop};
 use super::{Failure, logs};
 use crate::systemd::{self, Herald};
-use std::path::PathBuf;
-use vigil_config::{Environment, Gateway, NocConfig};
-use vigil_noc::ledger::LedgerError;
+use std::path::{Path, PathBuf};
+use vigil_config::{Environment, Gateway, NocConfig, ServerCertificate};
+use vigil_noc::ledger::{Address, Ledger, LedgerError, Place, PostgresError};
 use vigil_noc::lock::NoLock;
 use vigil_noc::{GatewayAccess, Noc, NocError, ServeError, TlsFiles};
 
 /// `vigil noc`
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// The receiver's configuration
-    #[arg(long, default_value = "noc.toml")]
+    #[arg(long, default_value = "noc.toml", global = true)]
     config: PathBuf,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Manage the people who may log in to the operators' pages
+    User(people::Args),
+    /// Manage the tokens with which programs ask the operators' API
+    Token(tokens::Args),
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    match &args.what {
+        None => serve(&args.config),
+        Some(What::User(user)) => people::run(user, &args.config),
+        Some(What::Token(token)) => tokens::run(token, &args.config),
+    }
+}
+
+/// The ledger that a configuration names, for a command beside the receiver or without one.
+fn ledger(config: &Path) -> Result<Ledger, Failure> {
+    logs::set_up("warn");
+    let config = vigil_config::load_noc(config)?;
+    let address = database(&config, &Environment::of_process())?;
+    let place = vigil_noc::place(config.data_dir(), address.as_ref());
+    if let Place::File(path) = &place
+        && let Some(folder) = path.parent()
+    {
+        std::fs::create_dir_all(folder).map_err(|why| {
+            let what = format!("cannot make the folder {}: {why}", folder.display());
+            Failure::failed(
+                what,
+                "Run it as the user of the receiver, like `sudo -u vigil vigil noc user list`.",
+            )
+        })?;
+    }
+    place.open(None).map_err(|why| Failure::failed(&why, mend_ledger(&why)))
+}
+
+/// What a ledger says when it cannot do what was asked.
+fn told(why: &LedgerError) -> Failure {
+    Failure::failed(why, mend_ledger(why))
+}
+
+fn serve(config: &Path) -> Result<(), Failure> {
     logs::set_up("info");
     let early = Early::catch()?;
-    let config = vigil_config::load_noc(&args.config)?;
+    let config = vigil_config::load_noc(config)?;
     let ready = receiver(&config, &Environment::of_process())?;
     super::runtime()?.block_on(async {
         let stop = Stop::listen(early)?;
@@ -34,7 +81,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// What only another configuration mends: whoever starts the receiver anew has to know.
 const fn lasts(why: &NocError) -> bool {
-    matches!(why, NocError::Access(_) | NocError::Serve(ServeError::Pem { .. } | ServeError::Tls(_)))
+    matches!(
+        why,
+        NocError::Access(_)
+            | NocError::OpenPages(_)
+            | NocError::Serve(ServeError::Pem { .. } | ServeError::Tls(_))
+    )
 }
 
 /// Receives until it is told to stop, and tells the service manager how it goes.
@@ -63,6 +115,7 @@ const fn mend(why: &NocError) -> &'static str {
         NocError::Locked(NoLock::File { .. })
         | NocError::DataDir { .. }
         | NocError::Access(_)
+        | NocError::OpenPages(_)
         | NocError::Serve(_) => "Mend noc.toml or what it names, and start the receiver again.",
         NocError::Ledger(why) => mend_ledger(why),
     }
@@ -78,7 +131,8 @@ pub const fn mend_ledger(why: &LedgerError) -> &'static str {
              the disk."
         }
         LedgerError::Newer { .. } => "Install a newer vigil, or give this one a data_dir of its own.",
-        LedgerError::Postgres(_) | LedgerError::Lost => {
+        LedgerError::Postgres(why) => mend_database(why),
+        LedgerError::Lost => {
             "Look whether the database server runs, whether it lets the receiver in, and at its log."
         }
         LedgerError::Sqlite(_)
@@ -91,35 +145,81 @@ pub const fn mend_ledger(why: &LedgerError) -> &'static str {
     }
 }
 
+/// What a person does about a database that cannot be used.
+const fn mend_database(why: &PostgresError) -> &'static str {
+    match why {
+        PostgresError::Address(_) | PostgresError::PasswordInAddress => "Mend database in noc.toml.",
+        PostgresError::Authority(_) | PostgresError::Tls(_) => {
+            "Mend database_ca in noc.toml: the PEM certificate of the authority that the database's certificate is of."
+        }
+        PostgresError::Server(_) => {
+            "Look whether the database server runs, whether it lets the receiver in (database_credential, pg_hba.conf), and at \
+             its log; the role needs a database of its own, as the operator guide says."
+        }
+    }
+}
+
 /// What the receiver is made of; credentials are read here.
 pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocConfig, Failure> {
+    let files = |tls: &ServerCertificate| TlsFiles {
+        cert: tls.cert().to_owned(),
+        key: vigil_config::secret_file(tls.key(), config.base(), env),
+    };
     Ok(vigil_noc::NocConfig {
         events_listen: config.listen(),
         operator_listen: config.operator_listen(),
+        operator_tls: config.operator_tls().map(files),
+        trusted_proxies: config.trusted_proxies().to_vec(),
         data_dir: config.data_dir().to_owned(),
-        database: None,
-        tls: config.tls().map(|tls| TlsFiles {
-            cert: tls.cert().to_owned(),
-            key: vigil_config::secret_file(tls.key(), config.base(), env),
-        }),
+        database: database(config, env)?,
+        tls: config.tls().map(files),
+        client_ca: config.client_ca().map(Path::to_owned),
         gateways: config.gateways().iter().map(|g| access(config, g, env)).collect::<Result<_, _>>()?,
     })
 }
 
+/// The server that keeps the ledger, if one does.
+pub fn database(config: &NocConfig, env: &Environment) -> Result<Option<Address>, Failure> {
+    let Some(database) = config.database() else { return Ok(None) };
+    let secret = database.credential().map(|name| {
+        vigil_config::credential(name, config.base(), env).map_err(|why| {
+            Failure::invalid(why, "The database asks for it: database_credential in noc.toml.")
+        })
+    });
+    let secret = secret.transpose()?;
+    let password = secret.as_ref().map(|secret| {
+        secret.expose_text().ok_or_else(|| {
+            Failure::invalid("the password of the database is not text", "It is one line of characters.")
+        })
+    });
+    let authority = database.ca_file().map(|path| {
+        std::fs::read(path).map_err(|why| {
+            Failure::invalid(format!("{}: {why}", path.display()), "Mend database_ca in noc.toml.")
+        })
+    });
+    let system = || rustls_native_certs::load_native_certs().certs;
+    let address =
+        Address::new(database.url(), password.transpose()?, authority.transpose()?.as_deref(), system);
+    address.map(Some).map_err(|why| Failure::invalid(&why, mend_database(&why)))
+}
+
 fn access(config: &NocConfig, gateway: &Gateway, env: &Environment) -> Result<GatewayAccess, Failure> {
-    let name = gateway.credential();
-    let secret = vigil_config::credential(name, config.base(), env)
-        .map_err(|why| Failure::invalid(why, format!("gateway {} needs it to send.", gateway.id())))?;
-    let token = secret.expose_text().ok_or_else(|| {
-        Failure::invalid(
-            format!("the credential {} is not text", name.as_str()),
-            "A token is one line of printable characters.",
-        )
-    })?;
+    let token = gateway.credential().map(|name| {
+        let secret = vigil_config::credential(name, config.base(), env)
+            .map_err(|why| Failure::invalid(why, format!("gateway {} needs it to send.", gateway.id())))?;
+        let token = secret.expose_text().ok_or_else(|| {
+            Failure::invalid(
+                format!("the credential {} is not text", name.as_str()),
+                "A token is one line of printable characters.",
+            )
+        })?;
+        Ok::<_, Failure>(vigil_noc::token_sha256(token))
+    });
     Ok(GatewayAccess {
         gateway: gateway.id().clone(),
         tenant: gateway.tenant().clone(),
         site: gateway.site().clone(),
-        token_sha256: vigil_noc::token_sha256(token),
+        token_sha256: token.transpose()?,
+        cert_sha256: gateway.certificates().to_vec(),
     })
 }

@@ -217,6 +217,8 @@ function say(state) {
 
 async function get(path) {
   const response = await fetch(path, { headers: { accept: "application/json" } });
+  // The session has ended: nothing is seen any more without a log-in.
+  if (response.status === 401) location.assign("/login?next=/");
   if (!response.ok) throw new Error(`${path} answered ${response.status}`);
   return response.json();
 }
@@ -265,7 +267,10 @@ function follow() {
   stream.onerror = () => {
     say("cut");
     // The browser reconnects a cut stream by itself, but not one that was refused.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS);
+    if (stream.readyState === EventSource.CLOSED) {
+      get("/api/me").catch(() => {});
+      setTimeout(follow, AGAIN_MS);
+    }
   };
 }
 
@@ -276,6 +281,7 @@ function tick() {
 
 const wanted = filters(byId("filters"), readAll);
 byId("older").addEventListener("click", readOlder);
+get("/api/me").then((me) => byId("who").append(me.name)).catch(() => {});
 follow();
 tick();
 setInterval(tick, 1000);

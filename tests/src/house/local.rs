@@ -7,13 +7,33 @@ use std::net::{SocketAddr, TcpStream};
 
 /// The answer to `GET path`: its status and its body.
 pub fn fetch(at: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    exchange(at, &format!("GET {path} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\n\r\n"))
+    fetch_as(at, path, None)
+}
+
+/// The same, asked by a program that has a token.
+pub fn fetch_as(at: SocketAddr, path: &str, token: Option<&str>) -> std::io::Result<(u16, String)> {
+    let who = authorization(token);
+    exchange(at, &format!("GET {path} HTTP/1.1\r\nhost: {at}\r\n{who}connection: close\r\n\r\n"))
+}
+
+fn authorization(token: Option<&str>) -> String {
+    token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"))
 }
 
 /// The answer to `POST path` with a JSON body: its status and its body.
 pub fn post(at: SocketAddr, path: &str, body: &Value) -> std::io::Result<(u16, String)> {
-    let body = body.to_string();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: {at}\r\ncontent-type: application/json\r\n");
+    post_as(at, path, body, None)
+}
+
+/// The same, asked by a program that has a token.
+pub fn post_as(
+    at: SocketAddr,
+    path: &str,
+    body: &Value,
+    token: Option<&str>,
+) -> std::io::Result<(u16, String)> {
+    let (body, who) = (body.to_string(), authorization(token));
+    let head = format!("POST {path} HTTP/1.1\r\nhost: {at}\r\n{who}content-type: application/json\r\n");
     exchange(at, &format!("{head}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()))
 }
 
@@ -31,7 +51,12 @@ fn exchange(at: SocketAddr, request: &str) -> std::io::Result<(u16, String)> {
 
 /// The JSON at `path`; a server that does not answer with success fails the test.
 pub fn json(at: SocketAddr, path: &str) -> Value {
-    let (status, body) = fetch(at, path).expect("the server answers");
+    json_as(at, path, None)
+}
+
+/// The same, asked by a program that has a token.
+pub fn json_as(at: SocketAddr, path: &str, token: Option<&str>) -> Value {
+    let (status, body) = fetch_as(at, path, token).expect("the server answers");
     assert_eq!(status, 200, "{path}: {body}");
     serde_json::from_str(&body).expect("the answer is JSON")
 }

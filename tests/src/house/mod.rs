@@ -32,7 +32,7 @@ pub use cable::Cable;
 pub use chip::{Chip, Mood};
 pub use faulty::{FaultyNoc, Turn};
 pub use handset::Handset;
-pub use local::{fetch, json, post};
+pub use local::{fetch, fetch_as, json, json_as, post, post_as};
 pub use mosquitto::{Mosquitto, Shipped};
 pub use noc::Noc;
 pub use plant::{Plant, message, topic};

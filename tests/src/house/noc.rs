@@ -1,7 +1,7 @@
 //! `vigil noc`, over TLS.
 
 use super::agent::{Uplink, credential};
-use super::{Authority, Process, binary, json, post};
+use super::{Authority, Process, binary, json_as, post_as, vigil};
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -13,8 +13,19 @@ pub struct Noc {
     authority: Authority,
     events: SocketAddr,
     operator: SocketAddr,
+    /// With which the tests ask what operators see.
+    program: String,
     _process: Process,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+/// Does something with the people or tokens of a receiver; what is printed.
+fn managed(folder: &TempDir, command: &[&str]) -> String {
+    let config = folder.path().join("noc.toml");
+    let config = config.to_str().expect("a path in UTF-8");
+    let ended = vigil(&[&["noc"], command, &["--config", config]].concat());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{command:?}: {}", ended.out);
+    ended.out.trim_end().to_owned()
 }
 
 fn token(gateway: &str) -> String {
@@ -39,13 +50,15 @@ impl Noc {
         }
         let file = folder.path().join("noc.toml");
         std::fs::write(&file, config).expect("a folder of the test");
+        let program = managed(&folder, &["token", "add", "tests", "--role", "operator"]);
+        managed(&folder, &["user", "add", "asha", "--role", "admin", "--generate"]);
         let mut process =
             Process::start("noc", binary::command().arg("noc").arg("--config").arg(&file), "vigil");
         let said = process.said("the receiver listens");
         let address =
             |name: &str| said[name].as_str().and_then(|a| a.parse().ok()).expect("an address in the log");
         let (events, operator) = (address("events"), address("operator"));
-        Self { authority, events, operator, _process: process, _folder: folder }
+        Self { authority, events, operator, program, _process: process, folder }
     }
 
     /// The way here for a gateway.
@@ -59,7 +72,7 @@ impl Noc {
 
     /// The latest revision of every alert that a gateway has sent.
     pub fn alerts(&self, gateway: &str) -> Vec<Value> {
-        let all = json(self.operator, "/api/alerts?limit=1000");
+        let all = self.asked("/api/alerts?limit=1000");
         let rows = all["alerts"].as_array().cloned().expect("a list of alerts");
         rows.into_iter().filter(|row| row["gateway"] == gateway).map(|mut row| row["alert"].take()).collect()
     }
@@ -68,7 +81,8 @@ impl Noc {
     pub fn order(&self, gateway: &str, kind: &str, data: &Value) -> String {
         let body = serde_json::json!({"type": kind, "data": data});
         let path = format!("/api/gateways/{gateway}/commands");
-        let (status, row) = post(self.operator, &path, &body).expect("the receiver answers");
+        let (status, row) =
+            post_as(self.operator, &path, &body, Some(&self.program)).expect("the receiver answers");
         assert_eq!(status, 201, "{row}");
         let row: Value = serde_json::from_str(&row).expect("the answer is JSON");
         row["id"].as_str().expect("an id").to_owned()
@@ -76,9 +90,18 @@ impl Noc {
 
     /// What is known of a command.
     pub fn command(&self, gateway: &str, id: &str) -> Value {
-        let all = json(self.operator, &format!("/api/gateways/{gateway}/commands"));
+        let all = self.asked(&format!("/api/gateways/{gateway}/commands"));
         let mut rows = all["commands"].as_array().into_iter().flatten();
         rows.find(|row| row["id"] == id).cloned().expect("a command of the gateway")
+    }
+
+    fn asked(&self, path: &str) -> Value {
+        json_as(self.operator, path, Some(&self.program))
+    }
+
+    /// What is to be opened to log in as an admin: once.
+    pub fn way_in(&self) -> String {
+        managed(&self.folder, &["user", "link", "asha"])
     }
 
     /// Where operators look.
@@ -88,7 +111,7 @@ impl Noc {
 
     /// What is known of a gateway.
     pub fn gateway(&self, gateway: &str) -> Value {
-        let all = json(self.operator, "/api/gateways");
+        let all = self.asked("/api/gateways");
         let mut rows = all["gateways"].as_array().into_iter().flatten();
         rows.find(|row| row["gateway"] == gateway).cloned().expect("a gateway of the receiver")
     }

@@ -12,6 +12,7 @@ use vigil_cloud_sync::EventKind;
 use vigil_core::engine::{Commit, Engine, Outcome, Record};
 use vigil_core::observation::{Kind, Observation};
 use vigil_core::time::Timestamp;
+use vigil_noc::Scope;
 
 /// More records than some days make.
 const ALL: u32 = 1_000_000;
@@ -83,7 +84,7 @@ fn came_in_time(one: &Observation, sent: Option<Timestamp>, acknowledged: Option
 
 /// What the NOC has of each alert revision: by the event's id.
 fn at_the_noc(noc: &mut Noc, kind: EventKind) -> Result<BTreeMap<String, String>, Unreadable> {
-    let records = noc.ledger.records(kind, ALL)?;
+    let records = noc.ledger.records(&Scope::whole(), kind, ALL)?;
     Ok(records.into_iter().map(|record| (record.id, record.data.get().to_owned())).collect())
 }
 
@@ -134,7 +135,7 @@ fn alerts(books: &mut Books, noc: &mut Noc, store: &mut Store) -> Result<(), Unr
     faults.extend(
         stored.keys().filter(|id| !latest.contains_key(id.as_str())).map(|id| format!("{id} was never told")),
     );
-    for row in noc.ledger.alerts(ALL)? {
+    for row in noc.ledger.alerts(&Scope::whole(), ALL)? {
         let shown: AlertWords = serde_json::from_str(row.alert.get())?;
         let last = books.heard.keys().filter(|(id, _)| *id == shown.id).map(|(_, revision)| *revision).max();
         if last != Some(shown.revision) {
@@ -147,7 +148,7 @@ fn alerts(books: &mut Books, noc: &mut Noc, store: &mut Store) -> Result<(), Unr
 
 /// The receiver misses no number.
 fn numbers(books: &mut Books, noc: &mut Noc) -> Result<(), Unreadable> {
-    for row in noc.ledger.gateways()? {
+    for row in noc.ledger.gateways(&Scope::whole())? {
         if row.missing != 0 {
             books.fault(format!("the NOC misses {} numbers: {:?}", row.missing, row.holes));
         }

@@ -22,10 +22,12 @@ use vigil_agent::simulate::{Behaviour, Counts, Message, Night, Pace, Scenario, T
 use vigil_agent::sources::broker;
 use vigil_agent::store::Masters;
 use vigil_cloud_sync::{Origin, Token, UplinkConfig};
-use vigil_core::id::GatewayId;
+use vigil_core::id::{GatewayId, OperatorId};
 use vigil_core::time::{Span, Timestamp};
+use vigil_noc::access::audit::Actor;
+use vigil_noc::access::tokens::{self, NewToken};
 use vigil_noc::ledger::Ledger;
-use vigil_noc::{GatewayAccess, Noc, NocConfig, token_sha256};
+use vigil_noc::{GatewayAccess, Noc, NocConfig, Role, Scope, token_sha256};
 
 /// Everyone checks in at the start of a shift and out at its end.
 const SHIFT_HOURS: u32 = 8;
@@ -46,6 +48,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What glibc's allocator is told on a gateway (decision 0034): snapshots of some megabytes leave holes otherwise.
 const MALLOC: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_TRIM_THRESHOLD_", "262144")];
+/// With which the soak looks at the receiver.
+const PROGRAM: &str = "token-of-the-soak";
 const TOKEN: &str = "token-of-a-loopback-gateway";
 /// More alerts than any plan here raises.
 const ALL: u32 = 1_000_000;
@@ -251,8 +255,18 @@ impl Drop for Gateway {
 }
 
 async fn ask(at: SocketAddr, path: &str) -> Result<Value, Failure> {
+    ask_as(at, path, None).await
+}
+
+/// What operators see at the receiver.
+async fn seen(at: SocketAddr, path: &str) -> Result<Value, Failure> {
+    ask_as(at, path, Some(PROGRAM)).await
+}
+
+async fn ask_as(at: SocketAddr, path: &str, token: Option<&'static str>) -> Result<Value, Failure> {
     let path = path.to_owned();
-    let (status, body) = tokio::task::spawn_blocking(move || crate::house::fetch(at, &path)).await??;
+    let asked = tokio::task::spawn_blocking(move || crate::house::fetch_as(at, &path, token));
+    let (status, body) = asked.await??;
     if status == 200 { Ok(serde_json::from_str(&body)?) } else { Err(format!("{status}: {body}").into()) }
 }
 
@@ -288,11 +302,20 @@ async fn lived(program: &Path, plan: Plan, folder: &Path) -> Result<Outcome, Fai
     let (stop, stopped) = oneshot::channel::<()>();
     let noc = Noc::bind(receiver(plan, folder, noc)?).await?;
     let page = noc.operator_addr();
+    let program = NewToken {
+        name: OperatorId::new("soak")?,
+        tenant: None,
+        role: Role::Viewer,
+        digest: token_sha256(PROGRAM),
+    };
+    let now = Clock::wall().now();
+    let clerk = noc.clerk();
+    clerk.ask(move |ledger| ledger.within(|tx| tokens::add(tx, &Actor::console(), now, &program))).await?;
     let serving = tokio::spawn(noc.serve(async { drop(stopped.await) }));
     let returned = Instant::now();
-    eventually("a CRITICAL alert", async || Ok(critical(&ask(page, "/api/alerts?limit=1").await?))).await?;
+    eventually("a CRITICAL alert", async || Ok(critical(&seen(page, "/api/alerts?limit=1").await?))).await?;
     outcome.first = returned.elapsed();
-    eventually("all that waited", async || Ok(has_all(&ask(page, "/api/gateways").await?, then.highest)))
+    eventually("all that waited", async || Ok(has_all(&seen(page, "/api/gateways").await?, then.highest)))
         .await?;
     outcome.whole = returned.elapsed();
     outcome.counts = guards.await?;
@@ -300,7 +323,7 @@ async fn lived(program: &Path, plan: Plan, folder: &Path) -> Result<Outcome, Fai
     // Time goes on, and so do alerts: those of now are to be there when all events of now are.
     let until_now = alerts(&gateway.asked("/api/alerts").await?)?;
     let highest = gateway.outbox().await?.highest;
-    eventually("all until now", async || Ok(has_all(&ask(page, "/api/gateways").await?, highest))).await?;
+    eventually("all until now", async || Ok(has_all(&seen(page, "/api/gateways").await?, highest))).await?;
     // Dropping the sender says it as well.
     let _told = stop.send(());
     serving.await??;
@@ -312,15 +335,10 @@ async fn lived(program: &Path, plan: Plan, folder: &Path) -> Result<Outcome, Fai
 
 fn receiver(plan: Plan, folder: &Path, events: SocketAddr) -> Result<NocConfig, Failure> {
     let Origin { tenant, site, gateway } = origin(plan)?;
-    let access = GatewayAccess { gateway, tenant, site, token_sha256: token_sha256(TOKEN) };
-    Ok(NocConfig {
-        events_listen: events,
-        operator_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        data_dir: folder.join("noc"),
-        database: None,
-        tls: None,
-        gateways: vec![access],
-    })
+    let access =
+        GatewayAccess { gateway, tenant, site, token_sha256: Some(token_sha256(TOKEN)), cert_sha256: vec![] };
+    let data_dir = folder.join("noc");
+    Ok(NocConfig { events_listen: events, ..NocConfig::on_loopback(data_dir, vec![access]) })
 }
 
 fn critical(answer: &Value) -> bool {
@@ -377,7 +395,7 @@ fn compare(
     folder: &Path,
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
-    let rows = Ledger::in_file(&folder.join("noc").join("noc.db"), None)?.alerts(ALL)?;
+    let rows = Ledger::in_file(&folder.join("noc").join("noc.db"), None)?.alerts(&Scope::whole(), ALL)?;
     outcome.alerts = rows.len();
     let there: Result<Vec<Value>, _> = rows.iter().map(|r| serde_json::from_str(r.alert.get())).collect();
     let there = alerts(&Value::Array(there?))?;

@@ -31,7 +31,7 @@ pub async fn page(State(console): State<Shared>, caller: Caller) -> Result<Respo
     let (name, now) = (caller.person.name.clone(), (console.room.now)());
     let rows = console.room.clerk.ask(move |ledger| sessions::list(ledger.database(), now, &name)).await?;
     let person = &caller.person;
-    let whose = person.tenant.as_ref().map_or_else(|| "all tenants".to_owned(), |t| text(t));
+    let whose = person.tenant.as_ref().map_or_else(|| "all tenants".to_owned(), text);
     let own = caller.session().unwrap_or_default();
     let cells = rows.iter().map(|row| {
         let here = if row.id == own { "this one".to_owned() } else { end_button(&caller, &row.id, "End") };
