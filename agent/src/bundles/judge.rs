@@ -164,7 +164,10 @@ mod tests {
         without["devices"] = json!([]);
         let unfit = measured(&without).unwrap_err();
         assert_eq!(unfit.version, Some(3));
-        assert!(unfit.why.contains("serial[0].device: found \"gate\", allowed: the id of a device"), "{unfit:?}");
+        assert!(
+            unfit.why.contains("serial[0].device: found \"gate\", allowed: the id of a device"),
+            "{unfit:?}"
+        );
     }
 
     #[test]
@@ -176,6 +179,9 @@ mod tests {
         assert_eq!(unfit.problems.len(), MAX_PROBLEMS + 1);
         assert_eq!(unfit.problems.last().map(String::as_str), Some("and 50 more"));
         assert!(unfit.problems.iter().all(|problem| problem.chars().count() <= MAX_PROBLEM_CHARS));
-        assert!(unfit.why.starts_with("it has 150 problems, the first of which is: bundle 3:1: guards[0].badge"), "{unfit:?}");
+        assert!(
+            unfit.why.starts_with("it has 150 problems, the first of which is: bundle 3:1: guards[0].badge"),
+            "{unfit:?}"
+        );
     }
 }

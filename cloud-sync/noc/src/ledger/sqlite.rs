@@ -545,7 +545,8 @@ mod tests {
         let (_dir, mut ledger) = ledger();
         let health = entry(1, "health.1", EventKind::Health, r#"{"n":1}"#);
         let refused = entry(2, "refused.c-7", EventKind::Health, r#"{"command":"c-7"}"#);
-        let bundle = entry(3, "bundle.taken.7.2026-11-28T01:00:00.000Z", EventKind::Health, r#"{"bundle":"taken"}"#);
+        let bundle =
+            entry(3, "bundle.taken.7.2026-11-28T01:00:00.000Z", EventKind::Health, r#"{"bundle":"taken"}"#);
         ledger.record(&delivery(vec![health, refused, bundle])).unwrap();
         assert_eq!(ledger.gateways().unwrap()[0].health.as_ref().unwrap().get(), r#"{"n":1}"#);
         assert_eq!(ledger.records(EventKind::Health, 10).unwrap().len(), 3);
