@@ -328,6 +328,8 @@ fn whenever_it_is_killed_the_old_one_is_in_use_or_the_new_one() {
     let bundles: PathBuf = agent.folder().join("data").join("bundles");
     let (mut old, mut new) = (0, 0);
     for (version, point) in (10..).zip(POINTS) {
+        // A second kill on trial would be held against it.
+        until("the one in use has proved itself", || agent.status()["bundle"]["on_trial"] == false);
         let (before, _) = stands(&agent);
         assert!(agent.stop(STOP).success());
         house.publish(version, &named(version, ""));

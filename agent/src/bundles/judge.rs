@@ -124,3 +124,64 @@ pub fn name_of(document: &[u8]) -> PathBuf {
         Err(_) => PathBuf::from("bundle"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use vigil_cloud_sync::bundle::{Label, Signer};
+    use vigil_core::time::Timestamp;
+
+    fn measured(tree: &Value) -> Result<Fit, Unfit> {
+        let signer = Signer::read(Signer::generate().unwrap().as_bytes()).unwrap();
+        let agent = "agent.gateway = \"gw-1\"\nmqtt.allow_anonymous = true\n[[serial]]\ndevice = \"gate\"\nport = \"/dev/x\"\n\
+                     protocol = \"lines\"\n";
+        let agent = vigil_config::parse_agent(Path::new("agent.toml"), agent.as_bytes()).unwrap();
+        let measure = Measure {
+            trusted: Trusted::new(vec![signer.public().clone()]),
+            tenant: TenantId::new("acme").unwrap(),
+            site: SiteId::new("plant-7").unwrap(),
+            agent: Arc::new(agent),
+        };
+        let (tenant, site) = (measure.tenant.clone(), measure.site.clone());
+        let label = Label { site, tenant, version: 3, made_at: Timestamp::default(), by: "Asha".into() };
+        let document = bundle::seal(&signer, &label, &tree.to_string()).unwrap();
+        measure.judge(&document, &Record { highest: 2, ..Record::default() }, &name_of(&document))
+    }
+
+    fn tree() -> Value {
+        json!({
+            "site": {"id": "plant-7", "tenant": "acme", "client": "north", "name": "Plant 7", "timezone": "Etc/UTC"},
+            "checkpoints": [{"id": "cp-1"}],
+            "devices": [{"id": "gate", "kind": "reader", "checkpoint": "cp-1"}],
+        })
+    }
+
+    #[test]
+    fn a_bundle_has_to_fit_the_lines_of_the_box() {
+        assert_eq!(measured(&tree()).unwrap().header.version, 3);
+        let mut without = tree();
+        without["devices"] = json!([]);
+        let unfit = measured(&without).unwrap_err();
+        assert_eq!(unfit.version, Some(3));
+        assert!(
+            unfit.why.contains("serial[0].device: found \"gate\", allowed: the id of a device"),
+            "{unfit:?}"
+        );
+    }
+
+    #[test]
+    fn every_problem_is_told_up_to_a_hundred() {
+        let mut broken = tree();
+        let guard = |n: usize| json!({"id": format!("G-{n}"), "badge": "x".repeat(1_000)});
+        broken["guards"] = (0..150).map(guard).collect();
+        let unfit = measured(&broken).unwrap_err();
+        assert_eq!(unfit.problems.len(), MAX_PROBLEMS + 1);
+        assert_eq!(unfit.problems.last().map(String::as_str), Some("and 50 more"));
+        assert!(unfit.problems.iter().all(|problem| problem.chars().count() <= MAX_PROBLEM_CHARS));
+        assert!(
+            unfit.why.starts_with("it has 150 problems, the first of which is: bundle 3:1: guards[0].badge"),
+            "{unfit:?}"
+        );
+    }
+}
