@@ -143,9 +143,11 @@ fn a_refused_command_is_on_record_and_is_no_health() {
         let mut ledger = house.open();
         let health = entry(1, "health.1", EventKind::Health, r#"{"n":1}"#);
         let refused = entry(2, "refused.c-7", EventKind::Health, r#"{"command":"c-7"}"#);
-        ledger.record(&delivery(vec![health, refused])).unwrap();
+        let bundle =
+            entry(3, "bundle.taken.7.2026-11-28T01:00:00.000Z", EventKind::Health, r#"{"bundle":"taken"}"#);
+        ledger.record(&delivery(vec![health, refused, bundle])).unwrap();
         assert_eq!(ledger.gateways(&Scope::whole()).unwrap()[0].health.as_ref().unwrap().get(), r#"{"n":1}"#);
-        assert_eq!(ledger.records(&Scope::whole(), EventKind::Health, 10).unwrap().len(), 2);
+        assert_eq!(ledger.records(&Scope::whole(), EventKind::Health, 10).unwrap().len(), 3);
     }
 }
 

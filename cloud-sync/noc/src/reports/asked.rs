@@ -114,7 +114,7 @@ mod tests {
         let site = |n: usize| Site {
             place: Place::parse(&format!("acme/s-{n:04}")).unwrap(),
             name: format!("Site {n}"),
-            timezone: if n % 2 == 0 { Tz::Asia__Kolkata } else { Tz::America__New_York },
+            timezone: if n.is_multiple_of(2) { Tz::Asia__Kolkata } else { Tz::America__New_York },
         };
         (0..number).map(site).collect()
     }
