@@ -53,7 +53,8 @@ function paintEvidence() {
   if (method && method !== "NONE") fact(list, "Verified by", [words(method), response, by, notes].filter(Boolean).join(", "));
   for (const [name, value] of Object.entries(known.alert.evidence ?? {})) {
     if (value === null || typeof value === "object" && !Array.isArray(value)) continue;
-    fact(list, words(name), plain(value));
+    if (name.endsWith("_permille")) fact(list, words(name.replace("_permille", "")), `${value / 10} %`);
+    else fact(list, words(name), name === "score" ? (value / 1000).toFixed(2) : plain(value));
   }
   byId("evidence").hidden = list.children.length === 0;
   arrange(byId("evidence"), [...list.children], (pair) => pair.firstChild.textContent, (pair) => pair);

@@ -12,7 +12,6 @@ const RULES = ["inactivity", "sos", "man_down", "tour_missed", "tour_partial", "
 export function filters(form, changed) {
   const fields = form.elements;
   for (const rule of RULES) byId("rules").append(new Option(words(rule), rule));
-  fromAddress();
 
   function fromAddress() {
     const asked = new URLSearchParams(location.search);
@@ -79,6 +78,7 @@ export function filters(form, changed) {
     }
   }
 
+  fromAddress();
   let typing = 0;
   form.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(toAddress, TYPING_MS); });
   form.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); toAddress(); });

@@ -228,7 +228,7 @@ fn name(method: Method) -> String {
 fn newer(head: &AlertHead, steps: &[StepRow], seen: &str) -> Stale {
     let (revision, known) = seen.split_once('.').unwrap_or(("0", "0"));
     let known: i64 = known.parse().unwrap_or(0);
-    let here = steps.iter().filter(|step| step.number > known).next_back().map(|step| Stale {
+    let here = steps.iter().rfind(|step| step.number > known).map(|step| Stale {
         by: step.by.clone(),
         status: step.status.clone(),
         at: step.at,
