@@ -27,7 +27,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use vigil_cloud_sync::{Cadence, Pace, Uplink};
-use vigil_core::id::SiteId;
 use vigil_core::site::Site;
 use vigil_noc::Server;
 

@@ -15,7 +15,7 @@ use vigil_cloud_sync::{Event, EventKind, Origin, Token, Uplink, UplinkConfig, Ve
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 use vigil_core::time::Timestamp;
 use vigil_noc::access::Scope;
-use vigil_noc::ledger::{Arg, Database, Engine, Ledger, Place, insert, within};
+use vigil_noc::ledger::{Arg, Database, Engine, Filter, Ledger, Place, insert, within};
 use vigil_noc::{GatewayAccess, Noc, NocConfig, token_sha256};
 use vigil_tests::bench::figures::{Figure, Table, percentile, short};
 use vigil_tests::bench::proc::machine;
@@ -119,19 +119,18 @@ fn origin(gateway: usize) -> Result<Origin, Failure> {
 async fn receive(place: Place, dir: &Path, gateways: usize, lasts: Duration) -> Result<f64, Failure> {
     let access = |n: usize| -> Result<GatewayAccess, Failure> {
         let Origin { tenant, site, gateway } = origin(n)?;
-        Ok(GatewayAccess { gateway, tenant, site, token_sha256: token_sha256(&format!("token-{n}")) })
+        Ok(GatewayAccess {
+            gateway,
+            tenant,
+            site,
+            token_sha256: Some(token_sha256(&format!("token-{n}"))),
+            cert_sha256: vec![],
+        })
     };
-    let here = "127.0.0.1:0".parse()?;
-    let noc = Noc::bind(NocConfig {
-        events_listen: here,
-        operator_listen: here,
-        data_dir: dir.join("noc"),
-        database: if let Place::Server(address) = place { Some(*address) } else { None },
-        tls: None,
-        gateways: (0..gateways).map(access).collect::<Result<_, _>>()?,
-        press: None,
-    })
-    .await?;
+    let database = if let Place::Server(address) = place { Some(*address) } else { None };
+    let gateways_of_it = (0..gateways).map(access).collect::<Result<_, _>>()?;
+    let config = NocConfig { database, ..NocConfig::on_loopback(dir.join("noc"), gateways_of_it) };
+    let noc = Noc::bind(config).await?;
     let url = format!("http://{}/v1", noc.events_addr());
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(noc.serve(async { drop(stopped.await) }));
@@ -201,16 +200,18 @@ fn ask_pages(place: Place, events: usize, table: &mut Table) -> Result<(), Failu
         laying.elapsed().as_secs_f64()
     );
     let engine = format!("{:?}", ledger.database().engine());
+    let scope = Scope::whole();
     let by_key = times(&mut ledger, &mut |ledger, n| {
         let site = n % 1_000;
         let id = format!("a-{}", site * 10);
-        ledger.alert(&format!("acme/s-{site}"), "gw-1", &id).map(drop)
+        ledger.alert(&scope, &format!("acme/s-{site}"), "gw-1", &id).map(drop)
     })?;
     let baseline = percentile(&by_key, 50);
-    let scope = Scope::whole();
     type Ask<'a> = Box<dyn FnMut(&mut Ledger, usize) -> Result<(), vigil_noc::ledger::LedgerError> + 'a>;
     let pages: Vec<(&str, Ask<'_>)> = vec![
-        ("the list of alerts (200)", Box::new(|ledger, _| ledger.alerts(&scope, 200).map(drop))),
+        ("the list of alerts (200)", Box::new(|ledger, _| find(ledger, &scope, &Filter::default()))),
+        ("those of one site", Box::new(|ledger, n| find(ledger, &scope, &of_site(n)))),
+        ("those with two words", Box::new(|ledger, _| find(ledger, &scope, &searched("moved minutes")))),
         ("all gateways (1,000)", Box::new(|ledger, _| ledger.gateways(&scope).map(drop))),
         (
             "the newest runs (200)",
@@ -226,10 +227,26 @@ fn ask_pages(place: Place, events: usize, table: &mut Table) -> Result<(), Failu
     Ok(())
 }
 
-type Ask<'a> = &'a mut dyn FnMut(&mut Ledger, usize) -> Result<(), vigil_noc::ledger::LedgerError>;
+fn find(ledger: &mut Ledger, scope: &Scope, filter: &Filter) -> Result<(), vigil_noc::ledger::LedgerError> {
+    ledger.find(scope, filter, None, 200).map(drop)
+}
+
+fn of_site(n: usize) -> Filter {
+    let mut filter = Filter::default();
+    filter.at("acme", &format!("s-{}", n % 1_000));
+    filter
+}
+
+fn searched(words: &str) -> Filter {
+    let mut filter = Filter::default();
+    filter.search(words);
+    filter
+}
+
+type Asking<'a> = &'a mut dyn FnMut(&mut Ledger, usize) -> Result<(), vigil_noc::ledger::LedgerError>;
 
 /// In milliseconds, the least first.
-fn times(ledger: &mut Ledger, ask: Ask<'_>) -> Result<Vec<f64>, Failure> {
+fn times(ledger: &mut Ledger, ask: Asking<'_>) -> Result<Vec<f64>, Failure> {
     let mut took = vec![];
     for n in 0..QUESTIONS {
         let asked = Instant::now();

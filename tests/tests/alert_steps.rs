@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use vigil_tests::house::{
-    Agent, Handset, Noc, PATIENCE, Plant, Source, eventually, json as get, message, now, post, topic, until,
+    Agent, Handset, Noc, PATIENCE, Plant, Source, eventually, message, now, post, topic, until,
 };
 
 /// An agent with one open `sos`, and the alert's path at the operations centre.
@@ -22,9 +22,9 @@ fn emergency(noc: &Noc) -> (Agent, String, String) {
 
 /// Somebody at the operations centre takes it further, as it is now.
 fn step(noc: &Noc, path: &str, status: &str) -> Value {
-    let seen = get(noc.page(), path)["seen"].clone();
+    let seen = noc.asked(path)["seen"].clone();
     let body = json!({"status": status, "method": "CALL", "response": "on the roof", "seen": seen});
-    let (code, case) = post(noc.page(), &format!("{path}/steps"), &body).unwrap();
+    let (code, case) = noc.told(&format!("{path}/steps"), &body);
     assert_eq!(code, 201, "{case}");
     serde_json::from_str(&case).unwrap()
 }
@@ -39,7 +39,7 @@ fn step_on_site(agent: &Agent, id: &str, status: &str) {
 /// Who took which step, and where it stands, once `done`.
 fn history(noc: &Noc, path: &str, done: impl Fn(&Value) -> bool) -> Vec<(String, String, String)> {
     let case = eventually("both sides know of each other", PATIENCE, || {
-        let case = get(noc.page(), path);
+        let case = noc.asked(path);
         if done(&case) { Ok(case) } else { Err(case["history"].to_string()) }
     });
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -69,7 +69,7 @@ fn what_is_decided_on_site_first_stands_and_both_are_shown() {
     agent.start_again();
     step_on_site(&agent, &id, "CONFIRMED");
     agent.kill();
-    assert!(last(&get(noc.page(), &path), "on_its_way"), "the centre has not heard of it");
+    assert!(last(&noc.asked(&path), "on_its_way"), "the centre has not heard of it");
     std::fs::write(&file, told).unwrap();
     agent.start_again();
 
@@ -79,11 +79,11 @@ fn what_is_decided_on_site_first_stands_and_both_are_shown() {
     let mut expected = lines([
         ("agent", "DETECTED", "-"),
         ("Meena", "CONFIRMED", "-"),
-        ("operator", "FALSE_POSITIVE", "refused"),
+        ("token:tests", "FALSE_POSITIVE", "refused"),
     ]);
     expected.sort();
     assert_eq!(shown, expected);
-    let case = get(noc.page(), &path);
+    let case = noc.asked(&path);
     let refused = case["steps"][0]["refused"].as_str().unwrap();
     assert_eq!(refused, "an alert that is CONFIRMED cannot become FALSE_POSITIVE: that is final");
     assert_eq!(case["status"], "CONFIRMED");
@@ -104,8 +104,8 @@ fn steps_that_can_follow_each_other_are_all_carried_out() {
     let shown = history(&noc, &path, done);
     let expected = lines([
         ("agent", "DETECTED", "-"),
-        ("operator", "VERIFYING", "at_gateway"),
-        ("operator", "RESOLVED", "at_gateway"),
+        ("token:tests", "VERIFYING", "at_gateway"),
+        ("token:tests", "RESOLVED", "at_gateway"),
     ]);
     assert_eq!(shown, expected);
     until("the gateway shows it too", || {

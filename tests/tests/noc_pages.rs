@@ -15,9 +15,12 @@ fn call_for_help(agent: &Agent, device: &str, note: &str) {
     handset.publish(&topic(device, "sos"), help.as_bytes()).unwrap();
 }
 
-/// Whoever looks at the page says who they are.
-fn is(browser: &Browser, name: &str) {
-    browser.run(&format!("document.cookie = 'vigil_person={name}; SameSite=Strict; path=/';"));
+/// A browser in which that person has logged in, on `page`.
+fn logged_in(driver: &Driver, noc: &Noc, name: &str, screen: Screen, page: &str) -> Browser {
+    let browser = driver.open(screen, &format!("http://{}{}", noc.page(), noc.way_in_of(name)));
+    browser.sees("main, body", "");
+    browser.go(page);
+    browser
 }
 
 fn click(browser: &Browser, selector: &str) {
@@ -67,16 +70,12 @@ fn an_alert_is_seen_made_sure_of_and_closed_and_who_comes_second_is_told() {
     let agent = Agent::start(GATEWAY, &plant, Source::Embedded, Some(&noc.uplink(GATEWAY)));
     let driver = Driver::start();
     let list = format!("http://{}/", noc.page());
-    let [ravi, asha] = ["Ravi", "Asha"].map(|name| {
-        let browser = driver.open(Screen::Desk, &list);
-        is(&browser, name);
-        browser
-    });
+    let [ravi, meena] = ["Ravi", "Meena"].map(|name| logged_in(&driver, &noc, name, Screen::Desk, &list));
     ravi.sees("#alerts-empty", "all quiet");
     call_for_help(&agent, "hs-1", "at the boiler");
     ravi.sees("#alerts [data-rule=sos] .summary", "at the boiler");
     keep(&ravi, "list");
-    for browser in [&ravi, &asha] {
+    for browser in [&ravi, &meena] {
         browser.sees("#alerts .summary", "at the boiler");
         click(browser, "#alerts .summary a");
         browser.sees("#alert .summary", "at the boiler");
@@ -84,18 +83,18 @@ fn an_alert_is_seen_made_sure_of_and_closed_and_who_comes_second_is_told() {
         browser.sees("#choices", "confirm");
     }
     keep(&ravi, "case");
-    // Asha's page does not hear of what Ravi does: her line is slow.
-    asha.run("window.EventSource.prototype.addEventListener = () => {}; window.realFetch = window.fetch;
+    // Meena's page does not hear of what Ravi does: her line is slow.
+    meena.run("window.EventSource.prototype.addEventListener = () => {}; window.realFetch = window.fetch;
               window.fetch = (path, how) => how?.method === 'POST' ? window.realFetch(path, how) : new Promise(() => {});");
     fill(&ravi, "#response", "on my way down");
     ravi.run("document.getElementById('method').value = 'CALL';");
     click(&ravi, "#choices [value=VERIFYING]");
     ravi.sees("#history [data-state=at_gateway]", "by call");
     ravi.sees("#history [data-state=at_gateway]", "on my way down");
-    click(&asha, "#choices [value=FALSE_POSITIVE]");
-    asha.sees("#step-said", "Ravi set it to VERIFYING at ");
-    asha.sees("#step-said", "after you opened it; look again");
-    keep(&asha, "second");
+    click(&meena, "#choices [value=FALSE_POSITIVE]");
+    meena.sees("#step-said", "Ravi set it to VERIFYING at ");
+    meena.sees("#step-said", "after you opened it; look again");
+    keep(&meena, "second");
     ravi.run("document.getElementById('method').value = 'CALL';");
     click(&ravi, "#choices [value=CONFIRMED]");
     ravi.sees("#alert", "confirmed");
@@ -130,7 +129,8 @@ fn a_task_is_sent_and_what_became_of_it_is_shown() {
     let agent =
         Agent::start(GATEWAY, &Plant::default().guards(1), Source::Embedded, Some(&noc.uplink(GATEWAY)));
     let driver = Driver::start();
-    let browser = driver.open(Screen::Phone, &format!("http://{}/tasks", noc.page()));
+    let tasks = format!("http://{}/tasks", noc.page());
+    let browser = logged_in(&driver, &noc, "Ravi", Screen::Phone, &tasks);
     browser.sees("#sent-empty", "nothing was sent");
     fill(&browser, "#task", "T-9");
     fill(&browser, "#title", "close the valve");

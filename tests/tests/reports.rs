@@ -607,7 +607,7 @@ mod whole {
         assert_eq!(data["total"]["runs"]["compliance_rate"], json!(0.333));
         let places: Vec<_> = ranking(&report.tally)
             .into_iter()
-            .map(|s| (s.guard.to_string(), s.place, s.compliant, s.runs))
+            .map(|s| (s.who.to_string(), s.place, s.compliant, s.runs))
             .collect();
         assert_eq!(places, [("G-7".to_owned(), Some(1), 1, 2), ("G-8".to_owned(), Some(2), 0, 1)]);
     }

@@ -138,6 +138,7 @@ pub const fn mend_ledger(why: &LedgerError) -> &'static str {
         LedgerError::Sqlite(_)
         | LedgerError::Closes { .. }
         | LedgerError::Column(_)
+        | LedgerError::TakenBack
         | LedgerError::Thread(_)
         | LedgerError::Closed => {
             "Look at the disk under data_dir, at its room and at who may write there, and start the receiver again."
@@ -175,6 +176,7 @@ pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocC
         tls: config.tls().map(files),
         client_ca: config.client_ca().map(Path::to_owned),
         gateways: config.gateways().iter().map(|g| access(config, g, env)).collect::<Result<_, _>>()?,
+        press: super::press::press(config, env)?,
     })
 }
 

@@ -41,7 +41,7 @@ fn read(texts: Texts<'_>) -> Result<Tree, Vec<Fault>> {
     };
     let doubts = site.doubts().into_iter().map(doubt).collect();
     let client = site.client.to_string();
-    Ok(Tree { json, tenant: site.tenant, site: site.id, client, doubts })
+    Ok(Tree { json, tenant: site.tenant.clone(), site: site.id.clone(), client, doubts })
 }
 
 fn faults(problems: &[Problem]) -> Vec<Fault> {

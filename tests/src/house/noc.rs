@@ -95,8 +95,20 @@ impl Noc {
         rows.find(|row| row["id"] == id).cloned().expect("a command of the gateway")
     }
 
-    fn asked(&self, path: &str) -> Value {
+    /// What a program with the token of the tests is answered.
+    pub fn asked(&self, path: &str) -> Value {
         json_as(self.operator, path, Some(&self.program))
+    }
+
+    /// Changes something as that program does: the status, and the answer.
+    pub fn told(&self, path: &str, body: &Value) -> (u16, String) {
+        post_as(self.operator, path, body, Some(&self.program)).expect("the receiver answers")
+    }
+
+    /// What a new operator is to open to log in: once.
+    pub fn way_in_of(&self, name: &str) -> String {
+        managed(&self.folder, &["user", "add", name, "--role", "operator", "--generate"]);
+        managed(&self.folder, &["user", "link", name])
     }
 
     /// What is to be opened to log in as an admin: once.
