@@ -91,7 +91,10 @@ impl<B: Book> Alertmanager<B> {
         }
         match self.say(&[]).await {
             Verdict::Stored(_) => Ok(()),
-            other => Err(other),
+            other @ (Verdict::Retry { .. }
+            | Verdict::Unauthorized { .. }
+            | Verdict::TooLarge
+            | Verdict::RejectedWhole { .. }) => Err(other),
         }
     }
 
@@ -231,7 +234,10 @@ impl<B: Book> Way for Alertmanager<B> {
                 let duplicates = events.len().saturating_sub(accepted + rejected.len());
                 Verdict::Stored(Answer { accepted, duplicates, rejected, reused: vec![] })
             }
-            other => other,
+            other @ (Verdict::Retry { .. }
+            | Verdict::Unauthorized { .. }
+            | Verdict::TooLarge
+            | Verdict::RejectedWhole { .. }) => other,
         }
     }
 

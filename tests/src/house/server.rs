@@ -7,9 +7,9 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The address of an empty database; it goes with its server.
 pub fn new_database() -> String {
-    let Ok(folder) = std::env::var("VIGIL_POSTGRES") else {
-        panic!("no PostgreSQL to test with: run this as `tests/postgres cargo test -p vigil-tests`")
-    };
+    let folder = std::env::var("VIGIL_POSTGRES");
+    let folder =
+        folder.expect("no PostgreSQL to test with: run this as `tests/postgres cargo test -p vigil-tests`");
     let url = |database: &str| format!("postgres:///{database}?user=postgres&host={folder}");
     let name = format!("noc_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let mut ledger =
