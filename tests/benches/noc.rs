@@ -168,7 +168,12 @@ async fn send(
             }
             // More batches at once than a receiver takes: it asks for a moment, and gets it.
             Verdict::Retry { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
-            other => return Err(format!("a batch was not stored: {other:?}").into()),
+            other @ (Verdict::Stored(_)
+            | Verdict::Unauthorized { .. }
+            | Verdict::TooLarge
+            | Verdict::RejectedWhole { .. }) => {
+                return Err(format!("a batch was not stored: {other:?}").into());
+            }
         }
     }
     Ok(())

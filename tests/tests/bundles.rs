@@ -346,7 +346,7 @@ fn whenever_it_is_killed_the_old_one_is_in_use_or_the_new_one() {
                 old += 1;
             }
         }
-        let expected = found.map_or_else(|| "Plant 7".to_owned(), |version| numbered(version));
+        let expected = found.map_or_else(|| "Plant 7".to_owned(), numbered);
         assert_eq!(name, expected, "{point:?}: the engine has what is said to be in use");
     }
     assert!(new >= 5, "of {} kills {old} left the old one in use", POINTS.len());

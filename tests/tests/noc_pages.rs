@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 use serde_json::{Value, json};
+use std::rc::Rc;
 use vigil_tests::browser::{Browser, Driver, Screen};
 use vigil_tests::house::{Agent, Handset, Noc, Plant, Source, message, now, topic, until};
 
@@ -16,7 +17,7 @@ fn call_for_help(agent: &Agent, device: &str, note: &str) {
 }
 
 /// A browser in which that person has logged in, on `page`.
-fn logged_in(driver: &Driver, noc: &Noc, name: &str, screen: Screen, page: &str) -> Browser {
+fn logged_in(driver: &Rc<Driver>, noc: &Noc, name: &str, screen: Screen, page: &str) -> Browser {
     let browser = driver.open(screen, &format!("http://{}{}", noc.page(), noc.way_in_of(name)));
     browser.sees("main, body", "");
     browser.go(page);
