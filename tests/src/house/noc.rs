@@ -3,8 +3,11 @@
 use super::agent::{Uplink, credential};
 use super::{Authority, Process, binary, json_as, post_as, vigil};
 use serde_json::Value;
-use std::fmt::Write;
-use std::net::SocketAddr;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// A receiver for some gateways of the plant.
@@ -15,7 +18,7 @@ pub struct Noc {
     operator: SocketAddr,
     /// With which the tests ask what operators see.
     program: String,
-    _process: Process,
+    process: Process,
     folder: TempDir,
 }
 
@@ -35,11 +38,23 @@ fn token(gateway: &str) -> String {
 impl Noc {
     /// Starts one that knows `gateways`.
     pub fn start(gateways: &[&str]) -> Self {
+        let noc = Self::with(gateways, "tests", "");
+        managed(&noc.folder, &["user", "add", "asha", "--role", "admin", "--generate"]);
+        noc
+    }
+
+    /// Starts one that shares a PostgreSQL with others; each has a `program` of its own.
+    pub fn sharing(database: &str, program: &str, gateways: &[&str]) -> Self {
+        Self::with(gateways, program, &format!("database = \"{database}\"\n"))
+    }
+
+    fn with(gateways: &[&str], program: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let authority = Authority::found(folder.path());
         let mut config = "[noc]\nlisten = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\n\
                           tls_cert = \"noc.pem\"\ntls_key = \"noc.key\"\n"
-            .to_owned();
+            .to_owned()
+            + more;
         for gateway in gateways {
             credential(folder.path(), &format!("{gateway}-token"), &token(gateway));
             let written = write!(
@@ -50,15 +65,14 @@ impl Noc {
         }
         let file = folder.path().join("noc.toml");
         std::fs::write(&file, config).expect("a folder of the test");
-        let program = managed(&folder, &["token", "add", "tests", "--role", "operator"]);
-        managed(&folder, &["user", "add", "asha", "--role", "admin", "--generate"]);
+        let program = managed(&folder, &["token", "add", program, "--role", "operator"]);
         let mut process =
             Process::start("noc", binary::command().arg("noc").arg("--config").arg(&file), "vigil");
         let said = process.said("the receiver listens");
         let address =
             |name: &str| said[name].as_str().and_then(|a| a.parse().ok()).expect("an address in the log");
         let (events, operator) = (address("events"), address("operator"));
-        Self { authority, events, operator, program, _process: process, folder }
+        Self { authority, events, operator, program, process, folder }
     }
 
     /// The way here for a gateway.
@@ -119,6 +133,30 @@ impl Noc {
     /// Where operators look.
     pub const fn page(&self) -> SocketAddr {
         self.operator
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Follows what it tells open pages; how many alerts that were so far.
+    pub fn follow(&self) -> Arc<AtomicUsize> {
+        let told = Arc::new(AtomicUsize::new(0));
+        let mut stream = TcpStream::connect(self.operator).expect("the receiver listens");
+        let (host, program) = (self.operator, &self.program);
+        write!(stream, "GET /api/stream HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {program}\r\n\r\n")
+            .expect("the receiver reads");
+        let counted = Arc::clone(&told);
+        std::thread::spawn(move || {
+            // It ends with the receiver.
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                if line == "event: alert" {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        told
     }
 
     /// What is known of a gateway.

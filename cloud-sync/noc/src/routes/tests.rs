@@ -463,3 +463,18 @@ async fn a_route_without_a_rule_is_not_served() {
     let answer = here.client.put(format!("http://{at}/login")).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 405);
 }
+
+#[test]
+fn the_document_says_of_every_route_for_programs_what_there_is_and_of_nothing_else() {
+    let document: Value = serde_json::from_str(include_str!("../../pages/openapi.json")).unwrap();
+    let is_for_programs = |path: &str| path.starts_with("/api/") || path.ends_with(".csv") || path == "/healthz";
+    let served = ROUTES.iter().filter(|route| is_for_programs(route.path));
+    let served: BTreeSet<_> =
+        served.map(|route| (route.path.to_owned(), route.method.as_str().to_lowercase())).collect();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let documented: BTreeSet<_> = paths
+        .filter(|(path, _)| !path.starts_with("/v1/") && *path != "/openapi.json")
+        .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|m| (path.clone(), m.clone())))
+        .collect();
+    assert_eq!(documented, served);
+}
