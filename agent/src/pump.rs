@@ -5,6 +5,7 @@
 //! and rebuilds the engine from the store when that can be opened again, as a start does.
 
 mod absorb;
+mod accounts;
 mod commands;
 mod flood;
 mod handle;
@@ -25,7 +26,7 @@ pub use strays::Stray;
 
 use crate::clock::{Clock, Keeper};
 use crate::sources::Inbound;
-use crate::store::{Draft, Lane, Store, StoreError, StoredEvent};
+use crate::store::{Draft, Store, StoreError};
 use absorb::{absorb, logged, reported};
 use commands::about;
 use flood::Flood;
@@ -451,30 +452,6 @@ impl Pump {
         absorb(&mut draft, self.engine.on_site(site, now))?;
         self.add_snapshot(&mut draft)?;
         self.commit(draft)
-    }
-
-    fn report_health(&mut self, data: String) -> Result<(), PumpError> {
-        let now = self.clock.now();
-        // A box that boots with an earlier clock may come to the same instant again; its start is an input.
-        let id = format!("health.{now}.{}", self.store.marks().next_input);
-        let event = StoredEvent { id, kind: Lane::Health, subject: "gateway".into(), time: now, data };
-        if self.store.renew(&event)? {
-            return Ok(());
-        }
-        self.commit(Draft { events: vec![event], judged_until: self.engine.now(), ..Draft::default() })
-    }
-
-    fn stock(&self) -> Stock {
-        Stock {
-            marks: self.store.marks().clone(),
-            outbox: Lane::ALL.map(|lane| self.store.depth(lane)),
-            bytes: self.store.size(),
-            dropped: self.store.dropped(),
-            commits: self.commits,
-            head: self.store.head(),
-            strays: self.strays.list(),
-            floods: self.flood.list(),
-        }
     }
 
     /// What is queued is still stored and acknowledged; then nothing more is taken.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
-mod common;
+mod program;
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -43,7 +43,7 @@ impl Running {
         ];
         let config = NocConfig::on_loopback(dir.join("noc"), gateways);
         let noc = Noc::bind(config).await.unwrap();
-        common::let_in(&noc).await;
+        program::let_in(&noc).await;
         let (events, operator) = (noc.events_addr(), noc.operator_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(noc.serve(async {
@@ -63,7 +63,7 @@ impl Running {
     async fn queue(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("http://{}/api/gateways/{path}", self.operator);
         let request =
-            self.client.post(url).bearer_auth(common::TOKEN).header("content-type", "application/json");
+            self.client.post(url).bearer_auth(program::TOKEN).header("content-type", "application/json");
         answer(request.body(body.to_string())).await
     }
 
@@ -85,7 +85,7 @@ impl Running {
 
     async fn listed(&self, query: &str) -> (u16, Value) {
         let url = format!("http://{}/api/gateways/{query}", self.operator);
-        answer(self.client.get(url).bearer_auth(common::TOKEN)).await
+        answer(self.client.get(url).bearer_auth(program::TOKEN)).await
     }
 }
 
@@ -268,7 +268,7 @@ async fn what_is_no_command_is_refused_with_a_reason_and_a_stranger_is_turned_aw
         ("authorization", "Basic b3BlcmF0b3I6eA==", 401),
     ] {
         let token =
-            if name == "authorization" { value.to_owned() } else { format!("Bearer {}", common::TOKEN) };
+            if name == "authorization" { value.to_owned() } else { format!("Bearer {}", program::TOKEN) };
         let mut request = noc.client.post(&url).header("authorization", token).body(good.to_string());
         if name != "authorization" {
             request = request.header(name, value);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has to stop")]
 
-mod common;
+mod program;
 
 use flate2::{Compression, write::GzEncoder};
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -46,7 +46,7 @@ fn config(dir: &Path, tls: Option<TlsFiles>) -> NocConfig {
 impl Running {
     async fn start(dir: &Path, tls: Option<TlsFiles>) -> Self {
         let noc = Noc::bind(config(dir, tls)).await.unwrap();
-        common::let_in(&noc).await;
+        program::let_in(&noc).await;
         let (events, operator) = (noc.events_addr(), noc.operator_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(noc.serve(async {
@@ -78,7 +78,7 @@ impl Running {
     }
 
     fn asked(&self, path: &str) -> reqwest::RequestBuilder {
-        self.client.get(format!("http://{}{path}", self.operator)).bearer_auth(common::TOKEN)
+        self.client.get(format!("http://{}{path}", self.operator)).bearer_auth(program::TOKEN)
     }
 
     async fn get(&self, path: &str) -> Value {

@@ -1,7 +1,7 @@
 //! `vigil noc`, over TLS.
 
 use super::agent::{Uplink, credential};
-use super::{Authority, Process, binary, json_as, post_as, vigil};
+use super::{Authority, Process, binary, json_as, post_as, vigil_reading};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
@@ -23,10 +23,10 @@ pub struct Noc {
 }
 
 /// Does something with the people or tokens of a receiver; what is printed.
-fn managed(folder: &TempDir, command: &[&str]) -> String {
+fn managed(folder: &TempDir, command: &[&str], input: &str) -> String {
     let config = folder.path().join("noc.toml");
     let config = config.to_str().expect("a path in UTF-8");
-    let ended = vigil(&[&["noc"], command, &["--config", config]].concat());
+    let ended = vigil_reading(&[&["noc"], command, &["--config", config]].concat(), input);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{command:?}: {}", ended.out);
     ended.out.trim_end().to_owned()
 }
@@ -39,13 +39,19 @@ impl Noc {
     /// Starts one that knows `gateways`.
     pub fn start(gateways: &[&str]) -> Self {
         let noc = Self::with(gateways, "tests", "");
-        managed(&noc.folder, &["user", "add", "asha", "--role", "admin", "--generate"]);
+        noc.lets_in("asha", "admin");
         noc
     }
 
     /// Starts one that shares a PostgreSQL with others; each has a `program` of its own.
     pub fn sharing(database: &str, program: &str, gateways: &[&str]) -> Self {
         Self::with(gateways, program, &format!("database = \"{database}\"\n"))
+    }
+
+    /// Makes a person, with a password that need not be changed.
+    fn lets_in(&self, name: &str, role: &str) {
+        let command = ["user", "add", name, "--role", role, "--password-stdin"];
+        managed(&self.folder, &command, &format!("the password of {name}\n"));
     }
 
     fn with(gateways: &[&str], program: &str, more: &str) -> Self {
@@ -65,7 +71,7 @@ impl Noc {
         }
         let file = folder.path().join("noc.toml");
         std::fs::write(&file, config).expect("a folder of the test");
-        let program = managed(&folder, &["token", "add", program, "--role", "operator"]);
+        let program = managed(&folder, &["token", "add", program, "--role", "operator"], "");
         let mut process =
             Process::start("noc", binary::command().arg("noc").arg("--config").arg(&file), "vigil");
         let said = process.said("the receiver listens");
@@ -121,13 +127,13 @@ impl Noc {
 
     /// What a new operator is to open to log in: once.
     pub fn way_in_of(&self, name: &str) -> String {
-        managed(&self.folder, &["user", "add", name, "--role", "operator", "--generate"]);
-        managed(&self.folder, &["user", "link", name])
+        self.lets_in(name, "operator");
+        managed(&self.folder, &["user", "link", name], "")
     }
 
     /// What is to be opened to log in as an admin: once.
     pub fn way_in(&self) -> String {
-        managed(&self.folder, &["user", "link", "asha"])
+        managed(&self.folder, &["user", "link", "asha"], "")
     }
 
     /// Where operators look.

@@ -467,7 +467,8 @@ async fn a_route_without_a_rule_is_not_served() {
 #[test]
 fn the_document_says_of_every_route_for_programs_what_there_is_and_of_nothing_else() {
     let document: Value = serde_json::from_str(include_str!("../../pages/openapi.json")).unwrap();
-    let is_for_programs = |path: &str| path.starts_with("/api/") || path.ends_with(".csv") || path == "/healthz";
+    let is_for_programs =
+        |path: &str| path.starts_with("/api/") || path.ends_with(".csv") || path == "/healthz";
     let served = ROUTES.iter().filter(|route| is_for_programs(route.path));
     let served: BTreeSet<_> =
         served.map(|route| (route.path.to_owned(), route.method.as_str().to_lowercase())).collect();
