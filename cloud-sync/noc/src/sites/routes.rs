@@ -5,6 +5,7 @@ use super::{Fault, MAX_FILE_BYTES, Press};
 use crate::access::Person;
 use crate::clock::Now;
 use crate::console::Shared;
+use crate::door::Caller;
 use crate::ledger::{Clerk, LedgerError, place_of};
 use axum::Json;
 use axum::extract::rejection::{QueryRejection, StringRejection};
@@ -171,12 +172,12 @@ fn seen_tenant(person: &Person, tenant: &str) -> Result<TenantId, Refused> {
 }
 
 impl Office {
-    fn given(&self, person: &Person, asked: Asked) -> Result<Given, Refused> {
+    fn given(&self, caller: &Caller, asked: Asked) -> Result<Given, Refused> {
         let Beside { after, note } = asked.map_err(|_| Refused::Query)?.0;
         if after < 0 || note.chars().count() > MAX_NOTE_CHARS || note.chars().any(char::is_control) {
             return Err(Refused::Query);
         }
-        Ok(Given { by: person.name.clone(), note, at: (self.now)(), after })
+        Ok(Given { actor: caller.actor(), note, at: (self.now)(), after })
     }
 
     fn press(&self) -> Result<Press, Refused> {
@@ -226,13 +227,13 @@ pub async fn text(
 /// A new version.
 pub async fn give(
     State(office): State<Office>,
-    person: Person,
+    caller: Caller,
     Path((tenant, site)): Path<(String, String)>,
     asked: Asked,
     body: Text,
 ) -> Result<impl IntoResponse, Refused> {
-    let (tenant, site) = seen(&person, &tenant, &site)?;
-    let (given, press, content) = (office.given(&person, asked)?, office.press()?, body?);
+    let (tenant, site) = seen(&caller.person, &tenant, &site)?;
+    let (given, press, content) = (office.given(&caller, asked)?, office.press()?, body?);
     let (whose, which) = (tenant.clone(), site.clone());
     let version = office
         .ask(move |ledger| store::give_site(ledger.database(), &press, (&whose, &which), &content, &given))
@@ -276,23 +277,23 @@ pub async fn client_policy(
 /// A new policy of a tenant.
 pub async fn give_tenant_policy(
     State(office): State<Office>,
-    person: Person,
+    caller: Caller,
     Path(tenant): Path<String>,
     asked: Asked,
     body: Text,
 ) -> Result<impl IntoResponse, Refused> {
-    office.give_policy(&person, &tenant, String::new(), asked, body).await
+    office.give_policy(&caller, &tenant, String::new(), asked, body).await
 }
 
 /// A new policy of a client.
 pub async fn give_client_policy(
     State(office): State<Office>,
-    person: Person,
+    caller: Caller,
     Path((tenant, client)): Path<(String, String)>,
     asked: Asked,
     body: Text,
 ) -> Result<impl IntoResponse, Refused> {
-    office.give_policy(&person, &tenant, client, asked, body).await
+    office.give_policy(&caller, &tenant, client, asked, body).await
 }
 
 impl Office {
@@ -306,18 +307,18 @@ impl Office {
 
     async fn give_policy(
         &self,
-        person: &Person,
+        caller: &Caller,
         tenant: &str,
         client: String,
         asked: Asked,
         body: Text,
     ) -> Result<(StatusCode, Json<Taken>), Refused> {
-        let tenant = seen_tenant(person, tenant)?;
+        let tenant = seen_tenant(&caller.person, tenant)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if client.chars().count() > MAX_CLIENT_CHARS || !client.chars().all(plain) {
             return Err(Refused::Unknown);
         }
-        let (given, press, content) = (self.given(person, asked)?, self.press()?, body?);
+        let (given, press, content) = (self.given(caller, asked)?, self.press()?, body?);
         let whose = tenant.clone();
         let (version, sites) = self
             .ask(move |ledger| {

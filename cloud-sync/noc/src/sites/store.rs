@@ -3,10 +3,12 @@
 
 use super::{Fault, Press, Texts, Tree};
 use crate::access::Scope;
+use crate::access::audit::{Actor, Deed, audit};
 use crate::ledger::{
     Arg, Database, Engine, LedgerError, NewCommand, News, Queued, Row, args, place_of, queue_at, within,
 };
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 use vigil_cloud_sync::bundle::{Label, seal};
 use vigil_core::id::{CommandId, SiteId, TenantId};
@@ -48,7 +50,7 @@ pub struct SiteRow {
 #[derive(Debug, Clone)]
 pub struct Given {
     /// Whose name the version bears.
-    pub by: String,
+    pub actor: Actor,
     /// Why.
     pub note: String,
     /// When.
@@ -119,7 +121,9 @@ pub fn give_site(
             let (found_site, found_tenant) = (tree.site.to_string(), tree.tenant.to_string());
             return Err(NotTaken::Elsewhere { place: place.clone(), found_site, found_tenant });
         }
-        keep_site(tx, press, &tree, content, latest.map_or(0, |l| l.version) + 1, given)
+        let version = keep_site(tx, press, &tree, content, latest.map_or(0, |l| l.version) + 1, given)?;
+        note(tx, given, tenant, "site.file", &place, &version)?;
+        Ok(version)
     })
 }
 
@@ -138,30 +142,47 @@ pub fn give_policy(
         let version = Version {
             version: latest.map_or(0, |l| l.version) + 1,
             at: given.at,
-            by: given.by.clone(),
+            by: given.actor.name.clone(),
             note: given.note.clone(),
         };
         tx.execute(
             "INSERT INTO policies (tenant, client, version, at_ms, given_by, note, content) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            args![tenant.as_str(), client, version.version, given.at, &given.by, &given.note, content],
+            args![tenant.as_str(), client, version.version, given.at, &given.actor.name, &given.note, content],
         )?;
         let concerned = concerned(tx, tenant.as_str(), client)?;
         let whose = if client.is_empty() { format!("tenant {tenant}") } else { format!("client {client}") };
-        let note = format!("policy of {whose}, version {}", version.version);
+        let why = format!("policy of {whose}, version {}", version.version);
         let mut faults = vec![];
         let count = concerned.len();
         for (content, latest) in concerned {
             match read(tx, press, tenant.as_str(), &content) {
                 Ok(tree) => {
-                    let given = Given { note: note.clone(), ..given.clone() };
+                    let given = Given { note: why.clone(), ..given.clone() };
                     keep_site(tx, press, &tree, &content, latest + 1, &given)?;
                 }
                 Err(NotTaken::Faults(found)) => faults.extend(found),
                 Err(other) => return Err(other),
             }
         }
-        if faults.is_empty() { Ok((version, count)) } else { Err(NotTaken::Faults(faults)) }
+        if !faults.is_empty() {
+            return Err(NotTaken::Faults(faults));
+        }
+        note(tx, given, tenant, "policy", &whose, &version)?;
+        Ok((version, count))
     })
+}
+
+/// Writes it down with the other things that people did.
+fn note(
+    tx: &mut dyn Database,
+    given: &Given,
+    tenant: &TenantId,
+    action: &str,
+    object: &str,
+    version: &Version,
+) -> Result<(), LedgerError> {
+    let detail = json!({"version": version.version, "note": version.note});
+    audit(tx, &given.actor, given.at, &Deed { tenant: Some(tenant.as_str()), action, object, detail })
 }
 
 /// Whether a site file could be taken, and what looks like a mistake in it. Nothing is kept.
@@ -238,7 +259,7 @@ fn keep_site(
         tenant: tree.tenant.clone(),
         version: version.unsigned_abs(),
         made_at: given.at,
-        by: given.by.clone(),
+        by: given.actor.name.clone(),
     };
     let sealed =
         seal(&press.signer, &label, &tree.json).map_err(|why| NotTaken::Unsealable(why.to_string()))?;
@@ -247,12 +268,12 @@ fn keep_site(
         "INSERT INTO site_files (place, version, tenant, site, client, at_ms, given_by, note, content, sealed)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         args![
-            &place, version, tree.tenant.as_str(), tree.site.as_str(), &tree.client, given.at, &given.by, &given.note,
+            &place, version, tree.tenant.as_str(), tree.site.as_str(), &tree.client, given.at, &given.actor.name, &given.note,
             content, &sealed
         ],
     )?;
     tell_gateways(tx, &place, version, given.at)?;
-    Ok(Version { version, at: given.at, by: given.by.clone(), note: given.note.clone() })
+    Ok(Version { version, at: given.at, by: given.actor.name.clone(), note: given.note.clone() })
 }
 
 /// Gateways ask for their bundle by themselves, every quarter of an hour; so one that has no room for the word gets it later.

@@ -3,6 +3,7 @@
 use super::store::{self, Given, NotTaken};
 use super::{Fault, Press, Reader, Texts, Tree};
 use crate::access::Scope;
+use crate::access::audit::Actor;
 use crate::ledger::houses::House;
 use crate::ledger::{Ledger, place_of};
 use serde_json::{Value, json};
@@ -56,7 +57,12 @@ pub fn file(site: &str, client: &str, grace: i64) -> String {
 
 /// Given by that person, who looked at version `after`.
 pub fn given(by: &str, after: i64) -> Given {
-    Given { by: by.into(), note: "new roster".into(), at: NOW, after }
+    Given {
+        actor: Actor { name: by.into(), address: String::new() },
+        note: "new roster".into(),
+        at: NOW,
+        after,
+    }
 }
 
 fn give(ledger: &mut Ledger, press: &Press, site: &str, text: &str, given: &Given) -> Result<i64, NotTaken> {
@@ -103,6 +109,12 @@ fn each_version_is_kept_sealed_and_told_to_the_gateways_of_the_site() {
         let commands = ledger.fetch(&origin, 0, NOW).unwrap();
         let kinds: Vec<_> = commands.iter().map(|c| c.kind.as_str()).collect();
         assert_eq!(kinds, ["bundle.refresh"; 2]);
+        let noted = ledger
+            .database()
+            .query("SELECT who, object FROM audit WHERE action = 'site.file' ORDER BY at_ms, who", &[]);
+        let noted: Vec<_> =
+            noted.unwrap().into_iter().map(|mut row| (row.text(0).unwrap(), row.text(1).unwrap())).collect();
+        assert_eq!(noted, [("ada".to_owned(), place.to_owned()), ("ravi".to_owned(), place.to_owned())]);
     }
 }
 
