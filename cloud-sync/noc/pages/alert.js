@@ -1,7 +1,7 @@
 // One alert: everything that is known of it, and what people make of it.
 
 import { alertCard, arrange, byId, element, fact, link, reveal, secondsText, timeNode, words } from "/vigil.js";
-import { post } from "/me.js";
+import { me, post } from "/me.js";
 import { pictures } from "/pictures.js";
 
 // How long to wait before a stream that was refused, or a reading that failed, is tried again.
@@ -265,3 +265,5 @@ byId("welfare").addEventListener("click", askForLife);
 follow();
 tick();
 setInterval(tick, 1000);
+// Asked for before it is needed: a step is not to wait for it.
+me().catch(() => {});

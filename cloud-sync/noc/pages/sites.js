@@ -1,6 +1,6 @@
 // The page of sites: what was given, its versions, and a file that is checked and given.
 
-import { post } from "/me.js";
+import { me, post } from "/me.js";
 import { byId, element } from "/vigil.js";
 
 const form = byId("give");
@@ -121,3 +121,5 @@ for (const name of ["tenant", "site"]) {
 }
 
 await readSites();
+// Asked for before it is needed: a step is not to wait for it.
+me().catch(() => {});

@@ -1,6 +1,6 @@
 // Tasks for a site, given by the operations centre, and what became of all that was sent to its gateway.
 
-import { post } from "/me.js";
+import { me, post } from "/me.js";
 import { arrange, byId, element, fact, link, reveal, secondsText, timeNode, words } from "/vigil.js";
 
 // What is sent is fetched by its gateway within a second or two; so often is looked whether it was.
@@ -99,3 +99,5 @@ look();
 setInterval(look, LOOK_MS);
 tick();
 setInterval(tick, 1000);
+// Asked for before it is needed: a step is not to wait for it.
+me().catch(() => {});
