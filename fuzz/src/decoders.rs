@@ -12,6 +12,7 @@ use vigil_agent::sources::serial::nmea::Nmea;
 use vigil_agent::sources::serial::pn532::Pn532;
 use vigil_agent::sources::serial::rdm6300::Rdm6300;
 use vigil_agent::sources::serial::speech::Said;
+use vigil_cloud_sync::bundle::{PublicKey, Trusted, open, unproved};
 use vigil_core::site::Site;
 use vigil_core::time::{Span, Timestamp};
 
@@ -19,8 +20,9 @@ use vigil_core::time::{Span, Timestamp};
 pub type Named = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Named; 13] = [
+pub const ALL: [Named; 14] = [
     ("agent_file", agent_file),
+    ("bundle", bundle),
     ("chirpstack", chirpstack),
     ("decode_message", decode_message),
     ("mapping", mapping),
@@ -161,6 +163,22 @@ pub fn decode_message(input: &[u8]) {
 pub fn agent_file(bytes: &[u8]) {
     if let Err(problems) = vigil_config::parse_agent(Path::new("agent.toml"), bytes) {
         assert!(!problems.as_slice().is_empty());
+    }
+}
+
+/// The key that is trusted. The seed is signed by it, and nothing else is.
+static TRUSTED: LazyLock<Trusted> = LazyLock::new(|| {
+    Trusted::new(vec![PublicKey::read(include_bytes!("../seeds/bundle.pub")).expect("a key")])
+});
+
+/// Any bytes as a site bundle: refused with a reason, unless the key of the seed has signed them as they stand.
+pub fn bundle(bytes: &[u8]) {
+    match open(bytes, &TRUSTED) {
+        Ok(bundle) => {
+            assert_eq!(bytes, include_bytes!("../seeds/bundle/example"));
+            assert!(unproved(bytes).is_ok_and(|(header, _)| header == bundle.header));
+        }
+        Err(why) => assert!(!why.to_string().is_empty()),
     }
 }
 

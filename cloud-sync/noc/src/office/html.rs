@@ -103,7 +103,9 @@ pub fn wide(title: &str, caller: &Caller, told: &Told, body: &str) -> Response {
 
 /// The ways to the other pages, as far as they are open to this person.
 fn ways(caller: &Caller) -> String {
-    let mut ways = String::from(r#"<nav class="ways"><a href="/">Alerts</a><a href="/dashboard">Dashboard</a><a href="/sites">Sites</a>"#);
+    let mut ways = String::from(
+        r#"<nav class="ways"><a href="/">Alerts</a><a href="/dashboard">Dashboard</a><a href="/sites">Sites</a>"#,
+    );
     if caller.person.may(Role::Admin) {
         ways += r#"<a href="/people">People</a><a href="/tokens">Tokens</a><a href="/audit">Log</a>"#;
     }
