@@ -1,8 +1,5 @@
 //! Steps of alerts at the operations centre and on site, while each does not hear of the other, with a real agent.
 
-// All of it is test code: a failed unwrap is a failed test.
-#![cfg(test)]
-
 use serde_json::{Value, json};
 use vigil_tests::house::{
     Agent, Handset, Noc, PATIENCE, Plant, Source, eventually, message, now, post, topic, until,

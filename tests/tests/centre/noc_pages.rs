@@ -1,8 +1,5 @@
 //! The operations centre's pages of alerts in a real browser: one is seen, made sure of and closed, and who comes second is told.
 
-// All of it is test code: a failed unwrap is a failed test.
-#![cfg(test)]
-
 use serde_json::{Value, json};
 use std::rc::Rc;
 use vigil_tests::browser::{Browser, Driver, Screen};

@@ -1,8 +1,5 @@
 //! Three receivers on one PostgreSQL, and one of them killed: nothing is lost, nothing doubled, and the others' pages go on.
 
-// All of it is test code: a failed unwrap is a failed test.
-#![cfg(test)]
-
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,9 +1,6 @@
 //! A real Alertmanager as the receiver: it hears of every alert once, believes in it for as long as it stands, whatever
 //! happens to either of them, and no longer.
 
-// All of it is test code: a failed unwrap is a failed test.
-#![cfg(test)]
-
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
