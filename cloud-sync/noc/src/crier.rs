@@ -54,6 +54,10 @@ impl Crier {
         if news.command {
             self.bells.ring(&news.place, &news.gateway);
         }
+        // With no page open nothing is read for it: whoever opens one reads everything first.
+        if !self.feed.is_heard() {
+            return;
+        }
         match self.clerk.ask(move |ledger| look(ledger, &news)).await {
             Ok((alerts, gateway)) => {
                 alerts.iter().for_each(|row| self.feed.alert(row));

@@ -55,6 +55,11 @@ impl Feed {
         drop(self.changes.send(Change { event: "resync", tenant: None, data: "{}".to_owned() }));
     }
 
+    /// Whether a page is open.
+    pub fn is_heard(&self) -> bool {
+        self.changes.receiver_count() > 0
+    }
+
     /// From now on.
     pub fn listen(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()

@@ -7,14 +7,16 @@ pub mod login;
 pub mod people;
 pub mod tokens;
 
+use crate::access::Role;
 use crate::access::password::PasswordError;
 use crate::access::secret::NoRandom;
 use crate::ledger::LedgerError;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::json;
-use vigil_core::id::TenantId;
+use vigil_core::id::{OperatorId, TenantId};
 
 /// What keeps a page from being shown at all.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,24 @@ impl IntoResponse for Broken {
             }
         };
         (status, Json(json!({"error": self.to_string()}))).into_response()
+    }
+}
+
+/// Somebody or something new that may come in, as typed.
+#[derive(Deserialize)]
+pub struct Typed {
+    name: String,
+    role: String,
+    #[serde(default)]
+    tenant: String,
+}
+
+impl Typed {
+    /// The name, the role and whose it is; `Err` is what is wrong with it. `own` is the tenant of whoever typed it.
+    fn read(&self, own: Option<&TenantId>) -> Result<(OperatorId, Role, Option<TenantId>), String> {
+        let name = OperatorId::new(self.name.trim()).map_err(|why| format!("name: {why}"))?;
+        let role = self.role.parse::<Role>().map_err(|why| format!("role: {why}"))?;
+        Ok((name, role, tenant_typed(&self.tenant, own)?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The people of the centre, for admins. One who belongs to a tenant manages those of that tenant, and knows of no others.
 
 use super::html::{Told, roles, table, tenant, text, when, wide, word};
-use super::{Broken, tenant_typed};
+use super::{Broken, Typed};
 use crate::access::people::{self, Added, Change, NewPerson, PersonRow};
 use crate::access::{Role, secret};
 use crate::console::Shared;
@@ -10,7 +10,6 @@ use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use vigil_core::id::OperatorId;
 
 /// `GET /people`
 pub async fn page(State(console): State<Shared>, caller: Caller) -> Result<Response, Broken> {
@@ -62,27 +61,13 @@ fn cells(caller: &Caller, row: &PersonRow) -> Vec<String> {
     vec![name.clone(), tenant, role, when(row.created_at), state.to_owned(), acts]
 }
 
-/// Somebody new, as typed.
-#[derive(Deserialize)]
-pub struct Typed {
-    name: String,
-    role: String,
-    #[serde(default)]
-    tenant: String,
-}
-
 /// `POST /people`
 pub async fn add(
     State(console): State<Shared>,
     caller: Caller,
     Form(typed): Form<Typed>,
 ) -> Result<Response, Broken> {
-    let read = || -> Result<_, String> {
-        let name = OperatorId::new(typed.name.trim()).map_err(|why| format!("name: {why}"))?;
-        let role: Role = typed.role.parse().map_err(|why| format!("role: {why}"))?;
-        Ok((name, role, tenant_typed(&typed.tenant, caller.person.tenant.as_ref())?))
-    };
-    let (name, role, tenant) = match read() {
+    let (name, role, tenant) = match typed.read(caller.person.tenant.as_ref()) {
         Ok(read) => read,
         Err(why) => return shown(&console, &caller, Told::wrong(why)).await,
     };

@@ -1,7 +1,7 @@
 //! Tokens for programs, for admins.
 
 use super::html::{Told, roles, table, tenant, text, when, wide, word};
-use super::{Broken, tenant_typed};
+use super::{Broken, Typed};
 use crate::access::tokens::{self, NewToken, TokenRow};
 use crate::access::{Role, secret};
 use crate::console::Shared;
@@ -9,8 +9,6 @@ use crate::door::Caller;
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use vigil_core::id::OperatorId;
 
 /// `GET /tokens`
 pub async fn page(State(console): State<Shared>, caller: Caller) -> Result<Response, Broken> {
@@ -53,15 +51,6 @@ fn cells(caller: &Caller, row: &TokenRow) -> Vec<String> {
     ]
 }
 
-/// A token, as typed.
-#[derive(Deserialize)]
-pub struct Typed {
-    name: String,
-    role: String,
-    #[serde(default)]
-    tenant: String,
-}
-
 /// `POST /tokens`
 pub async fn add(
     State(console): State<Shared>,
@@ -69,14 +58,8 @@ pub async fn add(
     Form(typed): Form<Typed>,
 ) -> Result<Response, Broken> {
     let token = secret::made()?;
-    let read = || -> Result<_, String> {
-        let name = OperatorId::new(typed.name.trim()).map_err(|why| format!("name: {why}"))?;
-        let role: Role = typed.role.parse().map_err(|why| format!("role: {why}"))?;
-        let tenant = tenant_typed(&typed.tenant, caller.person.tenant.as_ref())?;
-        Ok(NewToken { name, tenant, role, digest: secret::digest(&token) })
-    };
-    let new = match read() {
-        Ok(new) => new,
+    let new = match typed.read(caller.person.tenant.as_ref()) {
+        Ok((name, role, tenant)) => NewToken { name, tenant, role, digest: secret::digest(&token) },
         Err(why) => return shown(&console, &caller, Told::wrong(why)).await,
     };
     let (actor, now, of) = (caller.actor(), (console.room.now)(), new.name.clone());
