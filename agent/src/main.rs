@@ -1,11 +1,10 @@
 //! Arguments -> command -> exit code. Everything else is in the library.
 
-use clap::Parser;
 use std::process::ExitCode;
 use vigil_agent::cli::{Cli, Failure};
 
 fn main() -> ExitCode {
-    let Err(failure) = Cli::parse().run() else { return ExitCode::SUCCESS };
+    let Err(failure) = Cli::heard(std::env::args_os()).run() else { return ExitCode::SUCCESS };
     let code = match failure {
         Failure::Unread => return ExitCode::SUCCESS,
         Failure::Failed { .. } => 1,

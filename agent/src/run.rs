@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use vigil_cloud_sync::{Cadence, Pace, Uplink};
 use vigil_core::site::Site;
-use vigil_noc::Server;
+use vigil_listen::Server;
 
 /// A stop drains and flushes within five seconds (contract 1): so long for the store,
 const DRAIN: Duration = Duration::from_secs(3);
@@ -46,7 +46,7 @@ pub enum RunError {
     Pump(#[from] PumpError),
     /// The page cannot be served.
     #[error(transparent)]
-    Page(#[from] vigil_noc::ServeError),
+    Page(#[from] vigil_listen::ServeError),
     /// The broker cannot start, or failed.
     #[error(transparent)]
     Broker(#[from] broker::BrokerError),

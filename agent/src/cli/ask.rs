@@ -139,6 +139,7 @@ async fn get(url: &str) -> Result<(bool, String), reqwest::Error> {
 }
 
 /// The text at a local address, asked with a token where one is needed.
+#[cfg(feature = "noc")]
 pub async fn fetch(url: &str, token: Option<&str>) -> Result<String, reqwest::Error> {
     let request = token.into_iter().fold(client()?.get(url), reqwest::RequestBuilder::bearer_auth);
     request.send().await?.error_for_status()?.text().await

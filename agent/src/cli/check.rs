@@ -37,6 +37,12 @@ const BARE: &str =
 const ALERTS_ONLY: &str = "[uplink] format is \"alertmanager\": tours, daily reports and the gateway's health go nowhere, and \
                            there are no commands";
 
+/// Judges the configuration of a receiver alone.
+#[cfg(feature = "noc")]
+pub fn receiver(config: &Path) -> Result<(), Failure> {
+    run(&Args { config: None, noc: Some(config.to_owned()), online: false })
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let env = Environment::of_process();
@@ -47,6 +53,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let agent = agent.map(|file| vigil_config::check(file, &env)).transpose();
     let noc = args.noc.as_deref().map(|file| vigil_config::check_noc(file, &env)).transpose();
     let (agent, noc) = both(agent, noc)?;
+    // First: a gateway's build hands all of it over.
+    let noc = noc
+        .map(|(config, doubts)| Ok::<_, Failure>((super::noc::judge(&config, &env)?, doubts)))
+        .transpose()?;
     let (mut told, mut found, mut beyond) = (Vec::new(), Vec::new(), 0);
     if let Some(checked) = agent {
         let site = Arc::new(checked.site);
@@ -67,13 +77,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             found.extend(reached);
         }
     }
-    if let Some((config, doubts)) = noc {
-        let database = super::noc::receiver(&config, &env)?.database;
+    if let Some((receiver, doubts)) = noc {
         note(doubts.iter().map(ToString::to_string))?;
-        vigil_noc::place(config.data_dir(), database.as_ref())
-            .check()
-            .map_err(|why| Failure::failed(&why, super::noc::mend_ledger(&why)))?;
-        told.push(format!("a receiver of {} gateways", config.gateways().len()));
+        told.push(receiver);
     }
     let mut out = std::io::stdout().lock();
     told.iter().try_for_each(|line| writeln!(out, "ok: {line}"))?;

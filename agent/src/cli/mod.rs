@@ -6,12 +6,17 @@ mod backtest;
 mod bundle;
 mod check;
 mod config;
+#[cfg(feature = "noc")]
 mod demo;
+#[cfg(not(feature = "noc"))]
+mod hand_over;
 mod journal;
 mod logs;
 mod man;
+#[cfg(feature = "noc")]
 mod noc;
 mod outbox;
+#[cfg(feature = "noc")]
 mod press;
 mod replay;
 mod report;
@@ -28,7 +33,11 @@ pub use logs::complain;
 
 use crate::store::KeyringError;
 use clap::{Parser, Subcommand};
+#[cfg(not(feature = "noc"))]
+use hand_over::{demo, noc};
+use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
 
 /// Vigil, the edge agent for guarded sites.
 #[derive(Debug, Parser)]
@@ -78,6 +87,9 @@ enum Command {
     /// Print a manual page, in roff, or write those of all commands
     Man(man::Args),
 }
+
+/// The program of the package with the receiver.
+const NOC_PROGRAM: &str = "vigil-noc";
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -141,6 +153,16 @@ impl From<std::io::Error> for Failure {
 }
 
 impl Cli {
+    /// What was asked. The receiver's own program, `vigil-noc`, is `vigil noc` under a shorter name.
+    pub fn heard(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let mut arguments: Vec<_> = arguments.into_iter().collect();
+        if arguments.first().is_some_and(|called| Path::new(called).file_name() == Some(NOC_PROGRAM.as_ref()))
+        {
+            arguments.insert(1, "noc".into());
+        }
+        Self::parse_from(arguments)
+    }
+
     /// Does what was asked.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {

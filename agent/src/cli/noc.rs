@@ -9,8 +9,8 @@ use super::{Failure, logs};
 use crate::systemd::{self, Herald};
 use std::path::{Path, PathBuf};
 use vigil_config::{Environment, Gateway, NocConfig, ServerCertificate};
+use vigil_listen::lock::NoLock;
 use vigil_noc::ledger::{Address, Ledger, LedgerError, Place, PostgresError};
-use vigil_noc::lock::NoLock;
 use vigil_noc::{GatewayAccess, Noc, NocError, ServeError, TlsFiles};
 
 /// `vigil noc`
@@ -25,6 +25,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Validate the configuration, its credentials and the ledger without starting, as `vigil check --noc` does
+    Check,
     /// Manage the people who may log in to the operators' pages
     User(people::Args),
     /// Manage the tokens with which programs ask the operators' API
@@ -35,6 +37,7 @@ enum What {
 pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.what {
         None => serve(&args.config),
+        Some(What::Check) => super::check::receiver(&args.config),
         Some(What::User(user)) => people::run(user, &args.config),
         Some(What::Token(token)) => tokens::run(token, &args.config),
     }
@@ -178,6 +181,13 @@ pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocC
         gateways: config.gateways().iter().map(|g| access(config, g, env)).collect::<Result<_, _>>()?,
         press: super::press::press(config, env)?,
     })
+}
+
+/// Whether a receiver could start so, in words.
+pub fn judge(config: &NocConfig, env: &Environment) -> Result<String, Failure> {
+    let database = receiver(config, env)?.database;
+    vigil_noc::place(config.data_dir(), database.as_ref()).check().map_err(|why| told(&why))?;
+    Ok(format!("a receiver of {} gateways", config.gateways().len()))
 }
 
 /// The server that keeps the ledger, if one does.

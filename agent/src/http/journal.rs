@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use vigil_noc::{Peer, admit_from_here};
+use vigil_listen::{Peer, admit_from_here};
 
 /// Where to go on; what the journal is worth, if that is not said.
 #[derive(Debug, Deserialize)]

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use vigil_noc::{Peer, admit};
+use vigil_listen::{Peer, admit};
 
 /// As many numbers as dead letters are kept, with twenty digits each.
 pub(super) const MAX_BYTES: usize = 32 * 1024;

@@ -37,7 +37,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use vigil_core::alert::{Alert, AlertId};
 use vigil_core::id::GatewayId;
-use vigil_noc::dress;
+use vigil_listen::dress;
 
 /// A page follows the night, not every message: people do not read faster.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! What a person on the gateway says of an alert, when the operations centre is out of reach.
 //!
-//! The page has no login, so a step is taken only from a program on this machine (`vigil_noc::admission`).
+//! The page has no login, so a step is taken only from a program on this machine (`vigil_listen::admission`).
 
 use super::Desk;
 use crate::orders;
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::sync::Arc;
 use vigil_core::alert::AlertId;
 use vigil_core::command::{Answer, Objection};
-use vigil_noc::{Peer, admit};
+use vigil_listen::{Peer, admit};
 
 /// The largest step: a note of a thousand characters, whatever they are, with everything around it.
 pub const MAX_STEP_BYTES: usize = 16 * 1024;

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-use vigil_noc::lock::taken;
+use vigil_listen::lock::taken;
 
 /// A process that ends, and one that is just being made by whoever held the lock a moment ago, hold it a little longer.
 /// Half a second: a person does not feel it, and an agent that runs holds it still.

@@ -23,7 +23,7 @@ pub(super) fn put_aside(folder: &Path) -> Result<PathBuf, DiskError> {
 /// Takes the lock beside the database: sled's own lies in the folder, which may be moved away under it.
 pub(super) fn lock(folder: &Path) -> Result<File, DiskError> {
     let path = folder.with_extension("lock");
-    match vigil_noc::lock::take(&path) {
+    match vigil_listen::lock::take(&path) {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(DiskError::InUse(folder.to_owned())),
         Err(source) => Err(DiskError::Folder { path, source }),

@@ -2,7 +2,6 @@
 
 use crate::clock::Now;
 use crate::ledger::{Clerk, LedgerError, WaitingCommand, place};
-use crate::serve::stopped;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use vigil_cloud_sync::Origin;
+use vigil_listen::serve::stopped;
 
 /// How long an answer may be held: proxies cut what is silent for 60 s.
 const MAX_WAIT: Duration = Duration::from_secs(55);

@@ -11,7 +11,6 @@
 //! ```
 
 pub mod access;
-pub mod admission;
 mod archive;
 mod cases;
 mod clock;
@@ -19,11 +18,9 @@ mod commands;
 mod console;
 mod crier;
 mod door;
-pub mod dress;
 mod feed;
 pub mod incoming;
 pub mod ledger;
-pub mod lock;
 mod office;
 mod operator;
 mod orders;
@@ -32,13 +29,11 @@ mod receive;
 pub mod reports;
 mod routes;
 pub mod sequence;
-pub mod serve;
 pub mod sites;
 
 pub use access::{AccessError, Denied, GatewayAccess, Person, Role, Scope, UnknownRole, token_sha256};
-pub use admission::{Stranger, admit, admit_from_here};
 pub use presence::LOST_AFTER;
-pub use serve::{Limits, Peer, ServeError, Server, Shown, TlsFiles};
+pub use vigil_listen::{Limits, Peer, ServeError, Server, Shown, TlsFiles};
 
 use access::Register;
 use commands::{Bells, WaitingRoom};
@@ -46,13 +41,13 @@ use console::{Console, Room};
 use door::Proxies;
 use feed::Feed;
 use ledger::{Address, Clerk, LedgerError, Listener, Place};
-use lock::NoLock;
-use serve::stopped;
 use sites::Press;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
+use vigil_listen::lock::{self, NoLock};
+use vigil_listen::serve::{self, stopped};
 
 /// The file in the data folder.
 const LEDGER_FILE: &str = "noc.db";

@@ -7,7 +7,6 @@ use crate::door::Caller;
 use crate::feed::Change;
 use crate::ledger::LedgerError;
 use crate::presence::{Heard, LOST_AFTER};
-use crate::serve::stopped;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
@@ -28,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use vigil_cloud_sync::EventKind;
 use vigil_core::time::Timestamp;
+use vigil_listen::serve::stopped;
 
 /// How often a silent stream says that it lives; proxies cut after 30 to 60 s.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

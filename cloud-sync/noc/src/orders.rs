@@ -1,7 +1,6 @@
 //! `/api/gateways/{gateway}/commands`: operators tell a gateway what to do, and see what became of it.
 
 use crate::access::{Person, Scope, secret};
-use crate::admission::{Stranger, is_json};
 use crate::console::Shared;
 use crate::door::{Caller, Key};
 use crate::ledger::{CommandRow, LedgerError, MAX_WAITING, NewCommand, Queued};
@@ -18,6 +17,7 @@ use serde_json::{Value, json};
 use vigil_cloud_sync::Origin;
 use vigil_cloud_sync::commands::{MAX_KIND_CHARS, is_reserved};
 use vigil_core::id::CommandId;
+use vigil_listen::admission::{Stranger, is_json};
 
 /// The largest command: a note of a thousand characters, whatever they are, with everything around it. So a command
 /// always fits an answer.

@@ -6,7 +6,6 @@ use crate::clock::Now;
 use crate::commands::{Orders, Poll, WaitingRoom};
 use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
 use crate::ledger::{Clerk, Delivery, LedgerError};
-use crate::serve::Shown;
 use crate::sites::deliver;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -24,6 +23,7 @@ use tokio::sync::Semaphore;
 use vigil_cloud_sync::Origin;
 use vigil_cloud_sync::wire::{Answer, BATCH_CONTENT_TYPE};
 use vigil_core::id::{GatewayId, SiteId};
+use vigil_listen::serve::Shown;
 
 /// How long a body may take: 120 s is what a gateway gives its whole exchange.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use vigil_cloud_sync::bundle;
-use vigil_noc::serve::tls_config;
+use vigil_listen::serve::tls_config;
 use vigil_noc::{Server, TlsFiles};
 
 /// How long a slow answer takes: three gaps of this.

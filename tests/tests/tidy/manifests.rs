@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Each package of the workspace, and the packages of the workspace that it may depend on.
-const ONE_WAY: [(&str, &[&str]); 6] = [
+const ONE_WAY: [(&str, &[&str]); 7] = [
     ("vigil-core", &[]),
+    ("vigil-listen", &[]),
     ("vigil-cloud-sync", &["vigil-core"]),
     ("vigil-config", &["vigil-core"]),
-    ("vigil-noc", &["vigil-core", "vigil-cloud-sync"]),
-    ("vigil-agent", &["vigil-core", "vigil-cloud-sync", "vigil-config", "vigil-noc"]),
-    ("vigil-tests", &["vigil-core", "vigil-cloud-sync", "vigil-config", "vigil-noc", "vigil-agent"]),
+    ("vigil-noc", &["vigil-core", "vigil-cloud-sync", "vigil-listen"]),
+    ("vigil-agent", &["vigil-core", "vigil-cloud-sync", "vigil-config", "vigil-listen", "vigil-noc"]),
+    (
+        "vigil-tests",
+        &["vigil-core", "vigil-cloud-sync", "vigil-config", "vigil-listen", "vigil-noc", "vigil-agent"],
+    ),
 ];
 
 #[test]

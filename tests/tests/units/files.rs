@@ -31,7 +31,7 @@ fn tree() -> tempfile::TempDir {
     for unit in UNITS {
         std::fs::copy(shipped(unit), units.join(unit)).unwrap();
     }
-    for program in ["usr/bin/vigil", "bin/sh"] {
+    for program in ["usr/bin/vigil", "usr/bin/vigil-noc", "bin/sh"] {
         let program = tree.path().join(program);
         std::fs::create_dir_all(program.parent().unwrap()).unwrap();
         std::fs::write(&program, "#!/bin/sh\n").unwrap();
@@ -105,18 +105,20 @@ fn users_and_folders_are_made_as_the_units_need_them() {
     std::fs::create_dir_all(tree.path().join("etc")).unwrap();
     std::fs::write(tree.path().join("etc/group"), "dialout:x:20:\n").unwrap();
     let root = format!("--root={}", tree.path().display());
-    let users = shipped("sysusers.d/vigil.conf");
-    let made = run("systemd-sysusers", &[&root, users.to_str().unwrap()]);
-    assert!(made.status.success(), "{}", said(&made));
+    // Each package has its own: one without the other is whole.
+    let of = |folder: &str, unit: &str| shipped(&format!("{folder}/{}", unit.replace(".service", ".conf")));
+    for unit in UNITS {
+        let made = run("systemd-sysusers", &[&root, of("sysusers.d", unit).to_str().unwrap()]);
+        assert!(made.status.success(), "{}", said(&made));
+    }
     let read = |file: &str| std::fs::read_to_string(tree.path().join(file)).unwrap();
     for unit in UNITS {
         let user = setting(unit, "User");
         assert!(read("etc/passwd").contains(&format!("{user}:x:")), "{}", read("etc/passwd"));
     }
     assert!(read("etc/group").contains("dialout:x:20:vigil\n"), "{}", read("etc/group"));
-    let folders = shipped("tmpfiles.d/vigil.conf");
-    let text = std::fs::read_to_string(&folders).unwrap();
     for unit in UNITS {
+        let text = std::fs::read_to_string(of("tmpfiles.d", unit)).unwrap();
         let config = setting(unit, "LoadCredential");
         let (_, folder) = config.split_once(':').unwrap();
         assert!(text.lines().any(|line| line.starts_with(&format!("d {folder} "))), "{folder}");

@@ -4,6 +4,7 @@ use ring::digest::{SHA256, digest};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use vigil_cloud_sync::Origin;
 use vigil_core::id::{GatewayId, SiteId, TenantId};
+use vigil_listen::Certificate;
 
 /// One gateway that may send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,19 +132,8 @@ impl Register {
 
     /// Whose certificate it is. It was shown in a handshake, so that it is no secret.
     pub fn owner_of(&self, certificate: &Certificate) -> Option<&Origin> {
-        let (_, number) = self.certificates.iter().find(|(digest, _)| *digest == certificate.0)?;
+        let (_, number) = self.certificates.iter().find(|(digest, _)| digest == certificate.sha256())?;
         self.origins.get(*number)
-    }
-}
-
-/// The certificate with which somebody came; its authority and its time were checked in the handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Certificate(Digest);
-
-impl Certificate {
-    /// That of a certificate in DER.
-    pub fn of(der: &[u8]) -> Self {
-        Self(hash(der))
     }
 }
 

@@ -17,7 +17,7 @@ pub mod sessions;
 pub mod tokens;
 mod tries;
 
-pub use gateways::{AccessError, Certificate, GatewayAccess, Register, token_sha256};
+pub use gateways::{AccessError, GatewayAccess, Register, token_sha256};
 pub use person::{Denied, Person, Role, UnknownRole};
 pub use scope::Scope;
 pub use tries::Subjects;

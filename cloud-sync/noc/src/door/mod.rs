@@ -10,11 +10,9 @@ pub use cookie::{cleared, set};
 pub use proxies::Proxies;
 
 use crate::access::{Denied, people};
-use crate::admission::{Stranger, is_from_a_page_here};
 use crate::console::Shared;
 use crate::ledger::LedgerError;
 use crate::routes::{self, Needs};
-use crate::serve::Peer;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Form, FromRequest, MatchedPath, Request, State};
@@ -26,6 +24,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
+use vigil_listen::admission::{Stranger, is_from_a_page_here};
+use vigil_listen::serve::Peer;
 
 /// The largest body of an operator: a site file has at most a megabyte. Each route may take less.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;

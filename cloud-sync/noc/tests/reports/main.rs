@@ -36,7 +36,7 @@ impl Centre {
         let style = |text: &'static str| {
             get(move || async move { ([("content-type", "text/css")], text).into_response() })
         };
-        let mut router = routes(week).route("/vigil.css", style(vigil_noc::dress::STYLE)).layer(
+        let mut router = routes(week).route("/vigil.css", style(vigil_listen::dress::STYLE)).layer(
             axum::middleware::map_response(|mut response: axum::response::Response| async {
                 let policy = axum::http::HeaderValue::from_static(POLICY);
                 response.headers_mut().insert("content-security-policy", policy);

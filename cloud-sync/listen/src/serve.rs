@@ -3,10 +3,10 @@
 //! What a stock server leaves open is bounded here: 600 half-open connections without a header timeout
 //! were still held after 45 s; with it they are gone after 5.
 
-use crate::access::Certificate;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ring::digest::{SHA256, digest};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -60,6 +60,24 @@ pub struct Peer(pub IpAddr);
 /// The certificate with which somebody came, if they showed one: in the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown(pub Option<Certificate>);
+
+/// The certificate with which somebody came; its authority and its time were checked in the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate([u8; 32]);
+
+impl Certificate {
+    /// That of a certificate in DER.
+    pub fn of(der: &[u8]) -> Self {
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest(&SHA256, der).as_ref());
+        Self(sha256)
+    }
+
+    /// By which it is known.
+    pub const fn sha256(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
 
 /// Where the server's certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -263,7 +281,7 @@ impl Drop for Seat {
 }
 
 /// Completes once `stopping` turns true; also if nobody is left who could turn it.
-pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
+pub async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _stopped_or_gone = stopping.wait_for(|stop| *stop).await;
 }
 
