@@ -49,7 +49,7 @@ pub struct UplinkConfig {
     pub url: String,
     /// Who sends.
     pub origin: Origin,
-    /// The gateway's token; an Alertmanager may do without one.
+    /// The gateway's token; with a client certificate, or for an Alertmanager, there may be none.
     pub token: Option<Token>,
     /// The only authority to trust; without it, those of the box.
     pub ca_pem: Option<Vec<u8>>,
@@ -97,6 +97,11 @@ pub enum UplinkError {
     /// The token is none.
     #[error("the uplink credential is empty or holds characters that no token has")]
     Token,
+    /// Nothing says who sends.
+    #[error(
+        "there is neither a token nor a client certificate, by which the receiver would know this gateway"
+    )]
+    Nobody,
     /// TLS cannot be set up.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -181,8 +186,10 @@ pub struct Uplink {
 impl Uplink {
     /// Checks the configuration; connects to nothing yet.
     pub fn new(config: UplinkConfig) -> Result<Self, UplinkError> {
-        // The receiver tells gateways apart by their tokens.
-        config.token.as_ref().ok_or(UplinkError::Token)?;
+        // By one of the two the receiver tells gateways apart.
+        if config.token.is_none() && config.client_identity_pem.is_none() {
+            return Err(UplinkError::Nobody);
+        }
         let line = Line::new(&config)?;
         let events = line.at(&["events"])?;
         let door = Door::of(&events).ok_or(UplinkError::Url { url: config.url })?;

@@ -7,6 +7,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tokio::sync::oneshot;
+use vigil_cloud_sync::{Heard, Origin, Uplink, UplinkConfig, UplinkError};
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 use vigil_noc::{GatewayAccess, Noc, NocConfig, TlsFiles, token_sha256};
 
@@ -139,4 +140,22 @@ async fn commands_are_given_to_the_gateway_of_the_certificate() {
         let url = format!("{}/gateways/{gateway}/commands", here.base);
         assert_eq!(here.client(Some(&one)).get(url).send().await.unwrap().status().as_u16(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_gateway_of_ours_needs_no_token_beside_its_certificate() {
+    let ours = Authority::found("ours");
+    let (one, stranger) = (ours.certify("gw-1"), ours.certify("gw-9"));
+    let here = Here::open(vec![access("gw-1", None, Some(&one))], &ours).await;
+    let knock = async |shown: Option<&Shown>| {
+        let gateway = access("gw-1", None, None);
+        let origin = Origin { tenant: gateway.tenant, site: gateway.site, gateway: gateway.gateway };
+        let mut config = UplinkConfig::new(&here.base, origin, None);
+        config.ca_pem = Some(here.authority.clone().into_bytes());
+        config.client_identity_pem = shown.map(|shown| shown.identity.clone().into_bytes());
+        Ok::<_, UplinkError>(Uplink::new(config)?.knock().await)
+    };
+    assert_eq!(knock(Some(&one)).await.unwrap(), Heard::Welcome);
+    assert_eq!(knock(Some(&stranger)).await.unwrap(), Heard::Stranger("HTTP 401".to_owned()));
+    assert!(matches!(knock(None).await, Err(UplinkError::Nobody)));
 }
