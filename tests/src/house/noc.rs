@@ -22,6 +22,20 @@ pub struct Noc {
     folder: TempDir,
 }
 
+/// A program with its token.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    operator: SocketAddr,
+    program: String,
+}
+
+impl Asker {
+    /// Changes something: the status, and the answer.
+    pub fn told(&self, path: &str, body: &Value) -> (u16, String) {
+        post_as(self.operator, path, body, Some(&self.program)).expect("the receiver answers")
+    }
+}
+
 /// Does something with the people or tokens of a receiver; what is printed.
 fn managed(folder: &TempDir, command: &[&str], input: &str) -> String {
     let config = folder.path().join("noc.toml");
@@ -122,7 +136,12 @@ impl Noc {
 
     /// Changes something as that program does: the status, and the answer.
     pub fn told(&self, path: &str, body: &Value) -> (u16, String) {
-        post_as(self.operator, path, body, Some(&self.program)).expect("the receiver answers")
+        self.ask().told(path, body)
+    }
+
+    /// What that program needs to ask from a thread of its own.
+    pub fn ask(&self) -> Asker {
+        Asker { operator: self.operator, program: self.program.clone() }
     }
 
     /// What a new operator is to open to log in: once.

@@ -1,5 +1,6 @@
 //! The operations centre's pages of alerts in a real browser: one is seen, made sure of and closed, and who comes second is told.
 
+use crate::Centre;
 use serde_json::{Value, json};
 use std::rc::Rc;
 use vigil_tests::browser::{Browser, Driver, Screen};
@@ -62,13 +63,22 @@ fn keep(browser: &Browser, name: &str) {
 }
 
 #[test]
-fn an_alert_is_seen_made_sure_of_and_closed_and_who_comes_second_is_told() {
-    let noc = Noc::start(&[GATEWAY]);
+fn an_alert_is_seen_made_sure_of_and_closed_and_who_comes_second_is_told_on_sqlite() {
+    one_alert_and_two_people(&Centre::of_a_file(&[GATEWAY]));
+}
+
+#[test]
+fn an_alert_is_seen_made_sure_of_and_closed_and_who_comes_second_is_told_on_postgres() {
+    one_alert_and_two_people(&Centre::of_a_server(&[GATEWAY]));
+}
+
+fn one_alert_and_two_people(centre: &Centre) {
+    let noc = centre.desk();
     let plant = Plant::default().zone("Asia/Kolkata").guards(2).and("[policy]\nsettle = \"0s\"");
-    let agent = Agent::start(GATEWAY, &plant, Source::Embedded, Some(&noc.uplink(GATEWAY)));
+    let agent = Agent::start(GATEWAY, &plant, Source::Embedded, Some(&centre.gate().uplink(GATEWAY)));
     let driver = Driver::start();
     let list = format!("http://{}/", noc.page());
-    let [ravi, meena] = ["Ravi", "Meena"].map(|name| logged_in(&driver, &noc, name, Screen::Desk, &list));
+    let [ravi, meena] = ["Ravi", "Meena"].map(|name| logged_in(&driver, noc, name, Screen::Desk, &list));
     ravi.sees("#alerts-empty", "all quiet");
     call_for_help(&agent, "hs-1", "at the boiler");
     ravi.sees("#alerts [data-rule=sos] .summary", "at the boiler");
