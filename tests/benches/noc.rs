@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use vigil_cloud_sync::wire::Producer;
 use vigil_cloud_sync::{Event, EventKind, Origin, Token, Uplink, UplinkConfig, Verdict, Way};
-use vigil_core::id::{GatewayId, SiteId, TenantId};
+use vigil_core::id::{GatewayId, OperatorId, SiteId, TenantId};
 use vigil_core::time::Timestamp;
-use vigil_noc::access::Scope;
+use vigil_noc::access::audit::Actor;
+use vigil_noc::access::tokens::{self, NewToken};
+use vigil_noc::access::{Role, Scope, secret};
 use vigil_noc::ledger::{Arg, Database, Engine, Filter, Ledger, Place, insert, within};
 use vigil_noc::{GatewayAccess, Noc, NocConfig, token_sha256};
 use vigil_tests::bench::figures::{Figure, Table, percentile, short};
 use vigil_tests::bench::proc::machine;
 use vigil_tests::bench::{Failure, folder, setting};
-use vigil_tests::house::{address, new_database};
+use vigil_tests::house::{address, fetch_as, new_database};
 
 /// Events in a batch: an hour of a site of fifty guards after an outage.
 const BATCH: usize = 100;
@@ -28,6 +30,10 @@ const BATCH: usize = 100;
 const GATEWAYS: [usize; 3] = [1, 10, 100];
 /// How often each page is asked for.
 const QUESTIONS: usize = 200;
+/// How often each page is asked for over HTTP: some of them take seconds.
+const OPENED: usize = 20;
+/// How many days have a report.
+const REPORTED: usize = 30;
 /// How many rows one statement makes while the ten million are laid down.
 const LAID_AT_ONCE: usize = 500_000;
 
@@ -68,11 +74,21 @@ fn main() -> Result<(), Failure> {
     );
     let mut table =
         Table::new(&["database", "page", "median", "p99", "one row by its key", "ratio of the medians"]);
+    let mut pages = Table::new(&["database", "page", "median", "most", "kB"]);
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let dir = tempfile::tempdir_in(folder())?;
-        ask_pages(place(engine, dir.path()), events, &mut table)?;
+        let place = match engine {
+            Engine::Sqlite => vigil_noc::place(dir.path(), None),
+            Engine::Postgres => place(engine, dir.path()),
+        };
+        ask_pages(place.clone(), events, &mut table)?;
+        runtime.block_on(open_pages(engine, place, dir.path(), &mut pages))?;
     }
     println!("{table}");
+    println!(
+        "## Milliseconds until a page is there, over HTTP, with the same events, {REPORTED} days of 1,000 sites among them\n"
+    );
+    println!("{pages}");
     Ok(())
 }
 
@@ -115,18 +131,14 @@ fn origin(gateway: usize) -> Result<Origin, Failure> {
     Ok(Origin { tenant, site, gateway: GatewayId::new(&format!("gw-{gateway}"))? })
 }
 
+fn access(n: usize) -> Result<GatewayAccess, Failure> {
+    let Origin { tenant, site, gateway } = origin(n)?;
+    let token_sha256 = Some(token_sha256(&format!("token-{n}")));
+    Ok(GatewayAccess { gateway, tenant, site, token_sha256, cert_sha256: vec![] })
+}
+
 /// A receiver, and that many gateways that send as fast as they are answered.
 async fn receive(place: Place, dir: &Path, gateways: usize, lasts: Duration) -> Result<f64, Failure> {
-    let access = |n: usize| -> Result<GatewayAccess, Failure> {
-        let Origin { tenant, site, gateway } = origin(n)?;
-        Ok(GatewayAccess {
-            gateway,
-            tenant,
-            site,
-            token_sha256: Some(token_sha256(&format!("token-{n}"))),
-            cert_sha256: vec![],
-        })
-    };
     let database = if let Place::Server(address) = place { Some(*address) } else { None };
     let gateways_of_it = (0..gateways).map(access).collect::<Result<_, _>>()?;
     let config = NocConfig { database, ..NocConfig::on_loopback(dir.join("noc"), gateways_of_it) };
@@ -207,9 +219,10 @@ fn ask_pages(place: Place, events: usize, table: &mut Table) -> Result<(), Failu
     let engine = format!("{:?}", ledger.database().engine());
     let scope = Scope::whole();
     let by_key = times(&mut ledger, &mut |ledger, n| {
-        let site = n % 1_000;
-        let id = format!("a-{}", site * 10);
-        ledger.alert(&scope, &format!("acme/s-{site}"), "gw-1", &id).map(drop)
+        let id = format!("a-{}", n * 10);
+        let found = ledger.alert(&scope, &format!("acme/s-{}", n * 10 % 1_000), "gw-1", &id)?;
+        assert!(found.is_some(), "{id} was laid down");
+        Ok(())
     })?;
     let baseline = percentile(&by_key, 50);
     type Ask<'a> = Box<dyn FnMut(&mut Ledger, usize) -> Result<(), vigil_noc::ledger::LedgerError> + 'a>;
@@ -238,7 +251,7 @@ fn find(ledger: &mut Ledger, scope: &Scope, filter: &Filter) -> Result<(), vigil
 
 fn of_site(n: usize) -> Filter {
     let mut filter = Filter::default();
-    filter.at("acme", &format!("s-{}", n % 1_000));
+    filter.at("acme", &format!("s-{}", n * 10 % 1_000));
     filter
 }
 
@@ -246,6 +259,72 @@ fn searched(words: &str) -> Filter {
     let mut filter = Filter::default();
     filter.search(words);
     filter
+}
+
+/// The same ledger behind a receiver: what a page waits for, with who asks, the sums and the writing of it.
+async fn open_pages(engine: Engine, place: Place, dir: &Path, table: &mut Table) -> Result<(), Failure> {
+    let database = if let Place::Server(address) = place { Some(*address) } else { None };
+    let noc =
+        Noc::bind(NocConfig { database, ..NocConfig::on_loopback(dir.to_owned(), vec![access(0)?]) }).await?;
+    let token = secret::made()?;
+    let new = NewToken {
+        name: OperatorId::new("bench")?,
+        tenant: None,
+        role: Role::Viewer,
+        digest: secret::digest(&token),
+    };
+    let clerk = noc.clerk();
+    clerk
+        .ask(move |ledger| {
+            ledger.within(|tx| tokens::add(tx, &Actor::console(), Timestamp::from_millis(0), &new))
+        })
+        .await?;
+    let at = noc.operator_addr();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(noc.serve(async { drop(stopped.await) }));
+    let pages = [
+        ("alerts, 200 of all", "/api/alerts?limit=200"),
+        ("alerts, 200 of a site", "/api/alerts?tenant=acme&site=s-70&limit=200"),
+        ("alerts with two words", "/api/alerts?q=moved+minutes&limit=200"),
+        ("all gateways", "/api/gateways"),
+        ("the dashboard", "/api/dashboard"),
+        ("a month of one site", "/api/reports?site=acme/s-70&from=2026-05-01&to=2026-05-30"),
+        ("a day of all sites", "/api/reports?from=2026-05-30&to=2026-05-30"),
+        ("a month of all sites", "/api/reports?from=2026-05-01&to=2026-05-30"),
+        ("the ranking of a week", "/api/rankings?from=2026-05-24&to=2026-05-30"),
+    ];
+    for (page, path) in pages {
+        let token = token.clone();
+        let asked = tokio::task::spawn_blocking(move || -> Result<(Vec<f64>, usize), Failure> {
+            let (mut took, mut bytes) = (vec![], 0);
+            for _ in 0..OPENED {
+                let began = Instant::now();
+                let (status, body) = fetch_as(at, path, Some(&token))?;
+                took.push(began.elapsed().as_secs_f64() * 1_000.0);
+                if status != 200 {
+                    return Err(format!("{path}: {status} {body}").into());
+                }
+                bytes = body.len();
+            }
+            took.sort_by(f64::total_cmp);
+            Ok((took, bytes))
+        });
+        let (took, bytes) = asked.await??;
+        let cells = [percentile(&took, 50), percentile(&took, 100)].map(short);
+        let size = short(f64::from(u32::try_from(bytes)?) / 1_000.0);
+        table.row([vec![format!("{engine:?}"), page.to_owned()], cells.to_vec(), vec![size]].concat());
+    }
+    drop(stop);
+    serving.await??;
+    Ok(())
+}
+
+/// The example that the contract has under a heading: what a gateway sends.
+fn example(heading: &str) -> Result<serde_json::Value, Failure> {
+    let page = include_str!("../../docs/noc-contract.md");
+    let block = page.split(&format!("### {heading}\n")).nth(1).and_then(|rest| rest.split("```").nth(1));
+    let block = block.ok_or_else(|| format!("the contract has no example of {heading}"))?;
+    Ok(serde_json::from_str(block.trim_start_matches("json"))?)
 }
 
 type Asking<'a> = &'a mut dyn FnMut(&mut Ledger, usize) -> Result<(), vigil_noc::ledger::LedgerError>;
@@ -262,6 +341,38 @@ fn times(ledger: &mut Ledger, ask: Asking<'_>) -> Result<Vec<f64>, Failure> {
     Ok(took)
 }
 
+/// The last days of every site, as the contract's example has one.
+fn lay_down_days(database: &mut dyn Database) -> Result<(), Failure> {
+    let mut report = example("Report")?;
+    let start = "INSERT INTO days (place, gateway, date, tenant, site, revision, data)";
+    for day in 1..=REPORTED {
+        let date = format!("2026-05-{day:02}");
+        report["date"] = date.clone().into();
+        let sites = (0..1_000).map(|site| {
+            let site = format!("s-{site}");
+            report["site"] = site.clone().into();
+            (format!("acme/{site}"), site, report.to_string())
+        });
+        let sites: Vec<_> = sites.collect();
+        let row = |(place, site, data)| {
+            vec![
+                Arg::Text(place),
+                Arg::Text("gw-1"),
+                Arg::Text(&date),
+                Arg::Text("acme"),
+                Arg::Text(site),
+                Arg::Int(1),
+                Arg::Text(data),
+            ]
+        };
+        for some in sites.chunks(100) {
+            let rows: Vec<_> = some.iter().map(|(place, site, data)| row((place, site, data))).collect();
+            within(database, |tx| insert(tx, start, "", &rows))?;
+        }
+    }
+    Ok(())
+}
+
 fn lay_down(database: &mut dyn Database, events: usize) -> Result<(), Failure> {
     let numbers = match database.engine() {
         Engine::Sqlite => "WITH RECURSIVE g(n) AS (SELECT $1 UNION ALL SELECT n + 1 FROM g WHERE n + 1 < $2)",
@@ -271,6 +382,7 @@ fn lay_down(database: &mut dyn Database, events: usize) -> Result<(), Failure> {
     let body = "'{\"id\":\"a-' || n || '\",\"revision\":1,\"severity\":\"HIGH\",\"status\":\"DETECTED\",\"rule\":\"inactivity\",\"summary\":\"has not moved for 30 minutes\",\"detected_at\":\"2026-11-21T05:17:14.000Z\"}'";
     let kind =
         "CASE WHEN n % 10 = 0 THEN 'vigil.alert' WHEN n % 10 < 4 THEN 'vigil.tour' ELSE 'vigil.health' END";
+    let run = example("Tour")?.to_string().replace('\'', "''");
     let statements = [
         format!(
             "{numbers} INSERT INTO events (place, gateway, id, kind, sequence, subject, time_ms, received_ms, data)
@@ -282,6 +394,11 @@ fn lay_down(database: &mut dyn Database, events: usize) -> Result<(), Failure> {
              SELECT {place}, 'gw-1', 'a-' || n, 'acme', 's-' || (n % 1000), 1, 'inactivity', 'HIGH', 'DETECTED', 'guard:G-7', 'G-7',
                  'has not moved for 30 minutes', 0, {millis}, {millis}, {millis}, {body} FROM g WHERE n % 10 = 0"
         ),
+        format!(
+            "{numbers} INSERT INTO runs (place, gateway, id, tenant, site, revision, tour, guard, scheduled_ms, data)
+             SELECT {place}, 'gw-1', 'r-' || n, 'acme', 's-' || (n % 1000), 1, 'T-1', 'G-7', {millis}, '{run}' FROM g
+             WHERE n % 10 BETWEEN 1 AND 3"
+        ),
         format!("{numbers} INSERT INTO event_ids (place, gateway, id, time_ms) SELECT {place}, 'gw-1', 'e-' || n, {millis} FROM g"),
     ];
     for site in 0..1_000 {
@@ -289,7 +406,9 @@ fn lay_down(database: &mut dyn Database, events: usize) -> Result<(), Failure> {
         let args = [Arg::Text(&place), Arg::Text(&site)];
         database.execute("INSERT INTO gateways (place, gateway, tenant, site, sequences) VALUES ($1, 'gw-1', 'acme', $2, '{\"heard\":null,\"holes\":[],\"given_up\":0}')", &args)?;
     }
-    let count = if database.engine() == Engine::Sqlite { 2 } else { 3 };
+    lay_down_days(database)?;
+    // A name of its own has an event on PostgreSQL alone, where the table of a month cannot say that there is no second one.
+    let count = if database.engine() == Engine::Sqlite { 3 } else { 4 };
     for first in (0..events).step_by(LAID_AT_ONCE) {
         let bounds =
             [first, (first + LAID_AT_ONCE).min(events)].map(|n| Arg::Int(i64::try_from(n).unwrap_or(0)));
