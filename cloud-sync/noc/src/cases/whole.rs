@@ -6,6 +6,7 @@ use crate::ledger::{
     AlertHead, AlertRow, CommandRow, Filter, Ledger, LedgerError, StepRow, StepState, legal,
 };
 use crate::presence::Heard;
+use crate::sites::ground::{Ground, ground};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
@@ -31,6 +32,8 @@ pub struct Case {
     heard: Option<Heard>,
     /// Of an alert about a run: its log entry.
     run: Option<Box<RawValue>>,
+    /// The ground of its site, if a site file was given here.
+    ground: Option<Ground>,
     /// The others of its incident, and what it explains.
     others: Vec<AlertRow>,
     /// Welfare checks of its guard, the newest first.
@@ -112,7 +115,8 @@ fn read(
     };
     let heard = ledger.gateway_at(scope, &place, &name.gateway)?.map(|gateway| Heard::at(now, gateway));
     let (legal, history) = (legal(&row.status), history(noted.history, &row.steps));
-    Ok(Some(Case { row, legal, history, heard, run, others, welfare, now }))
+    let ground = ground(ledger.database(), &place)?;
+    Ok(Some(Case { row, legal, history, heard, run, ground, others, welfare, now }))
 }
 
 /// The gateway's history, and among it what it does not have: steps on their way, and those that it refused.

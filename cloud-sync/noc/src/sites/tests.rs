@@ -31,8 +31,14 @@ fn read(texts: Texts<'_>) -> Result<Tree, Vec<Fault>> {
         return Err(fault("grace", format!("found {grace}, allowed: at most {most}")));
     }
     let name = |key: &str| site["site"][key].as_str().unwrap_or_default().to_owned();
+    let mut tree = json!({"site": site["site"], "policies": most});
+    for part in ["checkpoints", "policy", "layers"] {
+        if let Some(said) = site.get(part) {
+            tree[part] = said.clone();
+        }
+    }
     Ok(Tree {
-        json: json!({"site": site["site"], "policies": most}).to_string(),
+        json: tree.to_string(),
         tenant: TenantId::new(&name("tenant")).map_err(|why| fault("site.tenant", why.to_string()))?,
         site: SiteId::new(&name("id")).map_err(|why| fault("site.id", why.to_string()))?,
         client: name("client"),
