@@ -37,7 +37,7 @@ export function pictures(known, zone, width) {
   const evidence = alert.evidence ?? {};
   const room = Math.max(260, width - 30);
   const drawn = [];
-  if (evidence.signals) drawn.push(signals(evidence, zone, room), score(evidence, room));
+  if (evidence.signals) drawn.push(signals(evidence, zone, room), score(evidence, known.threshold, room));
   const places = positions(evidence, known.run ?? {}, known.ground);
   if (places.some(isOfAlert)) drawn.push(plan(places, known.ground?.geofence, zone, room));
   if (evidence.scanned || known.run) drawn.push(tour(evidence, known.run ?? {}, zone, room));
@@ -96,17 +96,26 @@ function signals(evidence, zone, width) {
   return figure("signals", "The window that was judged, and what was seen in it", width, bottom + 22, what, parts);
 }
 
-/** The score from 0 to 1, against the limit of the policy as it is without one of the site's own. */
-function score(evidence, width) {
+/** The score from 0 to 1, against the threshold of the policy as far as it is known here. */
+function score(evidence, threshold, width) {
   const share = evidence.score / 1000;
   const right = width - 8;
   const x = (value) => 8 + value * (right - 8);
   const parts = [
     svg("rect", { x: 8, y: 8, width: right - 8, height: 14, rx: 3, class: "scale" }),
     svg("rect", { x: 8, y: 8, width: Math.max(1, x(share) - 8), height: 14, rx: 3, class: "reached" }),
-    line(x(0.8), 3, x(0.8), 27, "limit"),
-    text(x(0.8), 42, "0.80 unless the site's policy says otherwise", "quiet", "end"),
   ];
+  // A gateway that says it in the evidence knows best.
+  const own = typeof evidence.threshold === "number" ? { score: evidence.threshold / 1000 } : null;
+  const known = own ?? threshold;
+  if (known) {
+    const from = `inactive from ${known.score.toFixed(2)} on${known.version ? `, by site file ${known.version}` : ""}`;
+    parts.push(line(x(known.score), 3, x(known.score), 27, "limit"));
+    const end = known.score > 0.5;
+    parts.push(text(x(known.score), 42, from, "quiet", end ? "end" : "start"));
+  } else {
+    parts.push(text(8, 42, "from which score on is not known here", "quiet"));
+  }
   const said = `Score ${share.toFixed(2)} of 1${evidence.consecutive ? `, ${evidence.consecutive} windows in a row` : ""}${evidence.deep_night ? ", in the deep night" : ""}`;
   return figure("score", said, width, 48, said, parts);
 }

@@ -1,8 +1,11 @@
-//! What a site file says of the ground: the fence and the checkpoints, for the plan of an alert. Its tags and keys stay here.
+//! What a site file says to somebody who looks at an alert: the fence and the checkpoints for its plan, and from which score on
+//! a guard counted as inactive. Its tags and keys stay here.
 
 use crate::ledger::{Database, LedgerError, args};
 use serde::{Deserialize, Serialize};
 use vigil_cloud_sync::bundle::content;
+use vigil_core::policy::Inactivity;
+use vigil_core::time::Timestamp;
 
 /// The ground of a site, as its newest file has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,6 +43,39 @@ struct Tree {
     site: Named,
     #[serde(default)]
     checkpoints: Vec<Surveyed>,
+    #[serde(default)]
+    layers: Layers,
+    #[serde(default)]
+    policy: Figures,
+}
+
+/// The figures of the tenant and of the client, below those of the site.
+#[derive(Default, Deserialize)]
+struct Layers {
+    #[serde(default)]
+    tenant: Figures,
+    #[serde(default)]
+    client: Figures,
+}
+
+#[derive(Default, Deserialize)]
+struct Figures {
+    #[serde(default)]
+    inactivity: Stillness,
+}
+
+#[derive(Default, Deserialize)]
+struct Stillness {
+    threshold: Option<f64>,
+}
+
+/// From which score on a guard counted as inactive.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Threshold {
+    /// By which version of the site file.
+    version: i64,
+    /// From 0 to 1.
+    score: f64,
 }
 
 #[derive(Deserialize)]
@@ -67,10 +103,31 @@ pub fn ground(database: &mut dyn Database, place: &str) -> Result<Option<Ground>
     let sql = "SELECT version, sealed FROM site_files WHERE place = $1 ORDER BY version DESC LIMIT 1";
     let Some(mut row) = database.one(sql, args![place])? else { return Ok(None) };
     let (version, sealed) = (row.int(0)?, row.text(1)?);
-    Ok(tree(place, &sealed).map(|Tree { site, checkpoints }| Ground {
+    Ok(tree(place, &sealed).map(|Tree { site, checkpoints, .. }| Ground {
         version,
         geofence: site.geofence,
         checkpoints: checkpoints.into_iter().filter_map(Surveyed::spot).collect(),
+    }))
+}
+
+/// The threshold of what was judged at `judged_at` by a gateway that has bundle `in_use` now: the newest version then, unless the
+/// gateway has stayed with an older one.
+pub fn threshold(
+    database: &mut dyn Database,
+    place: &str,
+    judged_at: Timestamp,
+    in_use: i64,
+) -> Result<Option<Threshold>, LedgerError> {
+    let sql = "SELECT version, sealed FROM site_files WHERE place = $1 AND at_ms <= $2 AND version <= $3
+               ORDER BY version DESC LIMIT 1";
+    let Some(mut row) = database.one(sql, args![place, judged_at, in_use])? else { return Ok(None) };
+    let (version, sealed) = (row.int(0)?, row.text(1)?);
+    // The site says it before its client, the client before the tenant; else it is what it is without a word of anybody.
+    let without = || f64::from(Inactivity::default().threshold.get()) / 1_000.0;
+    Ok(tree(place, &sealed).map(|Tree { layers, policy, .. }| {
+        let mut said = [policy, layers.client, layers.tenant].into_iter();
+        let score = said.find_map(|figures| figures.inactivity.threshold).unwrap_or_else(without);
+        Threshold { version, score }
     }))
 }
 
@@ -95,10 +152,11 @@ mod tests {
     use super::*;
     use crate::ledger::Ledger;
     use crate::ledger::houses::House;
-    use crate::sites::store;
+    use crate::sites::store::{self, Given};
     use crate::sites::tests::{given, press};
     use serde_json::{Value, json};
     use vigil_core::id::{SiteId, TenantId};
+    use vigil_core::time::Span;
 
     fn give(ledger: &mut Ledger, after: i64, geofence: &Value, checkpoints: &Value) {
         let (tenant, site) = (TenantId::new("acme").unwrap(), SiteId::new("plant-7").unwrap());
@@ -135,6 +193,39 @@ mod tests {
             // What cannot be read costs no more than the plan.
             give(&mut ledger, 2, &json!("everywhere"), &json!([]));
             assert_eq!(ground(ledger.database(), place).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn the_threshold_is_that_of_the_version_that_was_in_use_and_the_site_has_the_last_word() {
+        let inactive = |threshold: f64| json!({"inactivity": {"threshold": threshold}});
+        for house in House::both() {
+            let mut ledger = house.open();
+            let (tenant, site) = (TenantId::new("acme").unwrap(), SiteId::new("plant-7").unwrap());
+            let said = [
+                json!({}),
+                json!({"layers": {"tenant": inactive(0.7)}}),
+                json!({"layers": {"tenant": inactive(0.7), "client": inactive(0.75)}}),
+                json!({"layers": {"tenant": inactive(0.7), "client": inactive(0.75)}, "policy": inactive(0.9)}),
+            ];
+            for (after, more) in (0..).zip(&said) {
+                let mut text = json!({"site": {"id": "plant-7", "tenant": "acme", "client": "north"}});
+                text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                let given = given("ada", after);
+                let at = given.at + Span::from_hours(after);
+                let (given, text) = (Given { at, ..given }, text.to_string());
+                store::give_site(ledger.database(), &press(), (&tenant, &site), &text, &given).unwrap();
+            }
+            let mut by = |hours: i64, in_use: i64| {
+                let at = given("ada", 0).at + Span::from_hours(hours);
+                threshold(ledger.database(), "acme/plant-7", at, in_use)
+                    .unwrap()
+                    .map(|t| (t.version, t.score))
+            };
+            assert_eq!(by(-1, 4), None, "no file was given then");
+            let whole = [by(0, 4), by(1, 4), by(2, 4), by(3, 4)];
+            assert_eq!(whole, [Some((1, 0.8)), Some((2, 0.7)), Some((3, 0.75)), Some((4, 0.9))]);
+            assert_eq!(by(3, 2), Some((2, 0.7)), "the gateway went back to the second");
         }
     }
 }
