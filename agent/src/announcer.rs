@@ -17,8 +17,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use vigil_cloud_sync::{Link, LinkView};
 use vigil_core::id::GatewayId;
+use vigil_core::roster::{DueRuns, due_on};
 use vigil_core::rules::welfare::Prompt;
 use vigil_core::site::Site;
+use vigil_core::time::Timestamp;
 
 /// Announcements taken from the store at once: more than a storm of thirty handsets makes.
 const AT_ONCE: usize = 100;
@@ -137,10 +139,10 @@ impl<V: Speak> Announcer<V> {
 
     async fn report_health(&self) -> Result<(), Stopping> {
         let topic = format!("vigil/v1/{}/gateway", self.site.borrow().id);
-        let mut known = None;
+        let (mut known, mut today) = (None, Today::default());
         loop {
             let link = self.look_at_link(&mut known);
-            let health = self.health(link).await?;
+            let health = self.health(link, &mut today).await?;
             if let Err(why) = self.voice.publish(&topic, health.clone().into_bytes(), true).await {
                 tracing::debug!(%why, "the gateway's health could not be announced on site");
             }
@@ -182,18 +184,20 @@ impl<V: Speak> Announcer<V> {
         Some(json!({"version": in_use.version, "on_trial": standing.on_trial}))
     }
 
-    async fn health(&self, link: Option<LinkView>) -> Result<String, Stopping> {
+    async fn health(&self, link: Option<LinkView>, today: &mut Today) -> Result<String, Stopping> {
         let stock = self.pump.stock().await?;
         let site = Arc::clone(&self.site.borrow());
+        let now = self.clock.now();
         let health = json!({
             "gateway": self.gateway,
             "site_name": site.name,
             "timezone": site.timezone.name(),
-            "at": self.clock.now(),
+            "at": now,
             "version": env!("CARGO_PKG_VERSION"),
             "clock": self.clock.view(),
             "uplink_lost": link.map(|link| link.lost),
             "bundle": self.bundle_in_use(),
+            "runs_today": today.runs(&site, now),
             "reports_every_secs": self.heartbeat.as_secs(),
             "outbox_waiting": stock.outbox.iter().sum::<usize>(),
             "outbox_dead": stock.marks.dead,
@@ -209,6 +213,24 @@ impl<V: Speak> Announcer<V> {
     }
 }
 
+/// The runs of today, counted once for each day and each site file: a heartbeat is made every 30 s.
+#[derive(Debug, Default)]
+struct Today(Option<(Arc<Site>, DueRuns)>);
+
+impl Today {
+    fn runs(&mut self, site: &Arc<Site>, now: Timestamp) -> DueRuns {
+        let date = now.local_date(site.timezone);
+        match &self.0 {
+            Some((of, runs)) if Arc::ptr_eq(of, site) && runs.date == date => *runs,
+            Some(_) | None => {
+                let runs = due_on(site, date);
+                self.0 = Some((Arc::clone(site), runs));
+                runs
+            }
+        }
+    }
+}
+
 /// The object that a handset shows to its guard.
 fn question(prompt: &Prompt) -> String {
     json!({
@@ -219,4 +241,32 @@ fn question(prompt: &Prompt) -> String {
         "text": "Are you well? Please confirm.",
     })
     .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn site(start: &str) -> Arc<Site> {
+        let text = format!(
+            "[site]\nid = \"plant-7\"\ntenant = \"acme\"\nclient = \"north\"\nname = \"Plant 7\"\n\
+             timezone = \"Asia/Kolkata\"\n[[checkpoints]]\nid = \"gate\"\n[[tours]]\nid = \"round\"\n\
+             checkpoints = [\"gate\"]\nstart = [{start}]\ndays = [\"tue\"]\nduration = \"30m\"\n"
+        );
+        Arc::new(vigil_config::parse_site(Path::new("site.toml"), text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn the_runs_of_today_are_counted_anew_for_another_day_and_another_site_file() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let (site_file, longer) = (site(r#""22:00""#), site(r#""00:30", "22:00""#));
+        let mut today = Today::default();
+        let tuesday = today.runs(&site_file, at("2026-03-10T00:00:00+05:30"));
+        assert_eq!((tuesday.date.to_string().as_str(), tuesday.scheduled), ("2026-03-10", 1));
+        assert_eq!(today.runs(&site_file, at("2026-03-10T23:59:59+05:30")), tuesday);
+        assert_eq!(today.runs(&longer, at("2026-03-10T23:59:59+05:30")).scheduled, 2);
+        let wednesday = today.runs(&longer, at("2026-03-11T00:00:00+05:30"));
+        assert_eq!((wednesday.date.to_string().as_str(), wednesday.scheduled), ("2026-03-11", 0));
+    }
 }

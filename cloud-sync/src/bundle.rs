@@ -221,6 +221,11 @@ pub fn unproved(document: &[u8]) -> Result<(Header, KeyId), NotOpened> {
     Ok((header(parts.header)?, parts.key))
 }
 
+/// The content of a document that whoever asks has sealed. Nothing of it is proved.
+pub fn content(document: &[u8]) -> Result<&str, NotOpened> {
+    Ok(Parts::of(document)?.content)
+}
+
 /// The `ETag` of a document: the same at the receiver that serves it and at the gateway that has it.
 pub fn etag(document: &[u8]) -> String {
     format!("\"{}\"", sha256(document))

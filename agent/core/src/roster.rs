@@ -2,7 +2,7 @@
 
 use crate::id::{GuardId, ShiftId, TourId};
 use crate::site::{Shift, ShiftHours, Site};
-use crate::time::{LocalTime, Timestamp};
+use crate::time::{LocalTime, Span, Timestamp};
 use chrono::{Days as DateStep, NaiveDate};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,24 @@ pub fn starts(site: &Site, after: Timestamp, until: Timestamp) -> Vec<(Timestamp
     found
 }
 
+/// The runs of one day, as the roster has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueRuns {
+    /// Of which day on the site's calendar.
+    pub date: NaiveDate,
+    /// Every run that is due on it, of mandatory and optional tours.
+    pub scheduled: u64,
+}
+
+/// Counts the runs that are due on `date`. A run belongs to the day on which it is due, as it does in a daily report.
+pub fn due_on(site: &Site, date: NaiveDate) -> DueRuns {
+    // Further than any day reaches: which of them are of the day is asked of the calendar alone.
+    let noon = LocalTime::hour(12).on(date, site.timezone);
+    let around = starts(site, noon - Span::from_hours(36), noon + Span::from_hours(36));
+    let of_the_day = around.iter().filter(|(at, _)| at.local_date(site.timezone) == date);
+    DueRuns { date, scheduled: of_the_day.fold(0, |sum, _| sum + 1) }
+}
+
 /// The local dates that touch `[from, until]`, with one to spare on either side for DST and midnight.
 fn dates(site: &Site, from: Timestamp, until: Timestamp) -> impl Iterator<Item = NaiveDate> + use<> {
     let day = DateStep::new(1);
@@ -81,7 +99,8 @@ fn dates(site: &Site, from: Timestamp, until: Timestamp) -> impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::{Guard, Site, tests::empty_site};
+    use crate::id::CheckpointId;
+    use crate::site::{Checkpoint, Guard, Site, Tour, TourType, tests::empty_site};
     use crate::time::Days;
 
     fn at(text: &str) -> Timestamp {
@@ -107,5 +126,46 @@ mod tests {
         assert_eq!(found[0].ends_at, at("2026-03-11T06:00:00+05:30"));
         let pause = (at("2026-03-11T00:00:00+05:30"), at("2026-03-11T00:30:00+05:30"));
         assert_eq!(found[0].breaks, [pause]);
+    }
+
+    fn tour(id: &str, start: &[&str], days: Days, mandatory: bool) -> Tour {
+        Tour {
+            id: TourId::new(id).unwrap(),
+            name: id.into(),
+            kind: TourType::Routine,
+            mandatory,
+            checkpoints: vec![CheckpointId::new("cp-1").unwrap()],
+            ordered: false,
+            start: start.iter().map(|time| LocalTime::parse(time).unwrap()).collect(),
+            days,
+            duration: Span::from_mins(30),
+            guard: None,
+            min_dwell: None,
+        }
+    }
+
+    #[test]
+    fn the_runs_of_a_day_are_those_that_are_due_on_its_calendar() {
+        let mut parts = empty_site();
+        parts.timezone = chrono_tz::Europe::Berlin;
+        parts.checkpoints.push(Checkpoint {
+            id: CheckpointId::new("cp-1").unwrap(),
+            name: "gate".into(),
+            tag: None,
+            position: None,
+            sun_key: None,
+        });
+        let mut monday = Days::NONE;
+        assert!(monday.insert("mon"));
+        parts.tours = vec![
+            tour("night", &["00:00", "02:30", "23:59"], Days::ALL, true),
+            tour("round", &["12:00", "14:00"], monday, false),
+        ];
+        let site = Site::new(parts).unwrap();
+        let due = |date: &str| due_on(&site, date.parse().unwrap());
+        assert_eq!(due("2026-03-09"), DueRuns { date: "2026-03-09".parse().unwrap(), scheduled: 5 });
+        assert_eq!(due("2026-03-10").scheduled, 3, "no Monday");
+        // Of these nights one has no half past two, and one has it twice.
+        assert_eq!((due("2026-03-29").scheduled, due("2026-10-25").scheduled), (3, 3));
     }
 }

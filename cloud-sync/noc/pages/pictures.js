@@ -1,4 +1,4 @@
-// Evidence as pictures: drawn from the alert alone, in SVG attributes, as wide as the page gives them.
+// Evidence as pictures: drawn from the alert and the ground of its site, in SVG attributes, as wide as the page gives them.
 
 import { clockText, element, words } from "/vigil.js";
 
@@ -37,9 +37,9 @@ export function pictures(known, zone, width) {
   const evidence = alert.evidence ?? {};
   const room = Math.max(260, width - 30);
   const drawn = [];
-  if (evidence.signals) drawn.push(signals(evidence, zone, room), score(evidence, room));
-  const places = positions(evidence, known.site);
-  if (places.length > 0) drawn.push(plan(places, known.site, zone, room));
+  if (evidence.signals) drawn.push(signals(evidence, zone, room), score(evidence, known.threshold, room));
+  const places = positions(evidence, known.run ?? {}, known.ground);
+  if (places.some(isOfAlert)) drawn.push(plan(places, known.ground?.geofence, zone, room));
   if (evidence.scanned || known.run) drawn.push(tour(evidence, known.run ?? {}, zone, room));
   if (evidence.members) drawn.push(members(known, evidence, zone));
   if (!evidence.signals) {
@@ -96,17 +96,26 @@ function signals(evidence, zone, width) {
   return figure("signals", "The window that was judged, and what was seen in it", width, bottom + 22, what, parts);
 }
 
-/** The score from 0 to 1, against the limit of the policy as it is without one of the site's own. */
-function score(evidence, width) {
+/** The score from 0 to 1, against the threshold of the policy as far as it is known here. */
+function score(evidence, threshold, width) {
   const share = evidence.score / 1000;
   const right = width - 8;
   const x = (value) => 8 + value * (right - 8);
   const parts = [
     svg("rect", { x: 8, y: 8, width: right - 8, height: 14, rx: 3, class: "scale" }),
     svg("rect", { x: 8, y: 8, width: Math.max(1, x(share) - 8), height: 14, rx: 3, class: "reached" }),
-    line(x(0.8), 3, x(0.8), 27, "limit"),
-    text(x(0.8), 42, "0.80 unless the site's policy says otherwise", "quiet", "end"),
   ];
+  // A gateway that says it in the evidence knows best.
+  const own = typeof evidence.threshold === "number" ? { score: evidence.threshold / 1000 } : null;
+  const known = own ?? threshold;
+  if (known) {
+    const from = `inactive from ${known.score.toFixed(2)} on${known.version ? `, by site file ${known.version}` : ""}`;
+    parts.push(line(x(known.score), 3, x(known.score), 27, "limit"));
+    const end = known.score > 0.5;
+    parts.push(text(x(known.score), 42, from, "quiet", end ? "end" : "start"));
+  } else {
+    parts.push(text(8, 42, "from which score on is not known here", "quiet"));
+  }
   const said = `Score ${share.toFixed(2)} of 1${evidence.consecutive ? `, ${evidence.consecutive} windows in a row` : ""}${evidence.deep_night ? ", in the deep night" : ""}`;
   return figure("score", said, width, 48, said, parts);
 }
@@ -141,23 +150,55 @@ function timeline(when, evidence, zone, width) {
 
 // --- place ---
 
-/** Everything in the evidence that has a position. */
-function positions(evidence, site) {
+/** Everything that has a position: fixes in the evidence, checkpoints of the run, and the others of the site. */
+function positions(evidence, run, ground) {
   const found = [];
   const look = (value, name) => {
     if (value === null || typeof value !== "object") return;
-    if (typeof value.lat === "number" && typeof value.lon === "number") found.push({ ...value, name: words(name) });
+    if (typeof value.lat === "number" && typeof value.lon === "number") found.push({ ...value, name: words(name), kind: "fix" });
     else for (const [inner, part] of Object.entries(value)) look(part, Array.isArray(value) ? name : inner);
   };
   look(evidence, "position");
-  if (found.length === 0) return found;
-  for (const point of site?.checkpoints ?? []) if (typeof point.lat === "number") found.push({ ...point, name: point.name ?? point.id, isPlace: true });
-  return found.slice(0, LONGEST);
+  const scanned = new Set(run.scanned ?? evidence.scanned ?? []);
+  const missing = new Set(run.missing ?? evidence.missing ?? []);
+  const stops = (ground?.checkpoints ?? []).map((stop) => ({ ...stop, kind: scanned.has(stop.id) ? "scanned" : missing.has(stop.id) ? "missing" : "other" }));
+  // Of a site with more places than a plan can show, those of the alert come first.
+  stops.sort((a, b) => (a.kind === "other") - (b.kind === "other"));
+  return [...found, ...stops].slice(0, LONGEST);
+}
+
+/** Whether a place says something of the alert; the others only say where that is. */
+const isOfAlert = (place) => place.kind !== "other";
+
+const STOPS = { scanned: "stop", missing: "stop missing", other: "place" };
+
+function mark(place, cx, cy) {
+  const node = place.kind === "fix" ? svg("circle", { cx, cy, r: 5, class: "alarm" }) : svg("rect", { x: cx - 5, y: cy - 5, width: 10, height: 10, class: STOPS[place.kind] });
+  node.append(svg("title", {}, place.name));
+  return node;
+}
+
+/** Names, the alert's own first; one that would lie on another is left to the mark itself, which tells it when it is pointed at. */
+function names(places, at, zone, width, height) {
+  const taken = [];
+  const parts = [];
+  for (const place of places) {
+    const [cx, cy] = at(place);
+    const said = `${clip(place.name, 24)}${place.at ? ` ${clockText(place.at, zone)}` : ""}${place.accuracy_m ? ` ±${Math.round(place.accuracy_m)} m` : ""}${place.kind === "missing" ? ", missing" : ""}`;
+    const end = cx > width * 0.6;
+    const [y, long] = [Math.max(14, cy - 8), said.length * 7.2];
+    const left = end ? cx - 10 - long : cx + 10;
+    const box = [left, y - 13, left + long, y + 4];
+    const fits = box[0] >= 0 && box[2] <= width && box[3] <= height - 26;
+    if (!fits && place.kind === "other" || taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
+    taken.push(box);
+    parts.push(text(cx + (end ? -10 : 10), y, said, place.kind === "other" ? "quiet" : "", end ? "end" : "start"));
+  }
+  return parts;
 }
 
 /** A plan in metres, north up. */
-function plan(places, site, zone, width) {
-  const fence = site?.geofence;
+function plan(places, fence, zone, width) {
   const corners = fence?.polygon?.map(([lat, lon]) => ({ lat, lon })) ?? [];
   const all = [...places, ...corners, ...(fence?.radius ? [fence] : [])];
   const [lat0, lon0] = [all[0].lat, all[0].lon];
@@ -178,14 +219,13 @@ function plan(places, site, zone, width) {
   for (const place of places) {
     const [cx, cy] = at(place);
     if (place.accuracy_m) parts.push(svg("circle", { cx, cy, r: Math.max(2, place.accuracy_m * scale), class: "accuracy" }));
-    parts.push(place.isPlace ? svg("rect", { x: cx - 5, y: cy - 5, width: 10, height: 10, class: "place" }) : svg("circle", { cx, cy, r: 5, class: "alarm" }));
-    const said = `${clip(place.name, 24)}${place.at ? ` ${clockText(place.at, zone)}` : ""}${place.accuracy_m ? ` ±${Math.round(place.accuracy_m)} m` : ""}`;
-    const end = cx > width * 0.6;
-    parts.push(text(cx + (end ? -10 : 10), cy - 8, said, "", end ? "end" : "start"));
+    parts.push(mark(place, cx, cy));
   }
-  parts.push(...bar(scale, width, height), svg("path", { d: `M${width - 16} 26 l-6 10 l6 -20 l6 20 z`, class: "north" }), text(width - 16, 50, "N", "quiet", "middle"));
-  const said = `${places.length} ${places.length === 1 ? "position" : "positions"}: ${places.map((p) => `${p.name} at ${p.lat.toFixed(5)}, ${p.lon.toFixed(5)}`).join("; ")}`;
-  return figure("plan", `${clip(said, 160)} – north is up`, width, height, said, parts);
+  parts.push(...names(places, at, zone, width, height), ...bar(scale, width, height), svg("path", { d: `M${width - 16} 26 l-6 10 l6 -20 l6 20 z`, class: "north" }), text(width - 16, 50, "N", "quiet", "middle"));
+  const own = places.filter(isOfAlert);
+  const said = `${own.length} ${own.length === 1 ? "position" : "positions"}: ${own.map((p) => `${p.name} at ${p.lat.toFixed(5)}, ${p.lon.toFixed(5)}`).join("; ")}`;
+  const around = fence ? "; the dashed line is the fence of the site" : "";
+  return figure("plan", `${clip(said, 160)}${around} – north is up`, width, height, said, parts);
 }
 
 /** A bar of a round number of metres, about a quarter of the plan. */

@@ -1,61 +1,13 @@
 // The page of sites: what was given, its versions, and a file that is checked and given.
 
 import { me, post } from "/me.js";
-import { byId, element } from "/vigil.js";
+import { ask, byId, button, list, row, tell, when } from "/desk.js";
 
 const form = byId("give");
 const field = (name) => form.elements.namedItem(name);
 
 // The version that was looked at: what is given comes after it, or is refused.
 let after = 0;
-
-async function ask(answering) {
-  const answer = await answering;
-  const text = await answer.text();
-  let body;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    body = { error: text };
-  }
-  return { ok: answer.ok, body, text };
-}
-
-function tell(text, bad = false) {
-  const told = byId("told");
-  told.textContent = text;
-  told.hidden = text === "";
-  told.classList.toggle("bad", bad);
-}
-
-function when(at) {
-  return `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;
-}
-
-function row(cells) {
-  const node = element("tr");
-  for (const cell of cells) {
-    const td = element("td");
-    td.append(cell);
-    node.append(td);
-  }
-  return node;
-}
-
-function button(text, act) {
-  const node = element("button", "quiet", text);
-  node.type = "button";
-  node.addEventListener("click", act);
-  return node;
-}
-
-/** Each problem with its line, so that it can be found in the text above. */
-function list(problems) {
-  const node = byId("problems");
-  node.hidden = problems.length === 0;
-  const line = ({ line, key, problem }) => element("li", "", [line ? `line ${line}` : "", key, problem].filter(Boolean).join(": "));
-  node.replaceChildren(...problems.map(line));
-}
 
 const place = () => `/api/sites/${encodeURIComponent(field("tenant").value.trim())}/${encodeURIComponent(field("site").value.trim())}`;
 

@@ -3,7 +3,7 @@
 
 use crate::access::{Person, Scope};
 use crate::ledger::{Clerk, Database, GatewayRow, LedgerError, Row, args};
-use crate::reports::{AlertHead, Asked, DayDocument, NoSource, Place, ReportSource, RunDocument, Site};
+use crate::reports::{AlertHead, Asked, DayDocument, NoSource, Place, Plan, ReportSource, RunDocument, Site};
 use chrono_tz::Tz;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -68,10 +68,18 @@ impl ReportSource for Archive {
     async fn runs(&self, asked: &Asked) -> Result<Vec<RunDocument>, NoSource> {
         let (from, to) = asked.instants();
         let read = move |database: &mut dyn Database, place: &Place| {
-            let sql = "SELECT data FROM runs WHERE place = $1 AND scheduled_ms >= $2 AND scheduled_ms < $3";
+            let sql = "SELECT gateway, data FROM runs WHERE place = $1 AND scheduled_ms >= $2 AND scheduled_ms < $3";
             let rows = database.query(sql, args![&place.to_string(), from, to])?;
-            let run = |mut row: Row| Ok(RunDocument { place: place.clone(), data: row.text(0)? });
-            rows.into_iter().map(run).collect()
+            rows.into_iter().filter_map(|row| run(place, row).transpose()).collect()
+        };
+        self.each(asked, read).await
+    }
+
+    async fn plans(&self, asked: &Asked) -> Result<Vec<Plan>, NoSource> {
+        let read = |database: &mut dyn Database, place: &Place| {
+            let sql = "SELECT gateway, health FROM gateways WHERE place = $1";
+            let rows = database.query(sql, args![&place.to_string()])?;
+            rows.into_iter().filter_map(|row| plan(place, row).transpose()).collect()
         };
         self.each(asked, read).await
     }
@@ -124,6 +132,20 @@ fn day(place: &Place, mut row: Row) -> Result<Option<DayDocument>, LedgerError> 
     Ok(known.map(|(gateway, date)| DayDocument { place: place.clone(), gateway, date, data }))
 }
 
+/// A run; that of a gateway whose name is none is passed over, as a day is.
+fn run(place: &Place, mut row: Row) -> Result<Option<RunDocument>, LedgerError> {
+    let (gateway, data) = (row.text(0)?, row.text(1)?);
+    let gateway = GatewayId::new(&gateway).ok();
+    Ok(gateway.map(|gateway| RunDocument { place: place.clone(), gateway, data }))
+}
+
+/// What a gateway says of its day.
+fn plan(place: &Place, mut row: Row) -> Result<Option<Plan>, LedgerError> {
+    let (gateway, health) = (row.text(0)?, row.maybe_text(1)?);
+    let gateway = GatewayId::new(&gateway).ok();
+    Ok(gateway.map(|gateway| Plan::read(place.clone(), gateway, health.as_deref())))
+}
+
 /// An alert. One of a severity or status that is not known here comes from a newer gateway, and cannot be counted.
 fn head(place: &Place, mut row: Row) -> Result<Option<AlertHead>, LedgerError> {
     #[derive(Deserialize)]
@@ -159,4 +181,56 @@ fn head(place: &Place, mut row: Row) -> Result<Option<AlertHead>, LedgerError> {
 
 fn word<T: for<'de> Deserialize<'de>>(word: &str) -> Option<T> {
     serde_json::from_value(serde_json::Value::from(word)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::houses::House;
+    use crate::ledger::{Delivery, Entry};
+    use serde_json::value::RawValue;
+    use vigil_cloud_sync::{EventKind, Origin};
+    use vigil_core::id::{SiteId, TenantId};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_773_160_000_000);
+
+    fn delivery(gateway: &str, sequence: u64, kind: EventKind, data: &str) -> Delivery {
+        let (tenant, site) = (TenantId::new("acme").unwrap(), SiteId::new("plant-7").unwrap());
+        let origin = Origin { tenant, site, gateway: GatewayId::new(gateway).unwrap() };
+        let (id, subject) = (format!("e-{sequence}"), "run:r-1".to_owned());
+        let data = RawValue::from_string(data.to_owned()).unwrap();
+        let entry = Entry { producer: None, sequence, id, kind, subject, time: NOW, data, alert: None };
+        Delivery { origin, received_at: NOW, entries: vec![entry] }
+    }
+
+    fn everybody() -> Person {
+        Person { name: "Asha".into(), tenant: None, role: crate::Role::Viewer }
+    }
+
+    #[test]
+    fn what_a_gateway_says_of_its_day_and_whose_a_run_is_are_read_on_both_databases() {
+        for house in House::both() {
+            let (runtime, place) = (tokio::runtime::Runtime::new().unwrap(), house.place.clone());
+            let clerk = runtime.block_on(Clerk::hire(place.hands(), move || place.open(None))).unwrap();
+            let said = r#"{"site_name":"Plant 7","runs_today":{"date":"2026-03-10","scheduled":12}}"#;
+            let run = r#"{"tour":"t","scheduled_at":"2026-03-10T10:00:00Z","revision":1}"#;
+            let sent = clerk.ask(move |ledger| {
+                ledger.record(&delivery("gw-1", 1, EventKind::Health, said))?;
+                ledger.record(&delivery("gw-2", 1, EventKind::Tour, run))
+            });
+            runtime.block_on(sent).unwrap();
+            let archive = Archive(clerk);
+            let sites = runtime.block_on(archive.sites(&everybody())).unwrap();
+            let asked = Asked::of(sites, "2026-03-09".parse().unwrap(), "2026-03-11".parse().unwrap());
+            let mut plans = runtime.block_on(archive.plans(&asked)).unwrap();
+            plans.sort_by(|a, b| a.gateway.cmp(&b.gateway));
+            let of = |plan: &Plan| {
+                (plan.gateway.to_string(), plan.runs.map(|runs| (runs.date.to_string(), runs.scheduled)))
+            };
+            let told: Vec<_> = plans.iter().map(of).collect();
+            assert_eq!(told, [("gw-1".into(), Some(("2026-03-10".into(), 12))), ("gw-2".into(), None)]);
+            let runs = runtime.block_on(archive.runs(&asked)).unwrap();
+            assert_eq!(runs.iter().map(|run| run.gateway.as_str()).collect::<Vec<_>>(), ["gw-2"]);
+        }
+    }
 }

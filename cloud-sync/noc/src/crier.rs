@@ -89,10 +89,8 @@ type Rows = (Vec<AlertRow>, Option<GatewayRow>);
 
 fn look(ledger: &mut crate::ledger::Ledger, news: &News) -> Result<Rows, LedgerError> {
     // Who may hear of it is for the feed to say, page by page.
-    let (everything, mut alerts) = (Scope::whole(), vec![]);
-    for id in &news.alerts {
-        alerts.extend(ledger.alert(&everything, &news.place, &news.gateway, id)?);
-    }
+    let everything = Scope::whole();
+    let alerts = ledger.alerts_named(&news.place, &news.gateway, &news.alerts)?;
     let gateway = if news.heard { ledger.gateway_at(&everything, &news.place, &news.gateway)? } else { None };
     Ok((alerts, gateway))
 }

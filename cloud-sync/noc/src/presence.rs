@@ -24,6 +24,11 @@ impl Heard {
         let lost = silence.is_none_or(|silence| silence > patience(&row));
         Self { row, silent_secs: silence.map(|s| s.millis() / 1_000), lost }
     }
+
+    /// Its latest health record.
+    pub fn health(&self) -> Option<&str> {
+        self.row.health.as_deref().map(|health| health.get())
+    }
 }
 
 /// How long a gateway may be silent: three times what it declares to be its reporting time, and not less than usual.

@@ -115,6 +115,14 @@ pub const ROUTES: &[Route] = &[
     act("/api/sites/{tenant}/{site}/files", Admin, || sites::large(post(sites::give))),
     look("/api/sites/{tenant}/{site}/files/{version}", Supervisor, || get(sites::text)),
     act("/api/sites/{tenant}/{site}/check", Supervisor, || sites::large(post(sites::check))),
+    open("/desk.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/desk.js"))),
+    open("/policies.js", || {
+        operator::file("text/javascript; charset=utf-8", include_str!("../pages/policies.js"))
+    }),
+    look("/policies", Supervisor, || {
+        operator::file("text/html; charset=utf-8", include_str!("../pages/policies.html"))
+    }),
+    look("/api/policies", Supervisor, || get(sites::policies)),
     look("/api/policies/{tenant}", Supervisor, || get(sites::tenant_policy)),
     act("/api/policies/{tenant}", Admin, || sites::large(post(sites::give_tenant_policy))),
     look("/api/policies/{tenant}/{client}", Supervisor, || get(sites::client_policy)),

@@ -6,12 +6,14 @@ use crate::ledger::{
     AlertHead, AlertRow, CommandRow, Filter, Ledger, LedgerError, StepRow, StepState, legal,
 };
 use crate::presence::Heard;
+use crate::sites::ground::{Ground, Threshold, ground, threshold};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vigil_cloud_sync::Origin;
+use vigil_core::alert::Rule;
 use vigil_core::time::Timestamp;
 
 /// How many others of an incident are listed: more than a page shows at once, and a storm's members stand in it.
@@ -31,6 +33,10 @@ pub struct Case {
     heard: Option<Heard>,
     /// Of an alert about a run: its log entry.
     run: Option<Box<RawValue>>,
+    /// The ground of its site, if a site file was given here.
+    ground: Option<Ground>,
+    /// Of an inactivity alert: the score from which on the guard counted as inactive, if it is known here.
+    threshold: Option<Threshold>,
     /// The others of its incident, and what it explains.
     others: Vec<AlertRow>,
     /// Welfare checks of its guard, the newest first.
@@ -112,7 +118,12 @@ fn read(
     };
     let heard = ledger.gateway_at(scope, &place, &name.gateway)?.map(|gateway| Heard::at(now, gateway));
     let (legal, history) = (legal(&row.status), history(noted.history, &row.steps));
-    Ok(Some(Case { row, legal, history, heard, run, others, welfare, now }))
+    let ground = ground(ledger.database(), &place)?;
+    let threshold = match bundle_in_use(&head, heard.as_ref()) {
+        Some(version) => threshold(ledger.database(), &place, head.detected_at, version)?,
+        None => None,
+    };
+    Ok(Some(Case { row, legal, history, heard, run, ground, threshold, others, welfare, now }))
 }
 
 /// The gateway's history, and among it what it does not have: steps on their way, and those that it refused.
@@ -152,6 +163,21 @@ fn history(noted: Vec<Noted>, steps: &[StepRow]) -> Vec<Line> {
         of_gateway.chain(only_here.map(|step| here(step, step.at, "centre"))).collect();
     lines.sort_by_key(|line| line.at);
     lines
+}
+
+/// Of an inactivity alert: by which of the centre's site files its gateway judges. One that has none in use judges by a file of
+/// its own, which is not known here.
+fn bundle_in_use(head: &AlertHead, heard: Option<&Heard>) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Health {
+        bundle: Option<InUse>,
+    }
+    #[derive(Deserialize)]
+    struct InUse {
+        version: i64,
+    }
+    let health = heard.filter(|_| head.rule == Rule::Inactivity.name())?.health()?;
+    serde_json::from_str::<Health>(health).ok()?.bundle.map(|bundle| bundle.version)
 }
 
 /// The key of the run that an alert is about.

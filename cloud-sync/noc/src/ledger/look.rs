@@ -143,6 +143,35 @@ pub(super) fn alert(
     Ok(alert_rows(database, rows)?.pop().filter(|row| scope.holds(&row.tenant)))
 }
 
+/// How many alerts one question names: the last is named again until there are so many, so that a database prepares two
+/// texts and not a hundred.
+const NAMED_AT_ONCE: [usize; 2] = [10, 100];
+
+/// These alerts of one gateway, in the order of their names; one that is not there is left out.
+pub(super) fn named(
+    database: &mut dyn Database,
+    place: &str,
+    gateway: &str,
+    ids: &[String],
+) -> Result<Vec<AlertRow>, LedgerError> {
+    let mut found = vec![];
+    let [few, most] = NAMED_AT_ONCE;
+    for ids in ids.chunks(most) {
+        let count = if ids.len() <= few { few } else { most };
+        let marks: Vec<String> = (0..count).map(|n| format!("${}", n + 3)).collect();
+        let named = ids.iter().chain(ids.last().into_iter().cycle()).take(count);
+        let args: Vec<Arg<'_>> =
+            [Arg::from(place), Arg::from(gateway)].into_iter().chain(named.map(Arg::from)).collect();
+        let sql = format!(
+            "SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND gateway = $2 AND id IN ({}) ORDER BY id",
+            marks.join(", ")
+        );
+        let rows = database.query(&sql, &args)?;
+        found.extend(alert_rows(database, rows)?);
+    }
+    Ok(found)
+}
+
 /// What an alert explains, the newest first.
 pub(super) fn folded_under(
     database: &mut dyn Database,

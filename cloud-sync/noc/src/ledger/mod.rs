@@ -360,6 +360,16 @@ impl Ledger {
         look::alert(&mut *self.database, scope, place, gateway, id)
     }
 
+    /// These alerts of one gateway, for whoever sees everything.
+    pub fn alerts_named(
+        &mut self,
+        place: &str,
+        gateway: &str,
+        ids: &[String],
+    ) -> Result<Vec<AlertRow>, LedgerError> {
+        look::named(&mut *self.database, place, gateway, ids)
+    }
+
     /// Raises an alert of the centre for every gateway that is lost.
     pub fn look_for_lost(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         self.within(|tx| loss::look_for(tx, now))

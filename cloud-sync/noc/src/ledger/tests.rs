@@ -341,3 +341,34 @@ fn what_changes_is_told_to_every_receiver() {
         }
     }
 }
+
+#[test]
+fn the_alerts_of_a_delivery_are_read_at_once_each_one_time_and_no_other() {
+    for house in House::both() {
+        let mut ledger = house.open();
+        for (n, count) in [(0, 0), (1, 1), (2, 10), (3, 11), (4, 101)] {
+            let id = |i: u64| format!("a-{n}-{i:03}");
+            let entries = (0..count).map(|i| entry_of(n * 1_000 + i + 1, &id(i))).collect();
+            ledger.record(&delivery(entries)).unwrap();
+            let other =
+                Delivery { origin: origin("gw-2"), ..delivery(vec![entry_of(n * 1_000 + 1, &id(0))]) };
+            ledger.record(&other).unwrap();
+            let mut asked: Vec<String> = (0..count).map(id).collect();
+            let expected = asked.clone();
+            asked.push("nobody".into());
+            let found = ledger.alerts_named("acme/plant-7", "gw-1", &asked).unwrap();
+            let named = |row: &AlertRow| {
+                (row.gateway.clone(), serde_json::from_str::<AlertHead>(row.alert.get()).unwrap().id)
+            };
+            let found: Vec<_> = found.iter().map(named).collect();
+            assert_eq!(found, expected.into_iter().map(|id| ("gw-1".to_owned(), id)).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn entry_of(sequence: u64, id: &str) -> Entry {
+    let data = format!(
+        r#"{{"id":"{id}","revision":1,"severity":"HIGH","status":"DETECTED","detected_at":"2026-03-10T22:00:00Z"}}"#
+    );
+    entry(sequence, &format!("{id}.1"), EventKind::Alert, &data)
+}

@@ -106,6 +106,9 @@ fn ways(caller: &Caller) -> String {
     let mut ways = String::from(
         r#"<nav class="ways"><a href="/">Alerts</a><a href="/dashboard">Dashboard</a><a href="/sites">Sites</a>"#,
     );
+    if caller.person.may(Role::Supervisor) {
+        ways += r#"<a href="/policies">Policies</a>"#;
+    }
     if caller.person.may(Role::Admin) {
         ways += r#"<a href="/people">People</a><a href="/tokens">Tokens</a><a href="/audit">Log</a>"#;
     }

@@ -77,6 +77,7 @@ impl<S: ReportSource> Desk<S> {
         let seat = self.seats.acquire().await?;
         let lately = lately(&sites, now);
         let (alerts, runs) = (self.source.alerts(&lately).await?, self.source.runs(&lately).await?);
+        let plans = self.source.plans(&lately).await?;
         let glance = spawn_blocking(move || {
             let mut glance = Glance::begin(&lately, now);
             alerts.iter().for_each(|alert| glance.on_alert(&lately, now, alert));
@@ -85,6 +86,7 @@ impl<S: ReportSource> Desk<S> {
                 let run = readable(Run::read(document), &mut unreadable);
                 run.iter().for_each(|run| glance.on_run(&lately, now, run));
             }
+            plans.iter().for_each(|plan| glance.on_plan(&lately, now, plan));
             glance.unreadable = unreadable;
             glance
         })

@@ -2,7 +2,7 @@
 //! daily report.
 
 use super::facts::Site;
-use super::glance::{Glance, HourShare};
+use super::glance::{Glance, HourShare, Today};
 use super::report::{First, Guard, Of, Report, Who};
 use super::summary::{Blindness, Mandatory, Outages, Sums};
 use serde::Serialize;
@@ -166,9 +166,30 @@ struct CountEdge {
 
 #[derive(Debug, Serialize)]
 struct TodayEdge {
+    /// As far as it is known: of a silent gateway, those that are closed.
+    due: u64,
+    done_share: Option<f64>,
     closed: u64,
     completed: u64,
+    /// Of those that are closed.
     completed_share: Option<f64>,
+    gateways: u64,
+    /// Have not said what is scheduled today.
+    silent_gateways: u64,
+}
+
+impl From<Today> for TodayEdge {
+    fn from(today: Today) -> Self {
+        Self {
+            due: today.due,
+            done_share: share(today.completed, today.due),
+            closed: today.closed,
+            completed: today.completed,
+            completed_share: share(today.completed, today.closed),
+            gateways: today.gateways,
+            silent_gateways: today.silent,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -260,11 +281,7 @@ impl Glance {
             mean_response: figures.tasks.response.mean(),
             p95_response: figures.tasks.response.p95_ratio(),
             breaches: self.breaches.iter().map(count).collect(),
-            runs_today: TodayEdge {
-                closed: self.closed_today,
-                completed: self.completed_today,
-                completed_share: share(self.completed_today, self.closed_today),
-            },
+            runs_today: self.today().into(),
             mean_coverage: mean(figures.runs.coverage, figures.runs.closed),
             mandatory: self.mandatory.edge(),
             monitoring_coverage: share(figures.duty.observed_ms, figures.duty.on_duty_ms),

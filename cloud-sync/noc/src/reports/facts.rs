@@ -7,6 +7,7 @@ use std::fmt;
 use vigil_core::alert::{Rule, Severity, Status};
 use vigil_core::id::{GatewayId, GuardId, SiteId, TenantId, TourId};
 use vigil_core::report::Tally;
+use vigil_core::roster::DueRuns;
 use vigil_core::rules::compliance::Compliance;
 use vigil_core::rules::tours::RunStatus;
 use vigil_core::time::{Date, LocalHours, LocalTime, Timestamp};
@@ -119,11 +120,36 @@ fn known_rules(mut report: Value) -> Result<Tally, serde_json::Error> {
     serde_json::from_value(report)
 }
 
+/// What a gateway has said last of the runs that its roster has for a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Of which site.
+    pub place: Place,
+    /// Whose roster.
+    pub gateway: GatewayId,
+    /// The day and its runs; `None` of a gateway that says nothing of it: it is older, or was not heard yet.
+    pub runs: Option<DueRuns>,
+}
+
+impl Plan {
+    /// Reads it from the latest health record of a gateway.
+    pub fn read(place: Place, gateway: GatewayId, health: Option<&str>) -> Self {
+        #[derive(Deserialize)]
+        struct Health {
+            runs_today: Option<DueRuns>,
+        }
+        let said = health.and_then(|health| serde_json::from_str::<Health>(health).ok());
+        Self { place, gateway, runs: said.and_then(|health| health.runs_today) }
+    }
+}
+
 /// The data of a `vigil.tour`, the latest revision of its run, as it was stored.
 #[derive(Debug, Clone)]
 pub struct RunDocument {
     /// Of which site.
     pub place: Place,
+    /// Who keeps the log.
+    pub gateway: GatewayId,
     /// The log entry as JSON.
     pub data: String,
 }
@@ -133,6 +159,8 @@ pub struct RunDocument {
 pub struct Run {
     /// Of which site.
     pub place: Place,
+    /// Who keeps the log.
+    pub gateway: GatewayId,
     /// What its log entry says.
     pub entry: RunEntry,
 }
@@ -159,7 +187,7 @@ impl Run {
     pub fn read(document: &RunDocument) -> Result<Self, Unreadable> {
         let entry = serde_json::from_str(&document.data)
             .map_err(Unreadable::of("the log entry of a run", &document.place))?;
-        Ok(Self { place: document.place.clone(), entry })
+        Ok(Self { place: document.place.clone(), gateway: document.gateway.clone(), entry })
     }
 }
 

@@ -4,13 +4,14 @@
 //! from the daily reports of the last seven days that are over.
 
 use super::asked::{Asked, before, last_night};
-use super::facts::{AlertHead, Run};
+use super::facts::{AlertHead, Place, Plan, Run};
 use super::report::Report;
 use super::summary::{Mandatory, due_on};
 use chrono_tz::Tz;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use vigil_core::alert::{Rule, Severity, Status};
+use vigil_core::id::GatewayId;
 use vigil_core::rules::tours::RunStatus;
 use vigil_core::time::{Date, LocalHours, LocalTime, Timestamp};
 
@@ -31,10 +32,8 @@ pub struct Glance {
     pub overdue_critical: u64,
     /// Alerts that say that something was not done in time, by date: seven with today.
     pub breaches: BTreeMap<Date, u64>,
-    /// Runs that were due today and are closed; and of these, completed.
-    pub closed_today: u64,
-    /// Of these: completed.
-    pub completed_today: u64,
+    /// The runs of today, by the gateway that has them: several on one site have each their own.
+    today: BTreeMap<(Place, GatewayId), Today>,
     /// Mandatory runs that were due today or on one of the six days before, and are closed.
     pub mandatory: Mandatory,
     /// Alerts detected from 20:00 to 06:00, by the evening: the last seven nights that are over.
@@ -45,6 +44,21 @@ pub struct Glance {
     pub other_hours: HourShare,
     /// How many documents could not be read.
     pub unreadable: u64,
+}
+
+/// The runs that are due today.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Today {
+    /// As far as it is known: of a gateway that has not said what it has scheduled, those that are closed.
+    pub due: u64,
+    /// Closed.
+    pub closed: u64,
+    /// Of these: completed.
+    pub completed: u64,
+    /// How many gateways there are.
+    pub gateways: u64,
+    /// Of these: have not said what they have scheduled today.
+    pub silent: u64,
 }
 
 /// Alerts of some hours of each day.
@@ -127,13 +141,37 @@ impl Glance {
         };
         let today = now.local_date(zone);
         if date == today {
-            self.closed_today += 1;
-            self.completed_today += u64::from(run.entry.status == RunStatus::Completed);
+            let runs = self.today.entry((run.place.clone(), run.gateway.clone())).or_default();
+            runs.closed += 1;
+            runs.completed += u64::from(run.entry.status == RunStatus::Completed);
         }
         if run.entry.mandatory && (before(today, DAYS - 1)..=today).contains(&date) {
             let missed = u64::from(run.entry.status == RunStatus::Missed);
             self.mandatory.merge(Mandatory { closed: 1, missed });
         }
+    }
+
+    /// Takes what a gateway says of its day. What it said of another day is not of today.
+    pub fn on_plan(&mut self, lately: &Asked, now: Timestamp, plan: &Plan) {
+        let Some(zone) = lately.zone(&plan.place) else { return };
+        let of_today = plan.runs.filter(|runs| runs.date == now.local_date(zone));
+        let runs = self.today.entry((plan.place.clone(), plan.gateway.clone())).or_default();
+        runs.gateways = 1;
+        runs.silent = u64::from(of_today.is_none());
+        runs.due = of_today.map_or(0, |runs| runs.scheduled);
+    }
+
+    /// The runs of today, of all gateways together.
+    pub fn today(&self) -> Today {
+        self.today.values().fold(Today::default(), |mut all, one| {
+            // A site file that was changed in the course of the day may have fewer runs than were walked before.
+            all.due = all.due.saturating_add(one.due.max(one.closed));
+            all.closed += one.closed;
+            all.completed += one.completed;
+            all.gateways += one.gateways;
+            all.silent += one.silent;
+            all
+        })
     }
 
     /// Alerts of a night of one site, on average.
@@ -161,6 +199,7 @@ fn evening_of(at: Timestamp, zone: Tz) -> Option<Date> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reports::{RunDocument, Site};
 
     #[test]
     fn a_night_has_the_date_of_its_evening() {
@@ -172,5 +211,51 @@ mod tests {
         assert_eq!(evening("2026-03-11T05:59:59+05:30").as_deref(), Some("2026-03-10"));
         assert_eq!(evening("2026-03-11T06:00:00+05:30"), None);
         assert_eq!(evening("2026-03-10T19:59:59+05:30"), None);
+    }
+
+    fn at_noon() -> (Asked, Timestamp) {
+        let place = Place::parse("acme/plant-7").unwrap();
+        let site = Site { place, name: "Plant 7".into(), timezone: Tz::Asia__Kolkata };
+        let now = Timestamp::parse("2026-03-10T12:00:00+05:30").unwrap();
+        (Asked::of([site], "2026-03-01".parse().unwrap(), "2026-03-10".parse().unwrap()), now)
+    }
+
+    fn run(gateway: &str, at: &str) -> Run {
+        let entry = format!(
+            r#"{{"tour":"t","mandatory":true,"scheduled_at":"{at}","status":"COMPLETED","compliance":"COMPLIANT","coverage":100}}"#
+        );
+        let (place, gateway) = (Place::parse("acme/plant-7").unwrap(), GatewayId::new(gateway).unwrap());
+        Run::read(&RunDocument { place, gateway, data: entry }).unwrap()
+    }
+
+    #[test]
+    fn each_gateway_of_a_site_has_runs_of_its_own_and_never_fewer_than_it_closed() {
+        let (asked, now) = at_noon();
+        let mut glance = Glance::begin(&asked, now);
+        for at in ["2026-03-10T01:00:00+05:30", "2026-03-10T02:00:00+05:30"] {
+            glance.on_run(&asked, now, &run("gw-1", at));
+        }
+        glance.on_run(&asked, now, &run("gw-2", "2026-03-10T03:00:00+05:30"));
+        glance.on_run(&asked, now, &run("gw-2", "2026-03-09T23:59:59+05:30"));
+        let plan = |id, health: Option<&str>| {
+            Plan::read(Place::parse("acme/plant-7").unwrap(), GatewayId::new(id).unwrap(), health)
+        };
+        // Its site file was changed, and has one run only.
+        glance.on_plan(
+            &asked,
+            now,
+            &plan("gw-1", Some(r#"{"runs_today":{"date":"2026-03-10","scheduled":1}}"#)),
+        );
+        glance.on_plan(
+            &asked,
+            now,
+            &plan("gw-2", Some(r#"{"runs_today":{"date":"2026-03-10","scheduled":4}}"#)),
+        );
+        let all = Today { due: 6, closed: 3, completed: 3, gateways: 2, silent: 0 };
+        assert_eq!(glance.today(), all);
+        for silent in [None, Some(r#"{"site_name":"Plant 7"}"#), Some(r#"{"runs_today":"many"}"#)] {
+            glance.on_plan(&asked, now, &plan("gw-2", silent));
+            assert_eq!(glance.today(), Today { due: 3, silent: 1, ..all }, "{silent:?}");
+        }
     }
 }

@@ -29,7 +29,7 @@ mod words;
 pub use asked::{Asked, MAX_DAYS, MAX_SITE_DAYS, MAX_SITES};
 pub use desk::Desk;
 pub use edge::{GlanceEdge, PlacesEdge, ReportEdge, SumsEdge};
-pub use facts::{AlertHead, Day, DayDocument, Place, Run, RunDocument, Site, Unreadable};
+pub use facts::{AlertHead, Day, DayDocument, Place, Plan, Run, RunDocument, Site, Unreadable};
 pub use glance::Glance;
 pub use question::Senseless;
 pub use report::{Guard, Line, Report};

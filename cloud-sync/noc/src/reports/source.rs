@@ -1,7 +1,7 @@
 //! Where reports come from: what a ledger has to answer, and for whom.
 
 use super::asked::Asked;
-use super::facts::{AlertHead, DayDocument, RunDocument, Site};
+use super::facts::{AlertHead, DayDocument, Plan, RunDocument, Site};
 
 /// The ledger cannot answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub trait ReportSource: Clone + Send + Sync + 'static {
 
     /// The log entries of runs of these sites that were due within `asked.instants()`, of each only the latest revision.
     fn runs(&self, asked: &Asked) -> impl Future<Output = Result<Vec<RunDocument>, NoSource>> + Send;
+
+    /// What every gateway of these sites has said last of the runs of its day.
+    fn plans(&self, asked: &Asked) -> impl Future<Output = Result<Vec<Plan>, NoSource>> + Send;
 
     /// The alerts of these sites that were detected within `asked.instants()`; and, however old, every `task_overdue`
     /// that still holds (see [`AlertHead::holds`]).

@@ -3,7 +3,7 @@
 
 use super::chart::{Chart, Point};
 use super::facts::Site;
-use super::glance::Glance;
+use super::glance::{Glance, Today};
 use super::question::Question;
 use super::report::{First, Line, Of, Report};
 use super::rows::{Count, PlaceRow, RuleRow, Table, Tile, classes, fates, rules, tiles, tone};
@@ -257,7 +257,7 @@ pub fn dashboard(choice: &Choice, glance: &Glance, week: &Report) -> askama::Res
 }
 
 fn of_now(glance: &Glance) -> Vec<Tile> {
-    let today = share(glance.completed_today, glance.closed_today);
+    let today = glance.today();
     let breaches = glance.breaches.last_key_value().map_or(0, |(_, n)| *n);
     vec![
         Tile::fault("Critical tasks overdue", glance.overdue_critical, "alerts that stand now".into()),
@@ -268,9 +268,10 @@ fn of_now(glance: &Glance) -> Vec<Tile> {
         ),
         Tile {
             name: "Runs done today",
-            value: format!("{} of {}", glance.completed_today, glance.closed_today),
-            note: format!("{} of those that are closed", percent(today)),
-            tone: tone(today),
+            value: format!("{} of {}", today.completed, today.due),
+            note: runs_note(today),
+            // By what is closed: in the morning nothing is done yet, and nothing is wrong.
+            tone: tone(share(today.completed, today.closed)),
         },
         Tile::fault(
             "Mandatory runs missed",
@@ -278,6 +279,16 @@ fn of_now(glance: &Glance) -> Vec<Tile> {
             format!("of {} in seven days with today", glance.mandatory.closed),
         ),
     ]
+}
+
+/// What the number of runs rests on. What a gateway that is silent has scheduled is not known, and that is said.
+fn runs_note(today: Today) -> String {
+    let done = format!("{} of the {} closed", percent(share(today.completed, today.closed)), today.closed);
+    match (today.silent, today.gateways) {
+        (0, _) => done,
+        (silent, all) if silent == all => format!("{done}; what is scheduled is not known"),
+        (silent, all) => format!("{done}; {silent} of {all} gateways have not said what is scheduled"),
+    }
 }
 
 fn of_week(glance: &Glance, week: &Report) -> Vec<Tile> {

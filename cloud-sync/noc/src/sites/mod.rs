@@ -5,6 +5,7 @@
 //! ```
 
 pub mod deliver;
+pub mod ground;
 pub mod routes;
 pub mod store;
 #[cfg(test)]

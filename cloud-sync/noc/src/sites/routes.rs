@@ -1,6 +1,6 @@
 //! `/api/sites` and `/api/policies`: what is given for sites, its versions, and what is wrong with a file before it is given.
 
-use super::store::{self, Given, NotTaken, SiteRow, Version};
+use super::store::{self, Given, NotTaken, PolicyRow, SiteRow, Version};
 use super::{Fault, MAX_FILE_BYTES, Press};
 use crate::access::Person;
 use crate::clock::Now;
@@ -132,6 +132,11 @@ struct Sites {
 }
 
 #[derive(Serialize)]
+struct Policies {
+    policies: Vec<PolicyRow>,
+}
+
+#[derive(Serialize)]
 struct Versions {
     versions: Vec<Version>,
 }
@@ -198,6 +203,14 @@ pub async fn sites(State(office): State<Office>, person: Person) -> Result<impl 
     let scope = person.scope();
     let sites = office.clerk.ask(move |ledger| store::sites(ledger.database(), &scope, MAX_LISTED)).await?;
     Ok(Json(Sites { sites }))
+}
+
+/// The newest policy of every tenant and client.
+pub async fn policies(State(office): State<Office>, person: Person) -> Result<impl IntoResponse, Refused> {
+    let scope = person.scope();
+    let policies =
+        office.clerk.ask(move |ledger| store::policies(ledger.database(), &scope, MAX_LISTED)).await?;
+    Ok(Json(Policies { policies }))
 }
 
 /// The versions of a file.

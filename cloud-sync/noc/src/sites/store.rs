@@ -46,6 +46,17 @@ pub struct SiteRow {
     pub latest: Version,
 }
 
+/// A tenant or a client that a policy was given for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyRow {
+    /// Whose.
+    pub tenant: String,
+    /// Whom its sites are guarded for; empty if the policy is of the whole tenant.
+    pub client: String,
+    /// Its newest version.
+    pub latest: Version,
+}
+
 /// Who gives a file, when and why.
 #[derive(Debug, Clone)]
 pub struct Given {
@@ -332,6 +343,27 @@ pub fn policy(
         .one(&sql, args![tenant, client])?
         .map(|mut row| Ok((version(&mut row)?, row.text(4)?)))
         .transpose()
+}
+
+/// Every tenant and client that a policy was given for.
+pub fn policies(
+    database: &mut dyn Database,
+    scope: &Scope,
+    limit: u32,
+) -> Result<Vec<PolicyRow>, LedgerError> {
+    let mut args = vec![Arg::from(limit)];
+    let theirs = scope.and_tenant("tenant", &mut args);
+    let sql = format!(
+        "SELECT {VERSION}, tenant, client FROM policies
+         WHERE version = (SELECT max(version) FROM policies AS later
+                          WHERE later.tenant = policies.tenant AND later.client = policies.client){theirs}
+         ORDER BY tenant, client LIMIT $1"
+    );
+    let row = |mut row: Row| {
+        let latest = version(&mut row)?;
+        Ok(PolicyRow { latest, tenant: row.text(4)?, client: row.text(5)? })
+    };
+    database.query(&sql, &args)?.into_iter().map(row).collect()
 }
 
 /// Every site that a file was given for.

@@ -31,8 +31,14 @@ fn read(texts: Texts<'_>) -> Result<Tree, Vec<Fault>> {
         return Err(fault("grace", format!("found {grace}, allowed: at most {most}")));
     }
     let name = |key: &str| site["site"][key].as_str().unwrap_or_default().to_owned();
+    let mut tree = json!({"site": site["site"], "policies": most});
+    for part in ["checkpoints", "policy", "layers"] {
+        if let Some(said) = site.get(part) {
+            tree[part] = said.clone();
+        }
+    }
     Ok(Tree {
-        json: json!({"site": site["site"], "policies": most}).to_string(),
+        json: tree.to_string(),
         tenant: TenantId::new(&name("tenant")).map_err(|why| fault("site.tenant", why.to_string()))?,
         site: SiteId::new(&name("id")).map_err(|why| fault("site.id", why.to_string()))?,
         client: name("client"),
@@ -168,6 +174,10 @@ fn a_policy_seals_all_sites_that_it_concerns_or_none() {
         assert_eq!(give_policy(&mut ledger, &press, "", r#"{"most":9}"#, 0).unwrap(), 3);
         let (version, text) = store::policy(ledger.database(), "acme", "").unwrap().unwrap();
         assert_eq!((version.version, text.as_str()), (1, r#"{"most":9}"#));
+        assert_eq!(give_policy(&mut ledger, &press, "north", r#"{"most":5}"#, 1).unwrap(), 2);
+        let listed = store::policies(ledger.database(), &Scope::whole(), 10).unwrap();
+        let listed: Vec<_> = listed.iter().map(|row| (row.client.as_str(), row.latest.version)).collect();
+        assert_eq!(listed, [("", 1), ("north", 2)], "the newest of each");
         let late = give_policy(&mut ledger, &press, "", r#"{"most":9}"#, 0).unwrap_err();
         assert!(matches!(late, NotTaken::Later(_)), "{late}");
         // A file that is given later is held to the policies that stand.

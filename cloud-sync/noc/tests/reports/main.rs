@@ -219,7 +219,18 @@ async fn the_dashboard_says_how_it_stands_at_noon() {
     // One at noon and three in the evening, of 20 hours of 7 days of 3 sites.
     assert_eq!(now["deep_night"], json!({"alerts": 2, "hours": 84, "an_hour": 0.024}));
     assert_eq!(now["other_hours"], json!({"alerts": 4, "hours": 420, "an_hour": 0.01}));
-    assert_eq!(now["runs_today"], json!({"closed": 3, "completed": 2, "completed_share": 0.667}));
+    // Five at the plant and one at the mill; what the yard said was of yesterday.
+    let runs = json!({"due": 6, "done_share": 0.333, "closed": 3, "completed": 2, "completed_share": 0.667,
+        "gateways": 4, "silent_gateways": 2});
+    assert_eq!(now["runs_today"], runs);
+    let (_, page) = centre.ask("/dashboard").await;
+    let said = "66.7 % of the 3 closed; 2 of 4 gateways have not said what is scheduled";
+    assert!(page.contains("<dd>2 of 6</dd>") && page.contains(said), "{page}");
+    let (_, page) = centre.ask("/dashboard?site=acme/yard-2").await;
+    let said = "– of the 0 closed; what is scheduled is not known";
+    assert!(page.contains("<dd>0 of 0</dd>") && page.contains(said), "{page}");
+    let (_, page) = centre.ask("/dashboard?site=bolt/mill-1").await;
+    assert!(page.contains("<dd>0 of 1</dd>") && page.contains("– of the 0 closed</dd>"), "{page}");
     // Six evenings of three sites, of which the yard misses all and the plant one; and two today, of which one.
     assert_eq!(picked(&now, &["/mandatory/closed", "/mandatory/missed"]), json!([20, 8]));
     // 226 of 270 hours; 42 tasks with 27.3 of the time allowed, of which the 40th took all of it.

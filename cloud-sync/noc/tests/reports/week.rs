@@ -15,8 +15,11 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use vigil_core::alert::{Severity, Status};
 use vigil_core::id::{GatewayId, TenantId};
+use vigil_core::roster::DueRuns;
 use vigil_core::time::{Date, LocalTime, Timestamp};
-use vigil_noc::reports::{AlertHead, Asked, DayDocument, NoSource, Place, ReportSource, RunDocument, Site};
+use vigil_noc::reports::{
+    AlertHead, Asked, DayDocument, NoSource, Place, Plan, ReportSource, RunDocument, Site,
+};
 
 /// The name of the yard, as somebody might give it who means no good.
 pub const YARD: &str = "=Yard <script>alert(1)</script>";
@@ -55,9 +58,28 @@ pub fn sites() -> Vec<Site> {
     ]
 }
 
+fn gateway(id: &str) -> GatewayId {
+    GatewayId::new(id).unwrap()
+}
+
+/// At the plant five runs are due today, at the mill one. The plant's second gateway says nothing, and the yard was last
+/// heard on the day before.
+fn plans() -> Vec<Plan> {
+    let plan = |at: &str, id: &str, said: Option<(u32, u64)>| Plan {
+        place: place(at),
+        gateway: gateway(id),
+        runs: said.map(|(day, scheduled)| DueRuns { date: date(day), scheduled }),
+    };
+    vec![
+        plan("acme/plant-7", "gw-1", Some((10, 5))),
+        plan("acme/plant-7", "gw-2", None),
+        plan("acme/yard-2", "gw-1", Some((9, 40))),
+        plan("bolt/mill-1", "gw-1", Some((10, 1))),
+    ]
+}
+
 pub fn document(at: &str, day: u32, data: &Value) -> DayDocument {
-    let gateway = GatewayId::new("gw-1").unwrap();
-    DayDocument { place: place(at), gateway, date: date(day), data: data.to_string() }
+    DayDocument { place: place(at), gateway: gateway("gw-1"), date: date(day), data: data.to_string() }
 }
 
 fn runs(compliant: u64, closed: u64) -> Value {
@@ -143,7 +165,7 @@ fn run(at: &Site, day: u32, hour: u16, mandatory: bool, completed: bool) -> (Tim
     let (status, compliance) = if completed { ("COMPLETED", "COMPLIANT") } else { ("MISSED", "NOT_STARTED") };
     let data = json!({"tour": "stores", "mandatory": mandatory, "scheduled_at": scheduled_at, "status": status,
         "compliance": compliance, "coverage": if completed { 100 } else { 0 }});
-    (scheduled_at, RunDocument { place: at.place.clone(), data: data.to_string() })
+    (scheduled_at, RunDocument { place: at.place.clone(), gateway: gateway("gw-1"), data: data.to_string() })
 }
 
 /// One mandatory run at each site and day, at ten in the evening: the yard misses all, the plant the last. Three today.
@@ -226,6 +248,10 @@ impl ReportSource for Week {
         let (from, to) = asked.instants();
         let within = |(at, run)| (from..to).contains(&at).then_some(run);
         self.answer(asked, tours().into_iter().filter_map(within).collect())
+    }
+
+    async fn plans(&self, asked: &Asked) -> Result<Vec<Plan>, NoSource> {
+        self.answer(asked, plans())
     }
 
     async fn alerts(&self, asked: &Asked) -> Result<Vec<AlertHead>, NoSource> {
