@@ -123,6 +123,7 @@ impl Origin {
 
 /// One event that is not taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rejection {
     /// The event's id.
     pub id: String,
@@ -132,6 +133,7 @@ pub struct Rejection {
 
 /// What the receiver did with a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Answer {
     /// How many were new and are stored.
     pub accepted: usize,

@@ -10,6 +10,7 @@ pub use crate::evidence::Evidence;
 
 /// Every rule that can raise an alert. New rules are appended: the order is that of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are those of the rules page")]
 pub enum Rule {
@@ -153,6 +154,7 @@ impl fmt::Display for Severity {
 
 /// Where an alert stands in the hands of people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// The agent raised it.
@@ -315,6 +317,7 @@ impl fmt::Display for AlertId {
 
 /// How somebody made sure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the names are those of the rules page")]
 pub enum Method {

@@ -15,6 +15,10 @@ pub struct InvalidId {
     pub found: String,
 }
 
+/// What an id may be, for documents about interfaces.
+#[cfg(feature = "schema")]
+const PATTERN: &str = "^[A-Za-z0-9._-]{1,64}$";
+
 fn check(text: &str) -> Result<(), InvalidId> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     if (1..=MAX_ID_CHARS).contains(&text.len()) && text.bytes().all(legal) {
@@ -27,6 +31,8 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[cfg_attr(feature = "schema", schemars(with = "String", extend("pattern" = PATTERN)))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
 

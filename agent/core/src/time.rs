@@ -14,6 +14,8 @@ pub use chrono::NaiveDate as Date;
 
 /// An instant: milliseconds since the epoch, UTC. RFC 3339 with milliseconds as text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
 pub struct Timestamp(i64);
 
 /// A length of time in milliseconds. `90s`, `15m`, `2h` as text.

@@ -7,6 +7,7 @@ mod tokens;
 use super::signals::{Early, Stop};
 use super::{Failure, logs};
 use crate::systemd::{self, Herald};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use vigil_config::{Environment, Gateway, NocConfig, ServerCertificate};
 use vigil_listen::lock::NoLock;
@@ -31,6 +32,8 @@ enum What {
     User(people::Args),
     /// Manage the tokens with which programs ask the operators' API
     Token(tokens::Args),
+    /// Print what the operators' and the gateways' API is, as an OpenAPI 3.1 document; needs no receiver
+    Openapi,
 }
 
 /// Runs the command.
@@ -40,6 +43,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(What::Check) => super::check::receiver(&args.config),
         Some(What::User(user)) => people::run(user, &args.config),
         Some(What::Token(token)) => tokens::run(token, &args.config),
+        Some(What::Openapi) => Ok(writeln!(std::io::stdout().lock(), "{}", vigil_noc::openapi::text())?),
     }
 }
 

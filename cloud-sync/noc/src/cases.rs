@@ -12,8 +12,8 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use vigil_cloud_sync::Origin;
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 
@@ -95,6 +95,16 @@ pub enum Refused {
     Ledger(#[from] LedgerError),
 }
 
+/// A refusal, which may be of somebody who came too late.
+#[derive(Serialize, JsonSchema)]
+struct Late {
+    /// What is wrong and what would be right.
+    error: String,
+    /// What happened after `seen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Stale>,
+}
+
 /// Who did what when, for somebody who looks at what was there before.
 fn told(stale: &Stale) -> String {
     let Stale { by, status, at } = stale;
@@ -120,11 +130,9 @@ impl IntoResponse for Refused {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
-        let mut body = json!({"error": self.to_string()});
-        if let Self::Stale(stale) = &self {
-            body["since"] = json!(stale);
-        }
-        (status, Json(body)).into_response()
+        let error = self.to_string();
+        let since = if let Self::Stale(stale) = self { Some(stale) } else { None };
+        (status, Json(Late { error, since })).into_response()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::clock::Now;
 use crate::ledger::{Clerk, LedgerError, WaitingCommand, place};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,19 +21,20 @@ const MAX_WAIT: Duration = Duration::from_secs(55);
 const MAX_WAITERS: usize = 512;
 
 /// What a gateway asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Poll {
     /// It has decided all up to this number.
     #[serde(default)]
     pub after: u64,
-    /// How many seconds the answer may be held.
+    /// How many seconds the answer may be held if nothing waits; more than 55 are 55.
     #[serde(default)]
     pub wait: u64,
 }
 
 /// The answer to a poll.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Orders {
+    /// What waits, in order.
     commands: Vec<WaitingCommand>,
 }
 

@@ -1,7 +1,9 @@
 //! From the bytes of a batch to entries that may be stored. Pure: each item is taken or refused by itself.
 
 use crate::ledger::{AlertHead, Entry};
+use crate::openapi::Passed;
 use flate2::read::GzDecoder;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::io::Read;
@@ -77,21 +79,42 @@ struct Sourced {
     source: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct CloudEvent {
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct CloudEvent {
+    #[schemars(extend("const" = "1.0"))]
     specversion: String,
+    /// Of an alert its id, a dot and its revision. Equal `source` and `id` is a duplicate.
+    #[schemars(length(min = 1, max = MAX_NAME_BYTES))]
     id: String,
+    /// `/tenants/{tenant}/sites/{site}/gateways/{gateway}` of the sender.
     source: String,
+    #[schemars(extend("enum" = EventKind::ALL.map(EventKind::name)))]
     r#type: String,
+    #[schemars(length(max = MAX_NAME_BYTES))]
     subject: String,
     time: Timestamp,
+    #[schemars(extend("const" = "application/json"))]
     #[serde(default)]
     datacontenttype: Option<String>,
+    /// Whose number it is: the store of the gateway that gave it.
+    #[schemars(length(min = 1, max = MAX_PRODUCER_BYTES))]
     #[serde(default)]
     producer: Option<String>,
+    /// Rises by one for each event of the producer.
     sequence: u64,
+    /// An alert, a tour, a report or the state of the gateway.
+    #[schemars(with = "Passed")]
     data: Box<RawValue>,
 }
+
+/// A batch as the document describes it: each item of it is read by itself.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+pub(crate) struct Batch(
+    #[schemars(length(min = 1, max = MAX_BATCH_EVENTS))]
+    #[expect(dead_code, reason = "it is only described")]
+    Vec<CloudEvent>,
+);
 
 /// Unpacks a gzipped body, never beyond the limit.
 pub fn unpack(gzipped: &[u8]) -> Result<Vec<u8>, Malformed> {

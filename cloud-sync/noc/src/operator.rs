@@ -5,8 +5,10 @@ use crate::access::{Person, Scope};
 use crate::console::{Console, Shared};
 use crate::door::Caller;
 use crate::feed::Change;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, RecordRow};
+use crate::openapi::Told;
 use crate::presence::{Heard, LOST_AFTER};
+use crate::refusal::Refusal;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
@@ -19,8 +21,8 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use axum::routing::{MethodRouter, get};
 use futures_util::{Stream, StreamExt, stream};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,13 +98,15 @@ impl IntoResponse for Refused {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
-        (status, Json(json!({"error": self.to_string()}))).into_response()
+        (status, Refusal::of(&self)).into_response()
     }
 }
 
 /// How much is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub struct Page {
+    /// How many rows.
+    #[schemars(range(min = 1, max = MAX_ROWS), extend("default" = ROWS))]
     limit: Option<u32>,
 }
 
@@ -114,9 +118,12 @@ fn limit(asked: Asked) -> Result<u32, Refused> {
     if (1..=MAX_ROWS).contains(&limit) { Ok(limit) } else { Err(Refused::Limit) }
 }
 
-#[derive(Serialize)]
+/// Every gateway, by name.
+#[derive(Serialize, JsonSchema)]
 struct Gateways {
     now: Timestamp,
+    /// A gateway that says nothing else counts as lost after that.
+    #[schemars(range(min = 0))]
     lost_after_secs: i64,
     gateways: Vec<Heard>,
 }
@@ -130,9 +137,15 @@ pub async fn gateways(State(console): State<Shared>, person: Person) -> Result<i
     Ok(Json(Gateways { now, lost_after_secs: LOST_AFTER.millis() / 1_000, gateways }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Records<T> {
     records: Vec<T>,
+}
+
+/// What the document says of it.
+pub fn gateways_tell(told: &mut Told<'_>) {
+    told.called("listGateways", "Every gateway, when it was last heard and what is missing");
+    told.gives::<Gateways>(200, "Every gateway, by name.");
 }
 
 /// `GET /api/tours`
@@ -144,13 +157,31 @@ pub async fn tours(
     records(&console, person.scope(), asked, EventKind::Tour).await
 }
 
-/// `GET /api/reports`
+/// What the document says of it.
+pub fn tours_tell(told: &mut Told<'_>) {
+    told.called("listTours", "The newest tour records");
+    records_tell(told);
+}
+
+fn records_tell(told: &mut Told<'_>) {
+    told.asks::<Page>();
+    told.gives::<Records<RecordRow>>(200, "The records, the newest first.");
+    told.refuses(400, &Refused::Limit.to_string());
+}
+
+/// `GET /api/days`
 pub async fn reports(
     State(console): State<Shared>,
     person: Person,
     asked: Asked,
 ) -> Result<impl IntoResponse, Refused> {
     records(&console, person.scope(), asked, EventKind::Report).await
+}
+
+/// What the document says of it.
+pub fn reports_tell(told: &mut Told<'_>) {
+    told.called("listReports", "The newest reports");
+    records_tell(told);
 }
 
 async fn records(
@@ -164,10 +195,30 @@ async fn records(
     Ok(Json(Records { records }))
 }
 
+/// The ledger can be read.
+#[derive(Serialize, JsonSchema)]
+pub struct Health {
+    #[schemars(extend("const" = "ok"))]
+    status: &'static str,
+}
+
+impl Health {
+    /// All is well.
+    pub const OK: Self = Self { status: "ok" };
+}
+
 /// `GET /healthz`
 pub async fn healthz(State(console): State<Shared>) -> Result<impl IntoResponse, Refused> {
     console.room.clerk.ask(|ledger| ledger.alerts(&Scope::whole(), 1)).await?;
-    Ok(Json(json!({"status": "ok"})))
+    Ok(Json(Health::OK))
+}
+
+/// What the document says of it.
+pub fn health_tells(told: &mut Told<'_>) {
+    told.called("health", "Whether the ledger can be read");
+    told.more("On the gateways' listener the same path says whether it answers at all.");
+    told.gives::<Health>(200, "It can.");
+    told.refuses(503, "it cannot");
 }
 
 /// `GET /api/stream`
@@ -181,6 +232,17 @@ pub async fn stream_changes(
         .take_until(Box::pin(stopped(console.room.stopping.clone())))
         .take_until(Box::pin(locked_out(console, caller)));
     Ok(Sse::new(changes).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// What the document says of it.
+pub fn stream_tells(told: &mut Told<'_>) {
+    told.called("followChanges", "Changes as they happen");
+    told.more(
+        "Server-sent events: hello (once, at the start), alert (an AlertRow), gateway (a GatewayRow), resync (the reader fell \
+         behind: read everything anew). It ends with the session.",
+    );
+    told.gives_text(200, "text/event-stream", "The stream.");
+    told.refuses(503, &Refused::Streams.to_string());
 }
 
 /// Ends when whoever follows the stream may not any more.

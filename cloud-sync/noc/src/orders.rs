@@ -4,6 +4,8 @@ use crate::access::{Person, Scope, secret};
 use crate::console::Shared;
 use crate::door::{Caller, Key};
 use crate::ledger::{CommandRow, LedgerError, MAX_WAITING, NewCommand, Queued};
+use crate::openapi::{Passed, Told};
+use crate::refusal::Refusal;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -11,9 +13,10 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use vigil_cloud_sync::Origin;
 use vigil_cloud_sync::commands::{MAX_KIND_CHARS, is_reserved};
 use vigil_core::id::CommandId;
@@ -87,30 +90,39 @@ impl IntoResponse for Refused {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
-        (status, Json(json!({"error": self.to_string()}))).into_response()
+        (status, Refusal::of(&self)).into_response()
     }
 }
 
 /// Which gateway, where its id alone does not say, and how much is to be shown of it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct Whose {
+    /// Whose, if several gateways have that id.
     tenant: Option<String>,
+    /// Where, if several gateways have that id.
     site: Option<String>,
+    /// How many rows of a list.
+    #[schemars(range(min = 1, max = MAX_ROWS), extend("default" = ROWS))]
     limit: Option<u32>,
 }
 
 type Asked = Result<Query<Whose>, QueryRejection>;
 
 /// A command as an operator gives it.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewCommand")]
 struct Given {
+    /// Made if it is left out; must not begin with `local-` or `seq-`.
     #[serde(default)]
     id: Option<CommandId>,
+    /// Like `alert.status`, `task.upsert` or `task.cancel`; whether it can be carried out is for the gateway to say.
+    #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"))]
     r#type: String,
+    #[schemars(with = "Passed")]
     data: Box<RawValue>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Commands {
     commands: Vec<CommandRow>,
 }
@@ -138,6 +150,32 @@ pub(crate) async fn queue(
         Queued::Taken => Err(Refused::Taken),
         Queued::Full => Err(Refused::Full),
     }
+}
+
+/// What the document says of it.
+pub(crate) fn queue_tells(told: &mut Told<'_>) {
+    told.called("giveCommand", "Tell a gateway to do something");
+    told.more("The same command under the same id is queued once. A person signs what is said of an alert; a program may name whom it speaks for.");
+    told.asks::<Whose>();
+    told.takes::<Given>(&format!("The command, at most {MAX_COMMAND_BYTES} bytes."));
+    told.gives::<CommandRow>(200, "It was there before.");
+    told.gives::<CommandRow>(201, "It waits for its gateway, on stable storage.");
+    told.refuses(400, "it is no command, or the query makes no sense");
+    told.refuses(404, "there is no such gateway");
+    told.refuses(409, &format!("several gateways have that id, {MAX_WAITING} commands wait already, or the command's id is that of another one"));
+    told.refuses(413, &format!("the command has more than {MAX_COMMAND_BYTES} bytes"));
+    told.refuses(415, "Content-Type is not application/json");
+    told.refuses(503, &Refused::Random.to_string());
+}
+
+/// What the document says of the list.
+pub(crate) fn list_tells(told: &mut Told<'_>) {
+    told.called("listCommands", "The latest commands of a gateway, and what became of them");
+    told.asks::<Whose>();
+    told.gives::<Commands>(200, "The commands, the newest first.");
+    told.refuses(400, "the gateway is no id, or limit out of its bounds");
+    told.refuses(404, "there is no such gateway");
+    told.refuses(409, "several gateways have that id");
 }
 
 /// `GET /api/gateways/{gateway}/commands`

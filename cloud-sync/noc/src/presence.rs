@@ -1,6 +1,7 @@
 //! Whether a gateway is there: how long it has been silent, and how long it may be.
 
 use crate::ledger::GatewayRow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vigil_core::time::{Span, Timestamp};
 
@@ -10,11 +11,13 @@ pub const LOST_AFTER: Span = Span::from_secs(90);
 const MAX_REPORTING_SECS: u32 = 3_600;
 
 /// A gateway as of now.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Heard {
     #[serde(flatten)]
     row: GatewayRow,
+    /// For how long nothing has come; `null` if nothing ever came.
     silent_secs: Option<i64>,
+    /// It has been silent for longer than it may be.
     lost: bool,
 }
 

@@ -6,14 +6,18 @@ use crate::clock::Now;
 use crate::commands::{Orders, Poll, WaitingRoom};
 use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
 use crate::ledger::{Clerk, Delivery, LedgerError};
+use crate::openapi::{Tells, Told};
+use crate::operator::Health;
+use crate::refusal::{self, Refusal};
 use crate::sites::deliver;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -21,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use vigil_cloud_sync::Origin;
+use vigil_cloud_sync::bundle::BUNDLE_CONTENT_TYPE;
 use vigil_cloud_sync::wire::{Answer, BATCH_CONTENT_TYPE};
 use vigil_core::id::{GatewayId, SiteId};
 use vigil_listen::serve::Shown;
@@ -51,19 +56,105 @@ struct Desk {
     seats: Semaphore,
 }
 
+/// One route of gateways.
+pub struct Way {
+    /// GET or POST.
+    pub method: Method,
+    /// As axum writes it.
+    pub path: &'static str,
+    /// What the document says of it.
+    pub tells: Tells,
+    to: fn() -> MethodRouter<Arc<Desk>>,
+}
+
+/// All of them: the router and the document are made of this table.
+pub const WAYS: &[Way] = &[
+    Way {
+        method: Method::POST,
+        path: "/v1/events",
+        tells: events_tell,
+        to: || post(receive).fallback(|| async { Refused::Method("POST") }),
+    },
+    Way {
+        method: Method::GET,
+        path: "/v1/gateways/{gateway}/commands",
+        tells: commands_tell,
+        to: || get(commands).fallback(|| async { Refused::Method("GET") }),
+    },
+    Way {
+        method: Method::GET,
+        path: "/v1/sites/{site}/bundle",
+        tells: bundle_tells,
+        to: || get(bundle).fallback(|| async { Refused::Method("GET") }),
+    },
+];
+
 /// The routes of the receiving side.
 pub fn router(reception: Reception) -> Router {
     let desk = Desk { reception, seats: Semaphore::new(MAX_BATCHES) };
-    let events = post(receive).fallback(|| async { Refused::Method("POST") });
-    let commands = get(commands).fallback(|| async { Refused::Method("GET") });
-    let bundle = get(bundle).fallback(|| async { Refused::Method("GET") });
-    Router::new()
-        .route("/v1/events", events)
-        .route("/v1/gateways/{gateway}/commands", commands)
-        .route("/v1/sites/{site}/bundle", bundle)
-        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
+    WAYS.iter()
+        .fold(Router::new(), |router, way| router.route(way.path, (way.to)()))
+        .route("/healthz", get(|| async { Json(Health::OK) }))
         .fallback(|| async { Refused::Path })
+        .layer(middleware::map_response(refusal::in_json))
         .with_state(Arc::new(desk))
+}
+
+fn events_tell(told: &mut Told<'_>) {
+    told.called("sendEvents", "Store a batch of events");
+    told.more(
+        "1 to 500 CloudEvents, at most 2 MiB as sent and 8 MiB unpacked. An event whose source and id are known counts as a \
+         duplicate. All that the answer does not name as rejected is on stable storage.",
+    );
+    told.heeds(
+        "Content-Encoding",
+        "How the body is packed.",
+        json!({"type": "string", "enum": ["gzip", "identity"]}),
+    );
+    told.takes_as::<incoming::Batch>(BATCH_CONTENT_TYPE, "The events, in the order of their numbers.");
+    told.gives::<Answer>(200, "What became of each event.");
+    told.refuses(400, "it is no batch: not gzip, not JSON, empty, or an item without an id");
+    told.refuses(403, "an event is of another gateway than its sender: nothing was stored");
+    told.refuses(408, "the body broke off or took too long");
+    told.refuses(413, "too large or too many events: send it in pieces");
+    told.refuses(415, "another content type or encoding");
+    told.refuses(503, "busy");
+    known_sender(told);
+}
+
+fn commands_tell(told: &mut Told<'_>) {
+    told.called("fetchCommands", "Acknowledge commands and wait for the next");
+    told.more(
+        "A long poll. All commands up to `after` are decided and will not be given again; a number that was never given \
+         acknowledges nothing. The answer holds what waits behind it, at most 500 commands and 1 MiB. A newer poll of the same \
+         gateway ends an older one.",
+    );
+    told.asks::<Poll>();
+    told.gives::<Orders>(200, "What waits, in order; empty when the wait is over.");
+    told.refuses(400, &Refused::Query.to_string());
+    told.refuses(403, "the token is that of another gateway");
+    known_sender(told);
+}
+
+fn bundle_tells(told: &mut Told<'_>) {
+    told.called("fetchBundle", "The signed bundle of the gateway's own site");
+    told.heeds("If-None-Match", "The ETag of the bundle that is there.", json!({"type": "string"}));
+    told.gives_text(200, BUNDLE_CONTENT_TYPE, "The bundle.");
+    told.gives_nothing(304, "It is the one that is known.");
+    for status in [200, 304] {
+        told.with_header(status, "ETag", "The digest of the document.");
+    }
+    told.refuses(403, "the token is that of a gateway at another site");
+    told.refuses(404, "no file was given for the site");
+    known_sender(told);
+}
+
+fn known_sender(told: &mut Told<'_>) {
+    told.refuses(401, "no token and no known certificate, or the token of no gateway");
+    told.with_header(401, "WWW-Authenticate", "Bearer.");
+    told.refuses(403, "token and certificate are of two gateways");
+    told.refuses(503, "the ledger cannot be used: ask again");
+    told.with_header(503, "Retry-After", "Seconds to wait.");
 }
 
 /// Why a request as a whole is refused.
@@ -130,7 +221,7 @@ impl Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let (status, allowed) = (self.status(), if let Self::Method(allowed) = self { allowed } else { "" });
-        let mut response = (status, Json(json!({"error": self.to_string()}))).into_response();
+        let mut response = (status, Refusal::of(&self)).into_response();
         let extra = match status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
             StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, BUSY_SECS)),

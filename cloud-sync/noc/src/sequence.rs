@@ -3,13 +3,14 @@
 //! CRITICAL events go first, so numbers come out of order; a hole is a gap until it is filled. Numbers before
 //! the first that was ever heard are not missed: an older receiver may have them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How many holes are kept for a gateway: a night of scattered CRITICAL events makes a few dozen.
 const MAX_HOLES: usize = 256;
 
 /// An inclusive range of missing numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hole {
     /// The first missing number.
     pub first: u64,

@@ -56,6 +56,7 @@ pub struct TallyEdge<'a> {
 
 /// The figures of a site, a guard or a whole range, on the edge.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FiguresEdge<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<TasksEdge<'a>>,
@@ -70,6 +71,7 @@ pub struct FiguresEdge<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct TasksEdge<'a> {
     due: u64,
     completed: u64,
@@ -81,6 +83,7 @@ struct TasksEdge<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct RatiosEdge<'a> {
     #[serde(flatten)]
     sums: &'a Ratios,
@@ -89,6 +92,7 @@ struct RatiosEdge<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct RunsEdge<'a> {
     #[serde(flatten)]
     sums: &'a Runs,
@@ -99,6 +103,7 @@ struct RunsEdge<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct InactivityEdge<'a> {
     raised: u64,
     #[serde(flatten)]
@@ -107,6 +112,7 @@ struct InactivityEdge<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct AlertsEdge<'a> {
     raised: u64,
     #[serde(skip_serializing_if = "is_nothing")]
@@ -133,6 +139,7 @@ const fn is_nothing(count: &u64) -> bool {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct LengthsEdge<'a> {
     #[serde(flatten)]
     sums: &'a Lengths,
@@ -140,6 +147,7 @@ struct LengthsEdge<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct DutyEdge<'a> {
     #[serde(flatten)]
     sums: &'a Duty,

@@ -26,6 +26,7 @@ pub struct Figures {
 
 /// Tasks that were completed or fell overdue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Tasks {
     /// Completed, or not completed by the deadline.
@@ -42,6 +43,7 @@ pub struct Tasks {
 
 /// Closed runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Runs {
     /// All of them.
@@ -66,6 +68,7 @@ pub struct Runs {
 
 /// When inactivity alerts were detected, on the wall clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Inactivity {
     /// By the hour, from midnight on.
@@ -76,6 +79,7 @@ pub struct Inactivity {
 
 /// What became of the alerts of one rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Alerts {
     /// All of them.
@@ -100,6 +104,7 @@ pub struct Alerts {
 
 /// Time on duty, breaks included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Duty {
     /// All of it.
@@ -110,6 +115,7 @@ pub struct Duty {
 
 /// How long things took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Lengths {
     /// How many.
@@ -122,6 +128,7 @@ pub struct Lengths {
 
 /// Shares of the time allowed: the mean is exact to a thousandth, the 95th percentile to a hundredth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Ratios {
     /// How many.

@@ -29,6 +29,7 @@ pub struct Tally {
 
 /// How a device failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Failures {
     /// How often it fell silent.

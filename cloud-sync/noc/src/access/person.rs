@@ -1,20 +1,20 @@
 //! Who asks: a person who has logged in, or a program with a token, and what they may do.
 
 use super::Scope;
-use axum::Json;
+use crate::refusal::Refusal;
 use axum::extract::FromRequestParts;
 use axum::http::header::{LOCATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::fmt;
 use std::str::FromStr;
 use vigil_core::id::TenantId;
 
 /// What somebody may do; each may do what those before may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Looks.
@@ -138,7 +138,7 @@ impl IntoResponse for Denied {
                 return (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response();
             }
         };
-        let mut response = (status, Json(json!({"error": self.to_string()}))).into_response();
+        let mut response = (status, Refusal::of(&self)).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

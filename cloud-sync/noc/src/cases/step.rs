@@ -1,15 +1,17 @@
 //! `POST /api/alerts/{tenant}/{site}/{gateway}/{id}/steps`: somebody takes an alert further.
 
 use super::whole::{Case, case};
-use super::{Desk, Name, Refused};
+use super::{Desk, Late, MAX_STEP_BYTES, Name, Refused};
 use crate::door::Caller;
 use crate::ledger::{NewStep, Taken};
+use crate::openapi::Told;
 use crate::orders::made_up;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use vigil_core::alert::{Method, Status};
 
@@ -17,15 +19,23 @@ use vigil_core::alert::{Method, Status};
 const LINE_CHARS: usize = 200;
 const NOTE_CHARS: usize = 1_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "NewStep")]
 struct Given {
+    /// What it becomes.
     status: Status,
+    /// How somebody made sure; `NONE` if it is left out.
     #[serde(default)]
     method: Option<Method>,
+    /// What the guard answered.
+    #[schemars(length(max = LINE_CHARS))]
     #[serde(default)]
     response: Option<String>,
+    /// What else there is to say.
+    #[schemars(length(max = NOTE_CHARS))]
     #[serde(default)]
     note: Option<String>,
+    /// The `seen` of the alert that was looked at.
     seen: String,
 }
 
@@ -65,6 +75,24 @@ pub async fn take(
         Taken::Illegal(from) => Err(Refused::Illegal(from, to.name())),
         Taken::Full => Err(Refused::Full),
     }
+}
+
+/// What the document says of it.
+pub fn tells(told: &mut Told<'_>) {
+    told.called("takeStep", "Take an alert further");
+    told.more(
+        "The step, the comparison with what was seen and the command for the gateway are one transaction.",
+    );
+    told.takes::<Given>(&format!("The step, at most {MAX_STEP_BYTES} bytes."));
+    told.gives::<Case>(201, "The alert as it is then; the step is on stable storage.");
+    told.refuses(400, "it is no step");
+    told.refuses(404, "there is no such alert");
+    told.refuses_with::<Late>(
+        409,
+        "something happened after `seen`, the status cannot follow, or too many commands wait",
+    );
+    told.refuses(413, &format!("the step has more than {MAX_STEP_BYTES} bytes"));
+    told.refuses(503, &Refused::Random.to_string());
 }
 
 /// A text that may be left out; an empty one is as good as nothing.

@@ -5,11 +5,13 @@ use crate::access::{Person, Scope};
 use crate::ledger::{
     AlertHead, AlertRow, CommandRow, Filter, Ledger, LedgerError, StepRow, StepState, legal,
 };
+use crate::openapi::{Passed, Told};
 use crate::presence::Heard;
 use crate::sites::ground::{Ground, Threshold, ground, threshold};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vigil_cloud_sync::Origin;
@@ -22,7 +24,7 @@ const OTHERS: u32 = 50;
 const COMMANDS: u32 = 200;
 
 /// Everything that is known of one alert.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Case {
     #[serde(flatten)]
     row: AlertRow,
@@ -32,6 +34,7 @@ pub struct Case {
     /// Where it came from, as it is now.
     heard: Option<Heard>,
     /// Of an alert about a run: its log entry.
+    #[schemars(with = "Option<Passed>")]
     run: Option<Box<RawValue>>,
     /// The ground of its site, if a site file was given here.
     ground: Option<Ground>,
@@ -45,7 +48,7 @@ pub struct Case {
 }
 
 /// One line of what happened, wherever it was done.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 struct Line {
     at: Timestamp,
     by: String,
@@ -54,6 +57,7 @@ struct Line {
     response: Option<String>,
     note: Option<String>,
     /// `gateway`: it is in the gateway's history; `centre`: it is not, or not yet.
+    #[schemars(extend("enum" = ["gateway", "centre"]))]
     kept: &'static str,
     /// Of a step of this centre: where it stands.
     state: Option<StepState>,
@@ -82,6 +86,13 @@ pub async fn show(
     Path(name): Path<Name>,
 ) -> Result<impl IntoResponse, Refused> {
     Ok(Json(case(&desk, &person, name).await?))
+}
+
+/// What the document says of it.
+pub fn tells(told: &mut Told<'_>) {
+    told.called("showAlert", "Everything that is known of one alert");
+    told.gives::<Case>(200, "The alert.");
+    told.refuses(404, "there is no such alert");
 }
 
 pub(super) async fn case(desk: &Desk, person: &Person, name: Name) -> Result<Case, Refused> {

@@ -12,8 +12,9 @@ pub use proxies::Proxies;
 use crate::access::{Denied, people};
 use crate::console::Shared;
 use crate::ledger::LedgerError;
-use crate::routes::{self, Needs};
-use axum::Json;
+use crate::openapi::Told;
+use crate::refusal::Refusal;
+use crate::routes::{self, Needs, Route};
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Form, FromRequest, MatchedPath, Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap};
@@ -22,7 +23,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
-use serde_json::json;
 use std::time::Duration;
 use vigil_listen::admission::{Stranger, is_from_a_page_here};
 use vigil_listen::serve::Peer;
@@ -91,7 +91,7 @@ impl IntoResponse for Refused {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
-        (status, Json(json!({"error": self.to_string()}))).into_response()
+        (status, Refusal::of(&self)).into_response()
     }
 }
 
@@ -116,6 +116,36 @@ pub async fn pass(
     response
 }
 
+/// What the document says of every route: what may come of a request before it comes to its handler.
+pub fn tells(told: &mut Told<'_>, route: &Route) {
+    let changes = route.method != Method::GET;
+    if changes {
+        told.refuses(403, "a page of another origin sends it");
+        told.refuses(408, "the body broke off, or did not come in time");
+        told.refuses(413, &format!("the body has more than {MAX_BODY_BYTES} bytes"));
+    }
+    if route.needs == Needs::Nobody {
+        return;
+    }
+    if route.path.starts_with("/api/") {
+        told.refuses(401, "no token and no session that is good, or nobody may log in yet");
+        told.with_header(401, "WWW-Authenticate", "Bearer.");
+    } else {
+        told.gives_nothing(
+            303,
+            "nobody is logged in, or another password is to be chosen: where that is done",
+        );
+        told.with_header(303, "Location", "A page of this receiver.");
+        told.refuses(401, "nobody may log in yet");
+    }
+    if let Needs::Role(role) = route.needs {
+        told.refuses(403, &format!("the role {role} is needed, or another password is to be chosen first"));
+    }
+    if changes {
+        told.refuses(403, "the word of the session is missing");
+    }
+    told.refuses(503, "the ledger cannot be used at the moment");
+}
 async fn checked(
     console: &Shared,
     peer: std::net::IpAddr,

@@ -3,6 +3,8 @@
 use super::keep::{Key, held};
 use super::sql::{Database, Row, args};
 use super::{Entry, LedgerError, look, steps};
+use crate::openapi::Passed;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vigil_cloud_sync::commands::{MAX_COMMANDS, MAX_COMMANDS_BYTES};
@@ -32,7 +34,7 @@ pub struct NewCommand {
 }
 
 /// A command on its way to its gateway.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WaitingCommand {
     /// Rises with each command of the gateway.
     pub seq: u64,
@@ -42,11 +44,12 @@ pub struct WaitingCommand {
     #[serde(rename = "type")]
     pub kind: String,
     /// The object that goes with it.
+    #[schemars(with = "Passed")]
     pub data: Box<RawValue>,
 }
 
 /// Where a command stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandState {
     /// The gateway has not said yet that it is decided.
@@ -58,7 +61,7 @@ pub enum CommandState {
 }
 
 /// A command and what became of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CommandRow {
     /// What the gateway is told.
     #[serde(flatten)]
@@ -72,6 +75,7 @@ pub struct CommandRow {
     /// Why the gateway refused it.
     pub refused: Option<String>,
     /// What came of it, where it asks something: the record of a welfare check.
+    #[schemars(with = "Option<Passed>")]
     pub result: Option<Box<RawValue>>,
 }
 

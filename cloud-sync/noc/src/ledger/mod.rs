@@ -31,9 +31,11 @@ pub use steps::{NewStep, Stale, StepRow, StepState, Taken, legal};
 
 use crate::access::Scope;
 use crate::access::audit::{Actor, Deed, audit};
+use crate::openapi::{Passed, as_it_came};
 use crate::sequence::Hole;
 use keep::Key;
 use rusqlite::ErrorCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -45,7 +47,7 @@ use vigil_core::time::Timestamp;
 const MAX_TOLD_BYTES: usize = 2_048;
 
 /// What the NOC needs to know of an alert; all else is shown as it came, so that a newer agent's words pass.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct AlertHead {
     /// The alert's name.
     pub id: String,
@@ -81,7 +83,7 @@ pub struct AlertHead {
 }
 
 /// What the NOC needs to know of a status that an alert had.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct StepHead {
     /// Since when.
     pub at: Timestamp,
@@ -160,7 +162,7 @@ pub struct Receipt {
 }
 
 /// The latest revision of an alert.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct AlertRow {
     /// Whose site.
     pub tenant: String,
@@ -171,6 +173,7 @@ pub struct AlertRow {
     /// When this revision came.
     pub received_at: Timestamp,
     /// The alert, as it came.
+    #[schemars(schema_with = "as_it_came::<AlertHead>")]
     pub alert: Box<RawValue>,
     /// With which others it is told as one.
     pub incident: Option<String>,
@@ -185,7 +188,7 @@ pub struct AlertRow {
 }
 
 /// A gateway and how complete its record is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct GatewayRow {
     /// Whose.
     pub tenant: String,
@@ -204,11 +207,12 @@ pub struct GatewayRow {
     /// How many numbers it has given twice: each time its store had been put back to an earlier time.
     pub reused: u64,
     /// Its latest health record.
+    #[schemars(with = "Option<Passed>")]
     pub health: Option<Box<RawValue>>,
 }
 
 /// A tour, a report or a health record.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RecordRow {
     /// The CloudEvents `source`.
     pub source: String,
@@ -219,6 +223,7 @@ pub struct RecordRow {
     /// When it happened.
     pub time: Timestamp,
     /// The record, as it came.
+    #[schemars(with = "Passed")]
     pub data: Box<RawValue>,
 }
 

@@ -6,6 +6,7 @@ use super::keep::{Key, held};
 use super::sql::{Arg, Database, News, Row, args};
 use super::{AlertHead, LedgerError, look, loss};
 use crate::access::Scope;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ pub struct NewStep {
 }
 
 /// Where a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
     /// The gateway has not decided it yet, or its word has not come.
@@ -51,7 +52,7 @@ pub enum StepState {
 }
 
 /// A step as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StepRow {
     /// From 1, for each alert.
     pub number: i64,
@@ -89,7 +90,7 @@ impl StepRow {
 }
 
 /// Why a step is not taken: something happened that was not on the screen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stale {
     /// Who did it; `agent` is the gateway itself.
     pub by: String,

@@ -2,6 +2,7 @@
 
 use super::Broken;
 use super::html::{Told, narrow, table, text, when, wide, word};
+use crate::access::Role;
 use crate::access::audit::{Deed, audit};
 use crate::access::password::{self, PasswordError};
 use crate::access::people::{self, Change};
@@ -9,21 +10,42 @@ use crate::access::{secret, sessions};
 use crate::console::Shared;
 use crate::door::{self, Caller, OverTls};
 use crate::ledger::Database;
+use crate::openapi::Told as Document;
 use axum::Json;
 use axum::extract::{Extension, Form, State};
 use axum::http::StatusCode;
 use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use vigil_core::id::TenantId;
+
+/// Who asks.
+#[derive(Serialize, JsonSchema)]
+struct Me {
+    /// The name; that of a program begins with `token:`.
+    name: String,
+    /// Whose they are; `null` sees all tenants.
+    tenant: Option<TenantId>,
+    role: Role,
+    /// The word of the session; empty for a program, which needs none.
+    csrf: String,
+    /// Another password has to be chosen first.
+    must_change: bool,
+}
 
 /// `GET /api/me`
 pub async fn me(caller: Caller) -> impl IntoResponse {
-    let person = &caller.person;
-    Json(json!({
-        "name": person.name, "tenant": person.tenant, "role": person.role, "csrf": caller.word(),
-        "must_change": caller.must_change,
-    }))
+    let (csrf, person) = (caller.word().to_owned(), caller.person);
+    let (name, tenant, role) = (person.name, person.tenant, person.role);
+    Json(Me { name, tenant, role, csrf, must_change: caller.must_change })
+}
+
+/// What the document says of it.
+pub fn me_tells(told: &mut Document<'_>) {
+    told.called("whoAmI", "Who asks");
+    told.gives::<Me>(200, "The person or program.");
 }
 
 /// `GET /account`

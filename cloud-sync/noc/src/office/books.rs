@@ -5,10 +5,14 @@ use super::html::{Told, table, text, when, wide};
 use crate::access::audit::{self, AuditRow, Sought};
 use crate::console::Shared;
 use crate::door::Caller;
+use crate::openapi::Told as Document;
+use crate::refusal::Refusal;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use vigil_core::time::{Span, Timestamp};
 
@@ -18,14 +22,21 @@ const ROWS: u32 = 200;
 const MAX_ROWS: u32 = 20_000;
 
 /// What is asked for, as typed: empty is anything.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Asked {
+    /// Only what they did.
     who: String,
+    /// Only such; `person.` is all of people.
     action: String,
+    /// Only what was done to it.
     object: String,
+    /// Only then or later: a day like 2026-03-10, in UTC, or an instant like 2026-03-10T20:00:00Z.
     from: String,
+    /// Only before it; a day is part of it.
     to: String,
+    /// Only what has a smaller number.
+    #[schemars(with = "i64")]
     before: String,
 }
 
@@ -137,7 +148,7 @@ pub async fn csv(State(console): State<Shared>, caller: Caller, asked: Filter) -
     let Query(asked) = asked.unwrap_or_default();
     let sought = match asked.sought() {
         Ok(sought) => sought,
-        Err(why) => return Ok((axum::http::StatusCode::BAD_REQUEST, why).into_response()),
+        Err(why) => return Ok((StatusCode::BAD_REQUEST, Refusal::of(&why)).into_response()),
     };
     let rows = read(&console, &caller, sought, MAX_ROWS).await?;
     let mut file = String::from("seq,at,who,address,action,object,tenant,detail\r\n");
@@ -161,6 +172,15 @@ pub async fn csv(State(console): State<Shared>, caller: Caller, asked: Filter) -
         (CONTENT_DISPOSITION, "attachment; filename=\"vigil-audit.csv\""),
     ];
     Ok((heads, file).into_response())
+}
+
+/// What the document says of it.
+pub fn csv_tells(told: &mut Document<'_>) {
+    told.called("auditAsCsv", "Who did what, the newest first");
+    told.more(&format!("At most {MAX_ROWS} rows; what is older is asked for with `before`."));
+    told.asks::<Asked>();
+    told.gives_text(200, "text/csv", "seq, at, who, address, action, object, tenant, detail.");
+    told.refuses(400, "from or to is no day and no instant, or before no number");
 }
 
 /// A cell as RFC 4180 has it. What a spreadsheet would take for a formula stands behind an apostrophe.

@@ -11,11 +11,10 @@ use crate::access::Role;
 use crate::access::password::PasswordError;
 use crate::access::secret::NoRandom;
 use crate::ledger::LedgerError;
-use axum::Json;
+use crate::refusal::Refusal;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::json;
 use vigil_core::id::{OperatorId, TenantId};
 
 /// What keeps a page from being shown at all.
@@ -45,7 +44,7 @@ impl IntoResponse for Broken {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
-        (status, Json(json!({"error": self.to_string()}))).into_response()
+        (status, Refusal::of(&self)).into_response()
     }
 }
 

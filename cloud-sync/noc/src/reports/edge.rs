@@ -5,6 +5,7 @@ use super::facts::Site;
 use super::glance::{Glance, HourShare, Today};
 use super::report::{First, Guard, Of, Report, Who};
 use super::summary::{Blindness, Mandatory, Outages, Sums};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use vigil_core::id::{DeviceId, GuardId, SiteId, TenantId};
@@ -13,7 +14,7 @@ use vigil_core::report::{Failures, Standing};
 use vigil_core::time::{Date, Timestamp};
 
 /// A report on the edge.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ReportEdge<'a> {
     from: Date,
     to: Date,
@@ -31,7 +32,7 @@ pub struct ReportEdge<'a> {
 }
 
 /// Sums, and the rates that they make.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SumsEdge<'a> {
     /// How many daily reports they rest on.
     documents: u64,
@@ -42,28 +43,28 @@ pub struct SumsEdge<'a> {
     outages: Outages,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct MandatoryEdge {
     #[serde(flatten)]
     sums: Mandatory,
     missed_rate: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct DayEdge<'a> {
     date: Date,
     #[serde(flatten)]
     sums: SumsEdge<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct PlaceEdge<'a> {
     tenant: &'a TenantId,
     site: &'a SiteId,
     name: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct SiteEdge<'a> {
     #[serde(flatten)]
     place: PlaceEdge<'a>,
@@ -72,14 +73,14 @@ struct SiteEdge<'a> {
     sums: SumsEdge<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct WhoseEdge<'a> {
     tenant: &'a TenantId,
     guard: &'a GuardId,
     sites: &'a BTreeSet<SiteId>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct GuardEdge<'a> {
     #[serde(flatten)]
     who: WhoseEdge<'a>,
@@ -87,7 +88,7 @@ struct GuardEdge<'a> {
     figures: FiguresEdge<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct DeviceEdge<'a> {
     #[serde(flatten)]
     place: PlaceEdge<'a>,
@@ -97,7 +98,7 @@ struct DeviceEdge<'a> {
 }
 
 /// A ranking on the edge.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PlacesEdge<'a> {
     from: Date,
     to: Date,
@@ -108,7 +109,7 @@ pub struct PlacesEdge<'a> {
     ranking: Vec<StandingEdge<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct StandingEdge<'a> {
     place: Option<usize>,
     #[serde(flatten)]
@@ -125,7 +126,7 @@ struct StandingEdge<'a> {
     observed_share: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum WhoEdge<'a> {
     Site(PlaceEdge<'a>),
@@ -133,7 +134,7 @@ enum WhoEdge<'a> {
 }
 
 /// The dashboard on the edge.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct GlanceEdge<'a> {
     now: Timestamp,
     from: Date,
@@ -158,13 +159,13 @@ pub struct GlanceEdge<'a> {
     bottom_sites: Vec<StandingEdge<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct CountEdge {
     date: Date,
     alerts: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct TodayEdge {
     /// As far as it is known: of a silent gateway, those that are closed.
     due: u64,
@@ -192,7 +193,7 @@ impl From<Today> for TodayEdge {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct HourEdge {
     #[serde(flatten)]
     share: HourShare,

@@ -8,6 +8,7 @@ use super::facts::{AlertHead, Place, Plan, Run};
 use super::report::Report;
 use super::summary::{Mandatory, due_on};
 use chrono_tz::Tz;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use vigil_core::alert::{Rule, Severity, Status};
@@ -62,7 +63,7 @@ pub struct Today {
 }
 
 /// Alerts of some hours of each day.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HourShare {
     /// All of them.
     pub alerts: u64,

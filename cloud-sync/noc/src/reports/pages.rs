@@ -4,19 +4,21 @@
 
 use super::asked::Asked;
 use super::desk::{Desk, Unfinished};
+use super::edge::{GlanceEdge, PlacesEdge, ReportEdge};
 use super::facts::Site;
 use super::question::{By, MAX_ROWS, Question, Senseless};
 use super::report::{First, Of, Report};
 use super::sheet::{self, Unwritten};
 use super::source::ReportSource;
 use super::views::{self, Choice};
+use crate::openapi::Told;
+use crate::refusal::Refusal;
 use axum::Json;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse, Response};
-use serde_json::json;
 use vigil_core::time::Timestamp;
 
 type Here<S> = State<Desk<S>>;
@@ -69,7 +71,7 @@ impl NoReport {
 
 impl IntoResponse for NoReport {
     fn into_response(self) -> Response {
-        (self.status(), Json(json!({"error": self.to_string()}))).into_response()
+        (self.status(), Refusal::of(&self)).into_response()
     }
 }
 
@@ -225,6 +227,47 @@ pub async fn api_rankings<S: ReportSource>(
     let (question, report) = asked_for(&desk, reading, &RANKING).await?;
     let (of, first) = ranked(&question);
     Ok(Json(report.places_edge(of, first, question.limit())).into_response())
+}
+
+/// What the document says of the dashboard.
+pub fn dashboard_tells(told: &mut Told<'_>) {
+    told.called("showDashboard", "The numbers of today and of the last week");
+    told.gives::<GlanceEdge<'_>>(200, "The numbers.");
+    asked_tells(told, &["site"]);
+}
+
+/// What the document says of the report.
+pub fn reports_tell(told: &mut Told<'_>) {
+    told.called("showReport", "Any range of days of any sites, added up");
+    told.gives::<ReportEdge<'_>>(200, "The report.");
+    asked_tells(told, &RANGE);
+}
+
+/// What the document says of a ranking.
+pub fn rankings_tell(told: &mut Told<'_>) {
+    told.called("showRanking", "Sites or guards, the best or the worst first");
+    told.gives::<PlacesEdge<'_>>(200, "The ranking.");
+    asked_tells(told, &RANKING);
+}
+
+/// What the document says of the report for spreadsheets.
+pub fn csv_reports_tell(told: &mut Told<'_>) {
+    told.called("reportAsCsv", "The same report for spreadsheets");
+    told.gives_text(200, "text/csv", "The table.");
+    asked_tells(told, &SHEET);
+}
+
+/// What the document says of a ranking for spreadsheets.
+pub fn csv_rankings_tell(told: &mut Told<'_>) {
+    told.called("rankingAsCsv", "The same ranking for spreadsheets");
+    told.gives_text(200, "text/csv", "The table.");
+    asked_tells(told, &RANKING);
+}
+
+fn asked_tells(told: &mut Told<'_>, allowed: &[&str]) {
+    Question::tells(told, allowed);
+    told.refuses(400, "the question makes no sense; says which parameter and how to mend it");
+    told.refuses(500, "the table cannot be written");
 }
 
 /// The report for spreadsheets.

@@ -3,6 +3,8 @@
 use super::asked::{Asked, MAX_DAYS, MAX_SITE_DAYS, MAX_SITES, after, before};
 use super::facts::{Place, Site};
 use super::report::{First, Of};
+use crate::openapi::Told;
+use serde_json::json;
 use std::collections::BTreeMap;
 use vigil_core::time::{Date, Timestamp};
 
@@ -65,6 +67,30 @@ impl Question {
             }
         }
         Ok(question)
+    }
+
+    /// What the document says of the names that are allowed.
+    pub fn tells(told: &mut Told<'_>, allowed: &[&str]) {
+        for name in allowed {
+            let date = || json!({"type": "string", "format": "date"});
+            let (about, schema) = match *name {
+                "from" => ("The first day; unless asked the last seven that are over.", date()),
+                "to" => ("The last day.", date()),
+                "date" => ("The day.", date()),
+                "site" => (
+                    "tenant/site; may be given several times. All that may be seen by default.",
+                    json!({"type": "array", "items": {"type": "string"}}),
+                ),
+                "of" => ("What is ranked.", json!({"enum": ["sites", "guards"], "default": "sites"})),
+                "first" => ("Which end comes first.", json!({"enum": ["best", "worst"], "default": "best"})),
+                "by" => ("What each row is of.", json!({"enum": ["day", "site", "guard"], "default": "day"})),
+                _ => (
+                    "How many rows.",
+                    json!({"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": ROWS}),
+                ),
+            };
+            told.asks_for(name, about, schema);
+        }
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), Senseless> {

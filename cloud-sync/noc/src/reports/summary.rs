@@ -2,6 +2,7 @@
 
 use super::asked::Asked;
 use super::facts::{Day, Place, Run};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use vigil_core::report::{Figures, Lengths, Tally};
@@ -44,7 +45,7 @@ pub struct Sums {
 }
 
 /// Closed runs of mandatory tours, from the tour log: the figures of a day count those of optional tours as well.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Mandatory {
     /// All of them.
     pub closed: u64,
@@ -53,7 +54,7 @@ pub struct Mandatory {
 }
 
 /// Time in which agents were down.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Blindness {
     /// How many intervals; one that goes on past midnight is one of the site, and one of each day.
     pub intervals: u64,
@@ -62,7 +63,7 @@ pub struct Blindness {
 }
 
 /// How devices failed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Outages {
     /// How many devices did, of each day or site.
     pub devices: u64,

@@ -10,7 +10,9 @@ pub mod routes;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod told;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use vigil_core::id::{SiteId, TenantId};
 pub const MAX_FILE_BYTES: usize = 2 * 1024 * 1024;
 
 /// One thing wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fault {
     /// In which of the files that are read together.
     pub file: String,

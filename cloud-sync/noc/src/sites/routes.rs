@@ -7,6 +7,7 @@ use crate::clock::Now;
 use crate::console::Shared;
 use crate::door::Caller;
 use crate::ledger::{Clerk, LedgerError, place_of};
+use crate::refusal::Refusal;
 use axum::Json;
 use axum::extract::rejection::{QueryRejection, StringRejection};
 use axum::extract::{DefaultBodyLimit, FromRef, Path, Query, State};
@@ -14,8 +15,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use vigil_core::id::{SiteId, TenantId};
 
 /// How many sites are listed: as many as a receiver has gateways at most.
@@ -101,24 +102,38 @@ impl IntoResponse for Refused {
         let (status, error) = (self.status(), self.to_string());
         match self {
             Self::NotTaken(NotTaken::Faults(problems)) => {
-                (status, Json(json!({"error": error, "problems": problems}))).into_response()
+                (status, Json(Faulty { error, problems })).into_response()
             }
             Self::Unknown
             | Self::Query
             | Self::Body(_)
             | Self::NoPress
             | Self::NotTaken(_)
-            | Self::Ledger(_) => (status, Json(json!({"error": error}))).into_response(),
+            | Self::Ledger(_) => (status, Refusal::of(&error)).into_response(),
         }
     }
 }
 
+/// A file that is wrong, or makes another one wrong.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Faults")]
+pub(super) struct Faulty {
+    /// What is wrong and what would be right.
+    error: String,
+    /// Every problem with its line; none if the file is wrong as a whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Fault>,
+}
+
 /// What goes with a file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct Beside {
-    /// The version that was looked at.
+    /// The version that was looked at; 0 if there was none.
+    #[schemars(range(min = 0))]
     #[serde(default)]
     after: i64,
+    /// Why.
+    #[schemars(length(max = MAX_NOTE_CHARS))]
     #[serde(default)]
     note: String,
 }
@@ -126,38 +141,40 @@ pub struct Beside {
 type Asked = Result<Query<Beside>, QueryRejection>;
 type Text = Result<String, StringRejection>;
 
-#[derive(Serialize)]
-struct Sites {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Sites {
     sites: Vec<SiteRow>,
 }
 
-#[derive(Serialize)]
-struct Policies {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Policies {
     policies: Vec<PolicyRow>,
 }
 
-#[derive(Serialize)]
-struct Versions {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Versions {
     versions: Vec<Version>,
 }
 
-#[derive(Serialize)]
-struct Policy {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Policy {
     #[serde(flatten)]
     version: Version,
     content: String,
 }
 
-#[derive(Serialize)]
-struct Taken {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TakenPolicy")]
+pub(super) struct Taken {
     #[serde(flatten)]
     version: Version,
     /// How many sites were sealed anew.
     sites: usize,
 }
 
-#[derive(Serialize)]
-struct Checked {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CheckedSite")]
+pub(super) struct Checked {
     tenant: TenantId,
     site: SiteId,
     client: String,

@@ -7,6 +7,7 @@ use crate::access::audit::{Actor, Deed, audit};
 use crate::ledger::{
     Arg, Database, Engine, LedgerError, NewCommand, News, Queued, Row, args, place_of, queue_at, within,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -21,7 +22,7 @@ const MAX_SITES: usize = 5_000;
 pub const MAX_VERSIONS: u32 = 400;
 
 /// A version of a file, without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Version {
     /// Rises by one with each.
     pub version: i64,
@@ -34,7 +35,7 @@ pub struct Version {
 }
 
 /// A site that a file was given for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SiteRow {
     /// Whose.
     pub tenant: String,
@@ -47,7 +48,7 @@ pub struct SiteRow {
 }
 
 /// A tenant or a client that a policy was given for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PolicyRow {
     /// Whose.
     pub tenant: String,
