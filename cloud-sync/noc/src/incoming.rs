@@ -87,6 +87,7 @@ pub(crate) struct CloudEvent {
     #[schemars(length(min = 1, max = MAX_NAME_BYTES))]
     id: String,
     /// `/tenants/{tenant}/sites/{site}/gateways/{gateway}` of the sender.
+    #[schemars(regex(pattern = "^/tenants/[^/]+/sites/[^/]+/gateways/[^/]+$"))]
     source: String,
     #[schemars(extend("enum" = EventKind::ALL.map(EventKind::name)))]
     r#type: String,

@@ -19,6 +19,7 @@ mod console;
 mod crier;
 mod door;
 mod feed;
+mod hearing;
 pub mod incoming;
 pub mod ledger;
 mod office;

@@ -94,19 +94,28 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Which gateway, where its id alone does not say, and how much is to be shown of it.
+/// Which gateway, where its id alone does not say.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub(crate) struct Whose {
     /// Whose, if several gateways have that id.
     tenant: Option<String>,
     /// Where, if several gateways have that id.
     site: Option<String>,
-    /// How many rows of a list.
+}
+
+/// The same, and how much is to be shown of it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(crate) struct Listed {
+    /// Whose, if several gateways have that id.
+    tenant: Option<String>,
+    /// Where, if several gateways have that id.
+    site: Option<String>,
+    /// How many rows .
     #[schemars(range(min = 1, max = MAX_ROWS), extend("default" = ROWS))]
     limit: Option<u32>,
 }
 
-type Asked = Result<Query<Whose>, QueryRejection>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
 
 /// A command as an operator gives it.
 #[derive(Deserialize, JsonSchema)]
@@ -132,7 +141,7 @@ pub(crate) async fn queue(
     State(console): State<Shared>,
     caller: Caller,
     Path(gateway): Path<String>,
-    asked: Asked,
+    asked: Asked<Whose>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refused> {
@@ -171,7 +180,7 @@ pub(crate) fn queue_tells(told: &mut Told<'_>) {
 /// What the document says of the list.
 pub(crate) fn list_tells(told: &mut Told<'_>) {
     told.called("listCommands", "The latest commands of a gateway, and what became of them");
-    told.asks::<Whose>();
+    told.asks::<Listed>();
     told.gives::<Commands>(200, "The commands, the newest first.");
     told.refuses(400, "the gateway is no id, or limit out of its bounds");
     told.refuses(404, "there is no such gateway");
@@ -183,10 +192,10 @@ pub(crate) async fn list(
     State(console): State<Shared>,
     person: Person,
     Path(gateway): Path<String>,
-    asked: Asked,
+    asked: Asked<Listed>,
 ) -> Result<impl IntoResponse, Refused> {
-    let whose = asked.map_err(|_| Refused::Query)?.0;
-    let limit = whose.limit.unwrap_or(ROWS);
+    let Listed { tenant, site, limit } = asked.map_err(|_| Refused::Query)?.0;
+    let (whose, limit) = (Whose { tenant, site }, limit.unwrap_or(ROWS));
     if !(1..=MAX_ROWS).contains(&limit) {
         return Err(Refused::Query);
     }

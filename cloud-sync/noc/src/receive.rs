@@ -4,6 +4,7 @@
 use crate::access::Register;
 use crate::clock::Now;
 use crate::commands::{Orders, Poll, WaitingRoom};
+use crate::hearing;
 use crate::incoming::{self, Items, MAX_BODY_BYTES, Malformed};
 use crate::ledger::{Clerk, Delivery, LedgerError};
 use crate::openapi::{Tells, Told};
@@ -97,6 +98,7 @@ pub fn router(reception: Reception) -> Router {
         .route("/healthz", get(|| async { Json(Health::OK) }))
         .fallback(|| async { Refused::Path })
         .layer(middleware::map_response(refusal::in_json))
+        .layer(middleware::from_fn(hearing::out))
         .with_state(Arc::new(desk))
 }
 

@@ -10,7 +10,7 @@ use crate::openapi::{self, Tells};
 use crate::reports::pages;
 use crate::sites::routes as sites;
 use crate::sites::told;
-use crate::{door, operator, orders, refusal};
+use crate::{door, hearing, operator, orders, refusal};
 use axum::Router;
 use axum::http::Method;
 use axum::middleware;
@@ -201,6 +201,7 @@ fn behind_the_door(routes: Router<Shared>, console: &Shared) -> Router {
         .layer(middleware::map_response(refusal::in_json))
         .layer(middleware::from_fn_with_state(console.clone(), door::pass))
         .layer(middleware::from_fn(operator::guarded))
+        .layer(middleware::from_fn(hearing::out))
         .with_state(console.clone())
 }
 

@@ -1,8 +1,9 @@
 //! `vigil noc`, over TLS.
 
 use super::agent::{Uplink, credential};
-use super::{Authority, Process, binary, json_as, post_as, vigil_reading};
+use super::{Authority, Process, binary, json_as, post_as, vigil, vigil_reading};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -62,6 +63,22 @@ impl Noc {
         Self::with(gateways, program, &format!("database = \"{database}\"\n"))
     }
 
+    /// Starts one that can sign site files, with a PostgreSQL if one is named.
+    pub fn signing(gateways: &[&str], database: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        credential(folder.path(), "noc.key", "");
+        let key = folder.path().join("credentials/noc.key");
+        std::fs::remove_file(&key).expect("a folder of the test");
+        assert_eq!(vigil(&[OsStr::new("bundle"), OsStr::new("keygen"), key.as_os_str()]).code, Some(0));
+        let database = database.map(|database| format!("database = \"{database}\"\n")).unwrap_or_default();
+        Self::within(folder, gateways, "tests", &format!("bundle_key = \"noc.key\"\n{database}"))
+    }
+
+    /// The token of a new program with that role.
+    pub fn token_of(&self, name: &str, role: &str) -> String {
+        managed(&self.folder, &["token", "add", name, "--role", role], "")
+    }
+
     /// Makes a person, with a password that need not be changed.
     fn lets_in(&self, name: &str, role: &str) {
         let command = ["user", "add", name, "--role", role, "--password-stdin"];
@@ -69,7 +86,10 @@ impl Noc {
     }
 
     fn with(gateways: &[&str], program: &str, more: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::within(tempfile::tempdir().expect("a folder"), gateways, program, more)
+    }
+
+    fn within(folder: TempDir, gateways: &[&str], program: &str, more: &str) -> Self {
         let authority = Authority::found(folder.path());
         let mut config = "[noc]\nlisten = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\n\
                           tls_cert = \"noc.pem\"\ntls_key = \"noc.key\"\n"

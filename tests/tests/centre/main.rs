@@ -6,6 +6,7 @@
 
 mod alert_steps;
 mod alertmanager;
+mod api_fuzz;
 mod noc_pages;
 mod noc_postgres;
 

@@ -86,6 +86,7 @@ pub fn tells(told: &mut Told<'_>) {
          A parameter that is empty is not asked for.",
     );
     told.asks::<Wanted>();
+    told.may_be_empty(&["from", "to", "open"]);
     told.gives::<Page>(200, "The alerts.");
     told.refuses(400, "limit, from, to, open or after makes no sense");
 }

@@ -67,7 +67,7 @@ fn instant(text: &str, later: Span) -> Result<Option<Timestamp>, String> {
     Timestamp::parse(text).or_else(|_| day()).map(Some).map_err(|_| wrong())
 }
 
-/// A query that cannot be read asks for everything.
+/// A query that a page cannot read asks for everything.
 type Filter = Result<Query<Asked>, QueryRejection>;
 
 /// `GET /audit`
@@ -145,8 +145,8 @@ async fn read(
 
 /// `GET /audit.csv`
 pub async fn csv(State(console): State<Shared>, caller: Caller, asked: Filter) -> Result<Response, Broken> {
-    let Query(asked) = asked.unwrap_or_default();
-    let sought = match asked.sought() {
+    // A program that asks in a way that cannot be read must not take the whole log for what it asked for.
+    let sought = match asked.map_err(|why| why.body_text()).and_then(|Query(asked)| asked.sought()) {
         Ok(sought) => sought,
         Err(why) => return Ok((StatusCode::BAD_REQUEST, Refusal::of(&why)).into_response()),
     };
@@ -179,6 +179,7 @@ pub fn csv_tells(told: &mut Document<'_>) {
     told.called("auditAsCsv", "Who did what, the newest first");
     told.more(&format!("At most {MAX_ROWS} rows; what is older is asked for with `before`."));
     told.asks::<Asked>();
+    told.may_be_empty(&["before"]);
     told.gives_text(200, "text/csv", "seq, at, who, address, action, object, tenant, detail.");
     told.refuses(400, "from or to is no day and no instant, or before no number");
 }

@@ -68,6 +68,15 @@ impl<'s> Told<'s> {
         self.parameters.push(parameter("query", name, false, schema));
     }
 
+    /// Those parameters say nothing when they are empty: forms send every field that they have.
+    pub fn may_be_empty(&mut self, names: &[&str]) {
+        let is_meant = |parameter: &&mut Value| names.iter().any(|name| parameter["name"] == *name);
+        for parameter in self.parameters.iter_mut().filter(is_meant) {
+            let full = parameter["schema"].take();
+            parameter["schema"] = json!({"anyOf": [full, {"type": "string", "maxLength": 0}]});
+        }
+    }
+
     /// A header that may be sent.
     pub fn heeds(&mut self, name: &str, about: &str, mut schema: Value) {
         schema["description"] = about.into();

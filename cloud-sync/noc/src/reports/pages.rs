@@ -266,6 +266,7 @@ pub fn csv_rankings_tell(told: &mut Told<'_>) {
 
 fn asked_tells(told: &mut Told<'_>, allowed: &[&str]) {
     Question::tells(told, allowed);
+    told.may_be_empty(allowed);
     told.refuses(400, "the question makes no sense; says which parameter and how to mend it");
     told.refuses(500, "the table cannot be written");
 }
