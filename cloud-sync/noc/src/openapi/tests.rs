@@ -1,3 +1,5 @@
+//! The document is whole, says of each route what the table of routes says, and its judge sees what is not so.
+
 use super::judge::{Answer, Judge};
 use super::*;
 use std::collections::BTreeSet;
