@@ -2,13 +2,14 @@
 //! a guard counted as inactive. Its tags and keys stay here.
 
 use crate::ledger::{Database, LedgerError, args};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vigil_cloud_sync::bundle::content;
 use vigil_core::policy::Inactivity;
 use vigil_core::time::Timestamp;
 
 /// The ground of a site, as its newest file has it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Ground {
     /// Of which version of the file.
     version: i64,
@@ -19,7 +20,7 @@ pub struct Ground {
 }
 
 /// The fence of a site, as its file has it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Fence {
     /// At least three corners, each a latitude and a longitude.
@@ -29,7 +30,7 @@ enum Fence {
 }
 
 /// A place to visit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 struct Spot {
     id: String,
     name: String,
@@ -70,7 +71,7 @@ struct Stillness {
 }
 
 /// From which score on a guard counted as inactive.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Threshold {
     /// By which version of the site file.
     version: i64,
