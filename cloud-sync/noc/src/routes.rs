@@ -5,7 +5,7 @@ use crate::access::Role::{self, Admin, Operator, Supervisor, Viewer};
 use crate::archive::Archive;
 use crate::cases::{self, found, step, whole};
 use crate::console::Shared;
-use crate::office::{account, books, login, people, tokens};
+use crate::office::{account, books, escalations, login, people, tokens};
 use crate::reports::pages;
 use crate::sites::routes as sites;
 use crate::{door, operator, orders};
@@ -127,6 +127,8 @@ pub const ROUTES: &[Route] = &[
     act("/api/policies/{tenant}", Admin, || sites::large(post(sites::give_tenant_policy))),
     look("/api/policies/{tenant}/{client}", Supervisor, || get(sites::client_policy)),
     act("/api/policies/{tenant}/{client}", Admin, || sites::large(post(sites::give_client_policy))),
+    look("/escalations", Supervisor, || get(escalations::page)),
+    look("/api/escalations", Supervisor, || get(escalations::list)),
     look("/people", Admin, || get(people::page)),
     act("/people", Admin, || post(people::add)),
     act("/people/{name}/role", Admin, || post(people::role)),

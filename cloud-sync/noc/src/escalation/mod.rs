@@ -78,6 +78,9 @@ pub enum EscalationError {
     /// TLS cannot be set up.
     #[error("tls for webhooks and mails cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// Nobody at the other end of a webhook would be believed.
+    #[error("this machine has no trusted certificates; install ca-certificates")]
+    NoRoots,
     /// The client of webhooks cannot be made.
     #[error("webhooks cannot be sent: {0}")]
     Client(#[from] reqwest::Error),
@@ -114,6 +117,10 @@ impl Ways {
         let mails = escalation.post.as_ref().map(|post| Mails::open(post, &escalation.patience)).transpose()?;
         let named: BTreeMap<_, _> =
             escalation.contacts.iter().map(|contact| (contact.name.clone(), contact.clone())).collect();
+        let over_tls = |contact: &Contact| matches!(&contact.way, Way::Hook { url, .. } if url.starts_with("https://"));
+        if escalation.authorities.is_empty() && named.values().any(over_tls) {
+            return Err(EscalationError::NoRoots);
+        }
         for contact in named.values() {
             if let Way::Mail { address } = &contact.way {
                 mail::mailbox(&contact.name, address)?;
