@@ -189,7 +189,8 @@ impl Surroundings<'_> {
     fn of_escalation(&self, escalation: &Escalation) {
         for (i, contact) in escalation.contacts().iter().enumerate() {
             self.credential(&format!("contacts[{i}].credential"), contact.credential());
-            let is_told = escalation.steps().iter().any(|step| step.to().iter().any(|to| to == contact.name()));
+            let is_told =
+                escalation.steps().iter().any(|step| step.to().iter().any(|to| to == contact.name()));
             let name = format!("contacts[{i}].name");
             if !is_told && !self.sheet.is_in_doubt(&name) {
                 self.sheet.doubt(&name, "no step of [[escalation]] tells this contact anything");

@@ -33,8 +33,8 @@ pub use check::{Checked, check, check_noc, check_together};
 pub use credential::{Credential, CredentialError, Environment, Secret, credential, secret_file};
 pub use explain::{Explained, Word, at_or_below, explain_agent, explain_bundle, explain_site, nearest_key};
 pub use noc::{
-    Contact, ContactWay, Database, Escalation, EscalationStep, Gateway, NocConfig, Smtp, SmtpSecurity, load_noc,
-    parse_noc,
+    Contact, ContactWay, Database, Escalation, EscalationStep, Gateway, NocConfig, Smtp, SmtpSecurity,
+    load_noc, parse_noc,
 };
 pub use problem::{Fault, Problem, Problems};
 pub use sheet::MAX_FILE_BYTES;

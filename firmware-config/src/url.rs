@@ -115,7 +115,8 @@ pub(crate) fn hook(value: &DeValue<'_>) -> Read<String> {
     let is_one = |text: &&str| {
         let plain = text.split_once('?').map_or(*text, |(plain, _)| plain);
         let query = text.get(plain.len()..).unwrap_or_default();
-        let fits = text.len() <= MAX_URL_BYTES && !text.contains('#') && query.bytes().all(|b| b.is_ascii_graphic());
+        let fits =
+            text.len() <= MAX_URL_BYTES && !text.contains('#') && query.bytes().all(|b| b.is_ascii_graphic());
         fits && Url::parse(plain, &HTTP).is_some_and(|url| url.secure || url.is_loopback())
     };
     value.as_str().filter(is_one).map(str::to_owned).ok_or_else(|| {

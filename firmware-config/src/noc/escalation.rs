@@ -257,7 +257,8 @@ fn steps(root: &mut Table<'_>, contacts: &[Contact]) -> Vec<EscalationStep> {
         if !table.has("to") {
             table.missing("to", "a list of names of [[contacts]]");
         }
-        let to: Vec<Option<String>> = table.list("to", |value| Ok(value.as_str().map(str::to_owned))).unwrap_or_default();
+        let to: Vec<Option<String>> =
+            table.list("to", |value| Ok(value.as_str().map(str::to_owned))).unwrap_or_default();
         if table.has("to") && !table.is_in_doubt("to") && !(1..=MAX_TOLD).contains(&to.len()) {
             table.refuse("to", format!("1 to {MAX_TOLD} names of [[contacts]]"));
         }
@@ -272,15 +273,26 @@ fn steps(root: &mut Table<'_>, contacts: &[Contact]) -> Vec<EscalationStep> {
             match &tenant {
                 Some(tenant) if tenant == own => {}
                 Some(_) if table.is_in_doubt("tenant") => {}
-                Some(tenant) => table.refuse_path(&path, format!("a contact of {tenant}: this one is of {own}")),
+                Some(tenant) => {
+                    table.refuse_path(&path, format!("a contact of {tenant}: this one is of {own}"))
+                }
                 None if table.has("tenant") => {}
                 None => table.refuse_path(
                     &path,
-                    format!("a contact of every tenant, or tenant = \"{own}\" in this step: this one is of {own}"),
+                    format!(
+                        "a contact of every tenant, or tenant = \"{own}\" in this step: this one is of {own}"
+                    ),
                 ),
             }
         }
-        Some(EscalationStep { tenant, site, severities, rules, after, to: to.into_iter().flatten().collect() })
+        Some(EscalationStep {
+            tenant,
+            site,
+            severities,
+            rules,
+            after,
+            to: to.into_iter().flatten().collect(),
+        })
     });
     if steps.len() > MAX_STEPS {
         root.refuse("escalation", format!("at most {MAX_STEPS} steps"));
@@ -313,7 +325,9 @@ fn smtp(mut table: Table<'_>, base: &Path) -> Smtp {
     let username = table.optional("username", text);
     let password = table.optional("credential", credential);
     match (table.has("username"), table.has("credential")) {
-        (true, false) => table.missing("credential", "the name of a credential with the password of username"),
+        (true, false) => {
+            table.missing("credential", "the name of a credential with the password of username")
+        }
         (false, true) => table.missing("username", "the name that belongs to the password in credential"),
         (true, true) | (false, false) => {}
     }
@@ -357,7 +371,9 @@ fn mail_address(value: &DeValue<'_>) -> Read<String> {
     };
     let fits = |text: &&str| {
         text.len() <= MAX_ADDRESS
-            && text.rsplit_once('@').is_some_and(|(name, at)| part(name, &local, 64) && part(at, &domain, 253))
+            && text
+                .rsplit_once('@')
+                .is_some_and(|(name, at)| part(name, &local, 64) && part(at, &domain, 253))
     };
     let address = value.as_str().filter(fits).map(str::to_owned);
     address.ok_or_else(|| "a mail address, like \"name@example.org\"".into())
@@ -383,7 +399,8 @@ mod tests {
 
     const HEAD: &str = "[noc]\ntls = false\n[[gateways]]\nid = \"gw-1\"\ntenant = \"acme\"\nsite = \"plant-7\"\ncredential = \"t\"\n";
     const HOOK: &str = "[[contacts]]\nname = \"duty-manager\"\nwebhook = \"https://hooks.example.org/vigil/?team=7\"\ncredential = \"duty\"\n";
-    const MAIL: &str = "[[contacts]]\nname = \"acme-boss\"\ntenant = \"acme\"\nemail = \"boss@acme.example\"\n";
+    const MAIL: &str =
+        "[[contacts]]\nname = \"acme-boss\"\ntenant = \"acme\"\nemail = \"boss@acme.example\"\n";
     const SMTP: &str = "[smtp]\nhost = \"smtp.example.org\"\nfrom = \"noc@guard.example\"\n";
 
     fn problems(text: &str) -> Vec<String> {
@@ -406,13 +423,21 @@ mod tests {
         let all = read(&format!("{HOOK}{MAIL}{SMTP}{steps}"));
         let [duty, boss] = all.contacts() else { panic!("{all:?}") };
         assert_eq!(duty.credential().map(Credential::as_str), Some("duty"));
-        assert!(matches!(duty.way(), ContactWay::Webhook { url, .. } if url == "https://hooks.example.org/vigil/?team=7"));
+        assert!(
+            matches!(duty.way(), ContactWay::Webhook { url, .. } if url == "https://hooks.example.org/vigil/?team=7")
+        );
         assert_eq!(boss.way(), &ContactWay::Email("boss@acme.example".to_owned()));
         let [first, second] = all.steps() else { panic!("{all:?}") };
-        assert_eq!((first.severities(), first.after(), first.rules().len()), (&["CRITICAL"][..], Span::from_mins(5), 0));
+        assert_eq!(
+            (first.severities(), first.after(), first.rules().len()),
+            (&["CRITICAL"][..], Span::from_mins(5), 0)
+        );
         assert_eq!((second.severities().len(), second.after(), second.rules().len()), (2, Span::ZERO, 2));
         let smtp = all.smtp().unwrap();
-        assert_eq!((smtp.port(), smtp.security(), smtp.from()), (465, SmtpSecurity::Tls, "noc@guard.example"));
+        assert_eq!(
+            (smtp.port(), smtp.security(), smtp.from()),
+            (465, SmtpSecurity::Tls, "noc@guard.example")
+        );
     }
 
     #[test]
@@ -450,7 +475,8 @@ mod tests {
         ];
         for (text, key, mend) in table {
             let found = problems(&text);
-            let named = found.len() == 1 && found[0].contains(&format!(": {key}: ")) && found[0].contains(mend);
+            let named =
+                found.len() == 1 && found[0].contains(&format!(": {key}: ")) && found[0].contains(mend);
             assert!(named, "{text}\n{key} {mend}\n{found:?}");
         }
     }

@@ -95,7 +95,9 @@ impl Caller {
         }
         let answers = async { while flight.tries.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, answers).await.is_err() {
-            tracing::info!("the receiver stops while contacts are being told; they are told again when it is back");
+            tracing::info!(
+                "the receiver stops while contacts are being told; they are told again when it is back"
+            );
         }
     }
 
@@ -110,7 +112,9 @@ impl Caller {
             let looked =
                 self.clerk.ask(move |ledger| ledger.look_for_due(&plan.steps, &plan.contacts, now)).await?;
             if looked.full {
-                tracing::warn!("too many contacts wait to be told; what came due is looked at again in a minute");
+                tracing::warn!(
+                    "too many contacts wait to be told; what came due is looked at again in a minute"
+                );
             }
             if !looked.more {
                 break;

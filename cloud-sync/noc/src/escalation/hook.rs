@@ -1,8 +1,8 @@
 //! One webhook, signed as Standard Webhooks has it. The signature is HMAC-SHA256 by `ring`, which is here already: the crate
 //! `standardwebhooks` would bring a second implementation of it for these thirty lines.
 
-use super::outcome::{Outcome, Patience, SAID_BYTES, answered, kept};
 use super::EscalationError;
+use super::outcome::{Outcome, Patience, SAID_BYTES, answered, kept};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderName, RETRY_AFTER};

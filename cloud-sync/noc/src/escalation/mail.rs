@@ -1,10 +1,10 @@
 //! One mail: plain text, by the server that the configuration names.
 
+use super::EscalationError;
 use super::message::Message;
 use super::outcome::{Outcome, Patience, kept};
-use super::EscalationError;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::Mailbox;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::response::Code;
@@ -101,7 +101,8 @@ impl Mails {
     }
 
     fn written(&self, to: &str, id: &str, made_at: Timestamp, body: &str) -> Result<lettre::Message, String> {
-        let message: Message = serde_json::from_str(body).map_err(|why| format!("it cannot be read: {why}"))?;
+        let message: Message =
+            serde_json::from_str(body).map_err(|why| format!("it cannot be read: {why}"))?;
         let millis = u64::try_from(made_at.millis()).unwrap_or_default();
         lettre::Message::builder()
             .from(self.from.clone())
@@ -128,7 +129,11 @@ fn number(code: Code) -> u16 {
 /// A word of the server that is final ends it; all else may be otherwise next time.
 fn judged(why: &lettre::transport::smtp::Error) -> Outcome {
     let (status, said) = (why.status().map(number), kept(&why.to_string()));
-    if why.is_permanent() { Outcome::Refused { status, said } } else { Outcome::Later { status, said, after: None } }
+    if why.is_permanent() {
+        Outcome::Refused { status, said }
+    } else {
+        Outcome::Later { status, said, after: None }
+    }
 }
 
 #[cfg(test)]
@@ -178,12 +183,14 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_that_came_from_outside_becomes_a_header() {
-        for evil in ["x\r\nBcc: all@evil.example", "x\nBcc: all@evil.example", "x\u{2028}\rBcc: a@b.example"] {
+        for evil in ["x\r\nBcc: all@evil.example", "x\nBcc: all@evil.example", "x\u{2028}\rBcc: a@b.example"]
+        {
             let head = head(evil);
             assert!(!head.lines().any(|line| line.to_ascii_lowercase().starts_with("bcc")), "{head}");
         }
         let at = Timestamp::from_millis(0);
-        let wrong = mails().written("a@b.example>\r\nBcc: c@d.example", "esc_7", at, &message::test(at).written());
+        let wrong =
+            mails().written("a@b.example>\r\nBcc: c@d.example", "esc_7", at, &message::test(at).written());
         assert!(wrong.is_err());
     }
 }

@@ -87,7 +87,9 @@ impl Named {
     pub fn path(tenant: &str, site: &str, gateway: &str, id: &str) -> String {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'~');
         let part = |text: &str| -> String {
-            text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+            text.bytes()
+                .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+                .collect()
         };
         format!("/alerts/{}/{}/{}/{}", part(tenant), part(site), part(gateway), part(id))
     }

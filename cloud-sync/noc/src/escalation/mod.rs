@@ -114,10 +114,12 @@ impl Ways {
     /// Checks everything; connects to nobody yet.
     pub fn open(escalation: &Escalation) -> Result<Self, EscalationError> {
         let hooks = Hooks::open(&escalation.authorities, &escalation.patience)?;
-        let mails = escalation.post.as_ref().map(|post| Mails::open(post, &escalation.patience)).transpose()?;
+        let mails =
+            escalation.post.as_ref().map(|post| Mails::open(post, &escalation.patience)).transpose()?;
         let named: BTreeMap<_, _> =
             escalation.contacts.iter().map(|contact| (contact.name.clone(), contact.clone())).collect();
-        let over_tls = |contact: &Contact| matches!(&contact.way, Way::Hook { url, .. } if url.starts_with("https://"));
+        let over_tls =
+            |contact: &Contact| matches!(&contact.way, Way::Hook { url, .. } if url.starts_with("https://"));
         if escalation.authorities.is_empty() && named.values().any(over_tls) {
             return Err(EscalationError::NoRoots);
         }

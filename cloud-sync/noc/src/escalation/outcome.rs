@@ -179,8 +179,11 @@ mod tests {
             assert_eq!(answered(status, None, None, b"").name(), name, "{status}");
         }
         let asked = answered(429, Some("7"), None, b"slow\r\ndown");
-        let expected =
-            Outcome::Later { status: Some(429), said: "slow  down".into(), after: Some(Duration::from_secs(7)) };
+        let expected = Outcome::Later {
+            status: Some(429),
+            said: "slow  down".into(),
+            after: Some(Duration::from_secs(7)),
+        };
         assert_eq!(asked, expected);
         let long = answered(400, None, None, "é".repeat(200).as_bytes());
         assert!(long.said().unwrap().len() <= SAID_BYTES);
@@ -195,7 +198,8 @@ mod tests {
     #[test]
     fn after_a_day_it_is_given_up() {
         let patience = Patience::default();
-        let after = |hours, outcome: &Outcome| patience.after(outcome, 40, MADE, MADE + Span::from_hours(hours));
+        let after =
+            |hours, outcome: &Outcome| patience.after(outcome, 40, MADE, MADE + Span::from_hours(hours));
         assert!(matches!(after(22, &later(None)), Then::Again(_)));
         assert_eq!(after(25, &later(None)), Then::GivenUp);
         assert_eq!(after(25, &Outcome::Taken { status: None }), Then::Told, "a late one is none too late");

@@ -1,8 +1,8 @@
 //! What is told to contacts outside. An alert is looked at when one of its steps comes: what is due becomes a notice in the same
 //! transaction, once for each alert and contact. A notice is claimed for one try, by one of the receivers that share the ledger.
 
-use super::sql::{Arg, Database, Engine, News, Row, args, insert};
 use super::keep::held;
+use super::sql::{Arg, Database, Engine, News, Row, args, insert};
 use super::told::{self, Behind, NoticeRow, NoticeState};
 use super::{Ledger, LedgerError};
 use crate::access::Scope;
@@ -65,7 +65,8 @@ impl Found {
 }
 
 /// What keeps an alert from being told: somebody took it on, it is over, or another one tells of it.
-const NOT_ANY_MORE: &str = "a.status <> 'DETECTED' OR a.cleared_ms IS NOT NULL OR a.closed_ms IS NOT NULL OR a.folded IS NOT NULL
+const NOT_ANY_MORE: &str =
+    "a.status <> 'DETECTED' OR a.cleared_ms IS NOT NULL OR a.closed_ms IS NOT NULL OR a.folded IS NOT NULL
      OR EXISTS (SELECT 1 FROM steps s WHERE s.place = a.place AND s.gateway = a.gateway AND s.alert = a.id)";
 
 /// Another receiver's rows are passed over, not waited for.
@@ -223,7 +224,8 @@ pub(super) fn look_anew(tx: &mut dyn Database, now: Timestamp) -> Result<(), Led
     Ok(())
 }
 
-const LOOK_ANEW: &str = "UPDATE alerts SET look_ms = $1 WHERE urgent IN (0, 1) AND cleared_ms IS NULL AND closed_ms IS NULL
+const LOOK_ANEW: &str =
+    "UPDATE alerts SET look_ms = $1 WHERE urgent IN (0, 1) AND cleared_ms IS NULL AND closed_ms IS NULL
      AND status = 'DETECTED' AND first_ms >= $2";
 
 /// One that is to be tried now.
@@ -270,7 +272,13 @@ pub(super) fn claim(
             continue;
         }
         if !is_wanted(tx, &place, &id)? {
-            end(tx, (&place, &id), "stopped", now, Some("somebody took it on, it is over, or another alert tells of it"))?;
+            end(
+                tx,
+                (&place, &id),
+                "stopped",
+                now,
+                Some("somebody took it on, it is over, or another alert tells of it"),
+            )?;
             continue;
         }
         if !room(&contact) {
@@ -327,10 +335,10 @@ pub(super) fn next(database: &mut dyn Database, busy: &[String]) -> Result<Optio
     let look = "SELECT look_ms FROM alerts WHERE look_ms IS NOT NULL ORDER BY look_ms LIMIT 1";
     let mut args = vec![];
     let others = but_for(busy, &mut args);
-    let send = format!("SELECT next_ms FROM notices WHERE next_ms IS NOT NULL{others} ORDER BY next_ms LIMIT 1");
-    let mut instant = |sql: &str, args: &[Arg<'_>]| {
-        database.one(sql, args)?.map(|mut row| row.instant(0)).transpose()
-    };
+    let send =
+        format!("SELECT next_ms FROM notices WHERE next_ms IS NOT NULL{others} ORDER BY next_ms LIMIT 1");
+    let mut instant =
+        |sql: &str, args: &[Arg<'_>]| database.one(sql, args)?.map(|mut row| row.instant(0)).transpose();
     let (look, send) = (instant(look, &[])?, instant(&send, &args)?);
     Ok(look.into_iter().chain(send).min())
 }

@@ -1,8 +1,8 @@
 //! What was told to whom, for people: in the list of all of it, and beside an alert.
 
 use super::LedgerError;
-use super::steps::Name;
 use super::sql::{Arg, Database, Row, args};
+use super::steps::Name;
 use crate::access::Scope;
 use crate::escalation::message::{Message, Named};
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,8 @@ impl FromStr for Behind {
     }
 }
 
-const COLUMNS: &str = "n.place, n.id, n.tenant, n.contact, n.made_ms, n.state, n.tries, n.next_ms, n.ended_ms, n.why, n.body";
+const COLUMNS: &str =
+    "n.place, n.id, n.tenant, n.contact, n.made_ms, n.state, n.tries, n.next_ms, n.ended_ms, n.why, n.body";
 
 fn notice_row(mut row: Row) -> Result<NoticeRow, LedgerError> {
     let (place, state) = (row.text(0)?, row.text(5)?);

@@ -101,7 +101,10 @@ pub async fn page(
     let empty = if found.escalations.is_empty() { "<p>Nobody was told of anything.</p>" } else { "" };
     let named = state.map_or("", NoticeState::name);
     let earlier = found.next.map_or_else(String::new, |next| {
-        format!(r#"<p><a href="/escalations?state={named}&amp;after={}">Earlier</a></p>"#, text(in_a_query(&next)))
+        format!(
+            r#"<p><a href="/escalations?state={named}&amp;after={}">Earlier</a></p>"#,
+            text(in_a_query(&next))
+        )
     });
     let body = format!("{}<section>{list}{empty}{earlier}</section>", filter(state));
     Ok(wide("Escalations", &caller, &told, &body))
@@ -208,12 +211,18 @@ mod tests {
 
     #[test]
     fn a_question_is_read_or_refused() {
-        let asked = |state: &str, after: &str, limit| Asked { state: state.into(), after: after.into(), limit };
+        let asked =
+            |state: &str, after: &str, limit| Asked { state: state.into(), after: after.into(), limit };
         assert_eq!(asked("", "", None).sought(), Some((None, None, ROWS)));
         let behind = "5~acme/plant-7~esc_1";
         let sought = asked("given_up", behind, Some(200)).sought().unwrap();
-        assert_eq!((sought.0, sought.1.unwrap().to_string()), (Some(NoticeState::GivenUp), behind.to_owned()));
-        for wrong in [asked("sung", "", None), asked("", "x", None), asked("", "", Some(0)), asked("", "", Some(201))] {
+        assert_eq!(
+            (sought.0, sought.1.unwrap().to_string()),
+            (Some(NoticeState::GivenUp), behind.to_owned())
+        );
+        for wrong in
+            [asked("sung", "", None), asked("", "x", None), asked("", "", Some(0)), asked("", "", Some(201))]
+        {
             assert_eq!(wrong.sought(), None, "{wrong:?}");
         }
         assert_eq!(in_a_query(behind), "5~acme%2Fplant-7~esc_1");

@@ -113,7 +113,11 @@ fn a_contact_is_told_of_an_alert_once_when_its_step_comes() {
         assert_eq!((look(&mut ledger, at(5)), look(&mut ledger, at(6))), (1, 0));
         let claimed = claim(&mut ledger, at(5));
         assert_eq!((claimed.len(), claimed[0].number), (1, 1));
-        assert!(claimed[0].body.contains("louder") && !claimed[0].body.contains("12.97"), "{}", claimed[0].body);
+        assert!(
+            claimed[0].body.contains("louder") && !claimed[0].body.contains("12.97"),
+            "{}",
+            claimed[0].body
+        );
         ledger.settle_notice(&claimed[0], &TAKEN, Then::Told, at(5)).unwrap();
         assert_eq!(ledger.next_notice(&[]).unwrap(), Some(at(15)));
         drop(ledger);
@@ -366,8 +370,26 @@ fn a_look_reads_what_is_due_and_never_the_ten_million_that_are_over() {
             .map(|((place, id), n)| {
                 let look = (n % 100 == 0).then_some(at(n));
                 args![
-                    place, "gw-1", id, "acme", "site", 1_i64, "sos", "LOW", "DETECTED", "s", "x", false, at(n), at(n), at(n),
-                    look.is_none().then_some(at(n)), at(n), "{}", at(n), look
+                    place,
+                    "gw-1",
+                    id,
+                    "acme",
+                    "site",
+                    1_i64,
+                    "sos",
+                    "LOW",
+                    "DETECTED",
+                    "s",
+                    "x",
+                    false,
+                    at(n),
+                    at(n),
+                    at(n),
+                    look.is_none().then_some(at(n)),
+                    at(n),
+                    "{}",
+                    at(n),
+                    look
                 ]
                 .to_vec()
             })
@@ -381,7 +403,18 @@ fn a_look_reads_what_is_due_and_never_the_ten_million_that_are_over() {
             .zip(0_i64..)
             .map(|((place, id), n)| {
                 let due = (n % 100 == 0).then_some(at(n));
-                args![place, id, if n % 2 == 0 { "acme" } else { "zeta" }, "duty", at(n), "{}", "told", due, 0_i64].to_vec()
+                args![
+                    place,
+                    id,
+                    if n % 2 == 0 { "acme" } else { "zeta" },
+                    "duty",
+                    at(n),
+                    "{}",
+                    "told",
+                    due,
+                    0_i64
+                ]
+                .to_vec()
             })
             .collect();
         ledger.within(|tx| insert(tx, head, "", &rows)).unwrap();
@@ -395,7 +428,11 @@ fn a_look_reads_what_is_due_and_never_the_ten_million_that_are_over() {
         let claim = "SELECT place, id FROM notices WHERE next_ms <= $1 ORDER BY next_ms, place, id LIMIT 200";
         let table: [(&str, &[Arg<'_>], &str); 6] = [
             (&to_look_at(engine), args![at(100), AT_ONCE], "alerts_to_look_at"),
-            ("SELECT look_ms FROM alerts WHERE look_ms IS NOT NULL ORDER BY look_ms LIMIT 1", &[], "alerts_to_look_at"),
+            (
+                "SELECT look_ms FROM alerts WHERE look_ms IS NOT NULL ORDER BY look_ms LIMIT 1",
+                &[],
+                "alerts_to_look_at",
+            ),
             (claim, args![at(100)], "notices_due"),
             (LOOK_ANEW, args![NOW, NOW], "alerts_open"),
             (&pages, &page_args, "notices_by_age"),
@@ -438,7 +475,11 @@ fn a_ledger_of_before_tells_of_what_is_open_and_nothing_that_is_over() {
 fn a_gateway_that_is_lost_is_told_of_as_any_alert() {
     for house in House::both() {
         let mut ledger = house.open();
-        raise(&mut ledger, NOW, &json!({"id": "x", "revision": 1, "severity": "LOW", "status": "DETECTED", "detected_at": NOW}));
+        raise(
+            &mut ledger,
+            NOW,
+            &json!({"id": "x", "revision": 1, "severity": "LOW", "status": "DETECTED", "detected_at": NOW}),
+        );
         ledger.look_for_lost(at(2)).unwrap();
         let (mut steps, contacts) = ladder();
         steps[0].severities = vec!["HIGH".to_owned()];
