@@ -154,7 +154,7 @@ mod tests {
         for (step, is_told) in
             [(all, true), (rule, false), (high, false), (there, true), (elsewhere, false), (others, false)]
         {
-            assert_eq!(!told(&[step.clone()], &SOS, 0).0.is_empty(), is_told, "{step:?}");
+            assert_eq!(!told(std::slice::from_ref(&step), &SOS, 0).0.is_empty(), is_told, "{step:?}");
         }
     }
 

@@ -220,13 +220,19 @@ fn tell(tx: &mut dyn Database, place: &str, id: &str) -> Result<(), LedgerError>
 pub(super) fn look_anew(tx: &mut dyn Database, now: Timestamp) -> Result<(), LedgerError> {
     // The longest step is a day, and so long after that something is told.
     let since = now - TOO_LATE - TOO_LATE;
-    tx.execute(LOOK_ANEW, args![now, since])?;
+    tx.execute(&to_look_at_anew(tx.engine()), args![now, since])?;
     Ok(())
 }
 
-const LOOK_ANEW: &str =
-    "UPDATE alerts SET look_ms = $1 WHERE urgent IN (0, 1) AND cleared_ms IS NULL AND closed_ms IS NULL
-     AND status = 'DETECTED' AND first_ms >= $2";
+/// Whoever writes an alert at this moment has it looked at anyway, and is not waited for: two would wait for each other.
+fn to_look_at_anew(engine: Engine) -> String {
+    let alone = not_held(engine, "a");
+    format!(
+        "UPDATE alerts SET look_ms = $1 WHERE (place, gateway, id) IN (
+             SELECT a.place, a.gateway, a.id FROM alerts a WHERE a.urgent IN (0, 1) AND a.cleared_ms IS NULL AND a.closed_ms IS NULL
+                 AND a.status = 'DETECTED' AND a.first_ms >= $2{alone})"
+    )
+}
 
 /// One that is to be tried now.
 #[derive(Debug, Clone, PartialEq, Eq)]

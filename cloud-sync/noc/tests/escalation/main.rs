@@ -105,7 +105,7 @@ impl Centre {
     }
 
     /// As if the machine had lost its power.
-    async fn is_killed(self) {
+    async fn die(self) {
         self.serving.abort();
         assert!(self.serving.await.unwrap_err().is_cancelled());
     }
@@ -228,7 +228,9 @@ async fn what_is_refused_is_not_tried_again_and_nothing_is_sent_elsewhere() {
     let notice = centre.told("a-1", "moved", "refused").await;
     let expected = [("failed".to_owned(), Some(307)), ("refused".to_owned(), Some(400))];
     assert_eq!((results(&notice), &notice["why"]), (expected.to_vec(), &json!("what is this?")));
-    (gone.next().await, moved.next().await, moved.next().await);
+    gone.next().await;
+    moved.next().await;
+    moved.next().await;
     assert!(!gone.has_more() && !moved.has_more() && !other.has_more());
     // Of the next alert both are told again: a refusal is of one message.
     centre.raises("acme", &["a-2"]).await;
@@ -270,7 +272,7 @@ async fn a_receiver_that_is_killed_loses_nothing_and_tells_once_more_under_the_s
     centre.raises("acme", &["a-1"]).await;
     let before = hook.next().await;
     // The first step is in the midst of being told, and the second is not due yet.
-    centre.is_killed().await;
+    centre.die().await;
     let centre = Centre::start(dir.path(), &plan).await;
     let after = hook.next().await;
     assert_eq!((after.header("webhook-id"), &after.body), (before.header("webhook-id"), &before.body));
@@ -278,7 +280,7 @@ async fn a_receiver_that_is_killed_loses_nothing_and_tells_once_more_under_the_s
     assert_eq!(notice["tries"], 2);
     assert_eq!(boss.next().await.alerts(), ["a-1"], "what was due later is told by the next receiver");
     centre.told("a-1", "boss", "told").await;
-    centre.is_killed().await;
+    centre.die().await;
     let centre = Centre::start(dir.path(), &plan).await;
     centre.raises("acme", &["a-2"]).await;
     assert_eq!(hook.next().await.alerts(), ["a-2"], "what was told is not told again");

@@ -434,7 +434,7 @@ fn a_look_reads_what_is_due_and_never_the_ten_million_that_are_over() {
                 "alerts_to_look_at",
             ),
             (claim, args![at(100)], "notices_due"),
-            (LOOK_ANEW, args![NOW, NOW], "alerts_open"),
+            (&to_look_at_anew(engine), args![NOW, NOW], "alerts_open"),
             (&pages, &page_args, "notices_by_age"),
             (&of_state, &of_state_args, "notices_by_state"),
         ];
