@@ -114,7 +114,7 @@ fn all_sent(rejected: &[Rejection], ids: &[String]) -> bool {
 }
 
 /// `Retry-After`: whole seconds, or a date that is read against the sender's own `Date`.
-pub(crate) fn wait_asked(text: &str, date: Option<&str>) -> Option<Duration> {
+pub fn wait_asked(text: &str, date: Option<&str>) -> Option<Duration> {
     if let Ok(secs) = text.trim().parse() {
         return Some(Duration::from_secs(secs));
     }

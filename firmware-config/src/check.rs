@@ -4,7 +4,7 @@ use crate::agent::mqtt::{Embedded, External, Mode};
 use crate::agent::uplink::BundleKey;
 use crate::agent::{AgentConfig, draft as agent_draft};
 use crate::credential::{Credential, Environment, credential, secret_file};
-use crate::noc::{NocConfig, draft as noc_draft};
+use crate::noc::{Escalation, NocConfig, draft as noc_draft};
 use crate::problem::{Fault, Problem, Problems};
 use crate::sheet::{Sheet, read_file};
 use crate::site::draft as site_draft;
@@ -182,6 +182,23 @@ impl Surroundings<'_> {
         }
         for (i, gateway) in noc.gateways().iter().enumerate() {
             self.credential(&format!("gateways[{i}].credential"), gateway.credential());
+        }
+        self.of_escalation(noc.escalation());
+    }
+
+    fn of_escalation(&self, escalation: &Escalation) {
+        for (i, contact) in escalation.contacts().iter().enumerate() {
+            self.credential(&format!("contacts[{i}].credential"), contact.credential());
+            let is_told =
+                escalation.steps().iter().any(|step| step.to().iter().any(|to| to == contact.name()));
+            let name = format!("contacts[{i}].name");
+            if !is_told && !self.sheet.is_in_doubt(&name) {
+                self.sheet.doubt(&name, "no step of [[escalation]] tells this contact anything");
+            }
+        }
+        if let Some(smtp) = escalation.smtp() {
+            self.credential("smtp.credential", smtp.credential());
+            self.file("smtp.ca_file", smtp.ca_file());
         }
     }
 

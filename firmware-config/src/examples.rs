@@ -86,6 +86,24 @@ fn the_noc_example_describes_every_key_and_its_default() {
     assert_eq!(noc.gateways().len(), 1);
 }
 
+/// What the example only speaks of, because a receiver does without.
+#[test]
+fn the_noc_example_describes_every_key_of_escalation() {
+    let written = format!(
+        "{NOC}\n[[contacts]]\nname = \"a\"\nwebhook = \"https://x/\"\ncredential = \"a\"\n[[escalation]]\nafter = \"5m\"\n\
+         to = [\"a\"]\n[smtp]\nhost = \"localhost\"\nfrom = \"a@b.example\"\n"
+    );
+    let (sheet, _) = noc_draft(Path::new("example.toml"), written.as_bytes());
+    let sections = sections(NOC);
+    let own = ["contacts", "escalation", "smtp"];
+    let known: Vec<_> =
+        sheet.every_known_path().into_iter().filter(|(table, _)| own.contains(&table.as_str())).collect();
+    assert_eq!(known.len(), 5 + 6 + 7);
+    for (table, key) in known {
+        assert!(is_described(&sections, &table, key), "[{table}] {key} is not in the example");
+    }
+}
+
 #[test]
 fn the_examples_belong_together() {
     let agent = holds(AGENT, agent_draft);

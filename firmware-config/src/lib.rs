@@ -32,7 +32,10 @@ pub use bundle::{Part, Sheet as BundleSheet, bundle_tree, tree_of};
 pub use check::{Checked, check, check_noc, check_together};
 pub use credential::{Credential, CredentialError, Environment, Secret, credential, secret_file};
 pub use explain::{Explained, Word, at_or_below, explain_agent, explain_bundle, explain_site, nearest_key};
-pub use noc::{Database, Gateway, NocConfig, load_noc, parse_noc};
+pub use noc::{
+    Contact, ContactWay, Database, Escalation, EscalationStep, Gateway, NocConfig, Smtp, SmtpSecurity,
+    load_noc, parse_noc,
+};
 pub use problem::{Fault, Problem, Problems};
 pub use sheet::MAX_FILE_BYTES;
 pub use site::layers::{Layer, Layers, Overlay, Said, load_layers, parse_layers};

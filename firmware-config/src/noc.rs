@@ -1,5 +1,9 @@
 //! `noc.toml`: the receiver at the network operations centre, for `vigil noc`.
 
+mod escalation;
+
+pub use escalation::{Contact, ContactWay, Escalation, EscalationStep, Smtp, SmtpSecurity};
+
 use crate::agent::base_of;
 use crate::credential::Credential;
 use crate::problem::Problems;
@@ -38,6 +42,7 @@ pub struct NocConfig {
     tls: Option<ServerCertificate>,
     client_ca: Option<PathBuf>,
     gateways: Vec<Gateway>,
+    escalation: Escalation,
 }
 
 /// `[noc] database`: the PostgreSQL that keeps the ledger instead of a file.
@@ -112,6 +117,10 @@ impl NocConfig {
     pub fn gateways(&self) -> &[Gateway] {
         &self.gateways
     }
+    /// Who is told of alerts that nobody takes on.
+    pub fn escalation(&self) -> &Escalation {
+        &self.escalation
+    }
 }
 
 /// `[[gateways]]`: one box that may send, and for whom.
@@ -185,6 +194,7 @@ fn shape(file: &Path, root: &mut Table<'_>) -> NocConfig {
         tls,
         gateways: gateways(root, noc.has("client_ca")),
         client_ca,
+        escalation: escalation::escalation(root, base),
     };
     if listen == config.operator_listen && listen.port() != 0 {
         noc.refuse("operator_listen", "another address than listen");

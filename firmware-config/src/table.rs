@@ -228,11 +228,16 @@ fn allowed_by<T>(parse: impl Fn(&DeValue<'_>) -> Read<T>) -> String {
 
 /// The known key that is spelled most alike, if no more than a third of it is wrong.
 fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
+    nearest_of(key, known.iter().copied())
+}
+
+/// The name that is spelled most alike, if no more than a third of it is wrong.
+pub(crate) fn nearest_of<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // Distance takes time in proportion to the lengths; no key is longer than this.
     if key.len() > 64 {
         return None;
     }
-    let distances = known.iter().map(|name| (strsim::osa_distance(key, name), *name));
+    let distances = known.map(|name| (strsim::osa_distance(key, name), name));
     let (distance, name) = distances.min()?;
     (distance <= (name.len() / 3).max(1)).then_some(name)
 }

@@ -110,6 +110,20 @@ pub(crate) fn receiver(value: &DeValue<'_>) -> Read<Url> {
     url.ok_or_else(|| "https://host/path (http:// only to this machine); a token has its own key".into())
 }
 
+/// Where a webhook goes, as it is written: a path that ends in a slash is another one, and hooks may have a query.
+pub(crate) fn hook(value: &DeValue<'_>) -> Read<String> {
+    let is_one = |text: &&str| {
+        let plain = text.split_once('?').map_or(*text, |(plain, _)| plain);
+        let query = text.get(plain.len()..).unwrap_or_default();
+        let fits =
+            text.len() <= MAX_URL_BYTES && !text.contains('#') && query.bytes().all(|b| b.is_ascii_graphic());
+        fits && Url::parse(plain, &HTTP).is_some_and(|url| url.secure || url.is_loopback())
+    };
+    value.as_str().filter(is_one).map(str::to_owned).ok_or_else(|| {
+        "https://host/path (http:// only to this machine); what it is signed with has its own key".into()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +158,20 @@ mod tests {
         ];
         for text in bad {
             assert!(Url::parse(text, &HTTP).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_goes_where_it_is_written() {
+        for (text, is_one) in [
+            ("https://hooks.example.org/a/?sig=x%2Fy", true),
+            ("http://127.0.0.1:9/a", true),
+            ("http://hooks.example.org/a", false),
+            ("https://u:p@hooks.example.org/a", false),
+            ("https://hooks.example.org/a#b", false),
+            ("https://hooks.example.org/a?b c", false),
+        ] {
+            assert_eq!(hook(&DeValue::String(text.into())).is_ok(), is_one, "{text}");
         }
     }
 

@@ -152,6 +152,17 @@ fn a_receiver_needs_the_tokens_of_its_gateways() {
     assert!(found.to_string().contains("noc.toml:9: gateways[0].credential"), "{found}");
     secret(folder.path(), "gw-1-token", 0o400);
     assert!(check_noc(&path, &Environment::default()).is_ok());
+    let told = "[[contacts]]\nname = \"duty\"\nwebhook = \"https://x/\"\ncredential = \"hook\"\n[smtp]\nhost = \"localhost\"\n\
+                from = \"a@b.example\"\nusername = \"u\"\ncredential = \"smtp\"\nca_file = \"ca.pem\"\n";
+    fs::write(&path, format!("{text}{told}")).unwrap();
+    let found = check_noc(&path, &Environment::default()).unwrap_err();
+    let keys: Vec<&str> = found.as_slice().iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["contacts[0].credential", "smtp.credential", "smtp.ca_file"], "{found}");
+    ["hook", "smtp"].into_iter().for_each(|name| secret(folder.path(), name, 0o400));
+    fs::write(folder.path().join("ca.pem"), "").unwrap();
+    let (_, doubts) = check_noc(&path, &Environment::default()).unwrap();
+    let never = doubts.iter().filter(|doubt| doubt.to_string().contains("contacts[0].name: no step"));
+    assert_eq!(never.count(), 1, "{doubts:?}");
 }
 
 #[test]

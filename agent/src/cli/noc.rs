@@ -2,6 +2,7 @@
 
 mod people;
 mod prompt;
+mod tell;
 mod tokens;
 
 use super::signals::{Early, Stop};
@@ -11,6 +12,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use vigil_config::{Environment, Gateway, NocConfig, ServerCertificate};
 use vigil_listen::lock::NoLock;
+use vigil_noc::escalation::Ways;
 use vigil_noc::ledger::{Address, Ledger, LedgerError, Place, PostgresError};
 use vigil_noc::{GatewayAccess, Noc, NocError, ServeError, TlsFiles};
 
@@ -34,6 +36,8 @@ enum What {
     Token(tokens::Args),
     /// Print what the operators' and the gateways' API is, as an OpenAPI 3.1 document; needs no receiver
     Openapi,
+    /// Send a contact a test at once, and say what came of it
+    Tell(tell::Args),
 }
 
 /// Runs the command.
@@ -44,6 +48,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(What::User(user)) => people::run(user, &args.config),
         Some(What::Token(token)) => tokens::run(token, &args.config),
         Some(What::Openapi) => Ok(writeln!(std::io::stdout().lock(), "{}", vigil_noc::openapi::text())?),
+        Some(What::Tell(contact)) => tell::run(contact, &args.config),
     }
 }
 
@@ -92,6 +97,7 @@ const fn lasts(why: &NocError) -> bool {
         why,
         NocError::Access(_)
             | NocError::OpenPages(_)
+            | NocError::Escalation(_)
             | NocError::Serve(ServeError::Pem { .. } | ServeError::Tls(_))
     )
 }
@@ -124,6 +130,7 @@ const fn mend(why: &NocError) -> &'static str {
         | NocError::Access(_)
         | NocError::OpenPages(_)
         | NocError::Serve(_) => "Mend noc.toml or what it names, and start the receiver again.",
+        NocError::Escalation(_) => tell::MEND,
         NocError::Ledger(why) => mend_ledger(why),
     }
 }
@@ -184,14 +191,19 @@ pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocC
         client_ca: config.client_ca().map(Path::to_owned),
         gateways: config.gateways().iter().map(|g| access(config, g, env)).collect::<Result<_, _>>()?,
         press: super::press::press(config, env)?,
+        escalation: tell::escalation(config, env)?,
     })
 }
 
 /// Whether a receiver could start so, in words.
 pub fn judge(config: &NocConfig, env: &Environment) -> Result<String, Failure> {
-    let database = receiver(config, env)?.database;
-    vigil_noc::place(config.data_dir(), database.as_ref()).check().map_err(|why| told(&why))?;
-    Ok(format!("a receiver of {} gateways", config.gateways().len()))
+    let receiver = receiver(config, env)?;
+    vigil_noc::place(config.data_dir(), receiver.database.as_ref()).check().map_err(|why| told(&why))?;
+    let said = format!("a receiver of {} gateways", config.gateways().len());
+    let Some(escalation) = &receiver.escalation else { return Ok(said) };
+    Ways::open(escalation).map_err(|why| Failure::invalid(why, tell::MEND))?;
+    let (contacts, steps) = (escalation.contacts.len(), escalation.steps.len());
+    Ok(format!("{said}, {contacts} contacts and {steps} steps of escalation"))
 }
 
 /// The server that keeps the ledger, if one does.

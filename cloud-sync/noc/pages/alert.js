@@ -15,6 +15,9 @@ const PATH = location.pathname;
 const [, , TENANT, SITE, GATEWAY] = PATH.split("/").map(decodeURIComponent);
 const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 const STATES = { on_its_way: "on its way to the gateway", at_gateway: "at the gateway", refused: "refused by the gateway" };
+// Where a message to a contact stands, and how many of its tries are shown.
+const NOTICES = { waiting: "being told", told: "told", refused: "refused it", given_up: "given up after a day", stopped: "no longer needed" };
+const TRIES = 5;
 
 let known = null;
 let reading = 0;
@@ -41,6 +44,8 @@ function paint() {
   paintEvidence();
   paintChoices();
   paintWelfare(alert);
+  byId("told-part").hidden = known.told.length === 0;
+  arrange(byId("told"), known.told, ({ id }) => id, toldNode);
   byId("others-part").hidden = known.others.length === 0;
   arrange(byId("others"), known.others, (row) => `${row.gateway}/${row.alert.id}`, otherNode);
   reveal();
@@ -105,6 +110,23 @@ function otherNode(row) {
   anchor.href = `/alerts/${[row.tenant, row.site, row.gateway, row.alert.id].map(encodeURIComponent).join("/")}`;
   summary.replaceChildren(anchor);
   return card;
+}
+
+/** A message to somebody outside: who, when, and what came of each try. */
+function toldNode(notice) {
+  const node = element("li", "card line");
+  node.dataset.state = notice.state;
+  const head = element("div", "head");
+  head.append(element("strong", "", notice.contact), element("span", "status", NOTICES[notice.state]), exactly(notice.ended_at ?? notice.made_at));
+  node.append(head);
+  if (notice.why) node.append(element("p", "bad", notice.why));
+  if (notice.next_at) node.append(element("p", "", `Tried ${notice.tries} times; again at ${secondsText(notice.next_at, zone())}`));
+  const tries = element("ol", "plain");
+  for (const { at, result, status, said } of (notice.log ?? []).slice(-TRIES)) {
+    tries.append(element("li", "", [`${secondsText(at, zone())}: ${result}`, status, said].filter(Boolean).join(", ")));
+  }
+  node.append(tries);
+  return node;
 }
 
 function paintChoices() {

@@ -6,7 +6,9 @@ use crate::clock::Now;
 use crate::commands::Bells;
 use crate::feed::Feed;
 use crate::ledger::{AlertRow, Clerk, GatewayRow, Heard, LedgerError, Listener, News};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How often the ledger is kept up.
 const DAILY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -22,6 +24,8 @@ pub struct Crier {
     pub feed: Feed,
     /// Who is told of commands.
     pub bells: Bells,
+    /// Rung when an alert shows something new: somebody outside may have to be told of it.
+    pub bell: Arc<Notify>,
     /// What time it is.
     pub now: Now,
 }
@@ -42,6 +46,7 @@ impl Crier {
                     Some(Heard::Missed) => {
                         self.feed.resync();
                         self.bells.ring_all();
+                        self.bell.notify_one();
                     }
                     // The ledger is gone, and with it the receiver.
                     None => return stop.await,
@@ -53,6 +58,9 @@ impl Crier {
     async fn tell(&self, news: News) {
         if news.command {
             self.bells.ring(&news.place, &news.gateway);
+        }
+        if !news.alerts.is_empty() {
+            self.bell.notify_one();
         }
         // With no page open nothing is read for it: whoever opens one reads everything first.
         if !self.feed.is_heard() {

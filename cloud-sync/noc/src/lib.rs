@@ -18,6 +18,7 @@ mod commands;
 mod console;
 mod crier;
 mod door;
+pub mod escalation;
 mod feed;
 mod hearing;
 pub mod incoming;
@@ -42,13 +43,15 @@ use access::Register;
 use commands::{Bells, WaitingRoom};
 use console::{Console, Room};
 use door::Proxies;
+use escalation::{Caller, Escalation, EscalationError, Ways};
 use feed::Feed;
 use ledger::{Address, Clerk, LedgerError, Listener, Place};
 use sites::Press;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use tokio::sync::watch;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
 use vigil_listen::lock::{self, NoLock};
 use vigil_listen::serve::{self, stopped};
 
@@ -86,6 +89,8 @@ pub struct NocConfig {
     pub gateways: Vec<GatewayAccess>,
     /// What checks and signs site files; without it none can be given.
     pub press: Option<Press>,
+    /// Who is told of alerts that nobody takes on; without it nobody is.
+    pub escalation: Option<Escalation>,
 }
 
 impl NocConfig {
@@ -103,6 +108,7 @@ impl NocConfig {
             client_ca: None,
             gateways,
             press: None,
+            escalation: None,
         }
     }
 }
@@ -124,6 +130,9 @@ pub enum NocError {
     /// People would send their passwords in clear.
     #[error("{0} can be reached from other machines; passwords do not go there without TLS")]
     OpenPages(SocketAddr),
+    /// Contacts cannot be reached as they are set up.
+    #[error(transparent)]
+    Escalation(#[from] EscalationError),
     /// A listener cannot be set up.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -142,6 +151,7 @@ pub struct Noc {
     over_tls: bool,
     proxies: Proxies,
     press: Option<Press>,
+    escalation: Option<(Arc<Escalation>, Arc<Ways>)>,
     register: Register,
     clerk: Clerk,
     news: Listener,
@@ -153,6 +163,11 @@ impl Noc {
     /// Checks everything, opens the ledger and listens; nothing is answered yet.
     pub async fn bind(config: NocConfig) -> Result<Self, NocError> {
         let register = Register::new(config.gateways)?;
+        let escalation = config.escalation.map(|escalation| {
+            let ways = Ways::open(&escalation)?;
+            Ok::<_, EscalationError>((Arc::new(escalation), Arc::new(ways)))
+        });
+        let escalation = escalation.transpose()?;
         let client_ca = config.client_ca.as_deref();
         let tls = config.tls.as_ref().map(|files| serve::tls_config_with(files, client_ca)).transpose()?;
         let operator_tls = config.operator_tls.as_ref().map(serve::tls_config).transpose()?;
@@ -182,7 +197,7 @@ impl Noc {
         let over_tls = operator_tls.is_some();
         let operator = Server::bind(config.operator_listen, operator_tls).await?;
         let (proxies, press) = (Proxies::new(config.trusted_proxies), config.press);
-        Ok(Self { events, operator, over_tls, proxies, press, register, clerk, news, lock })
+        Ok(Self { events, operator, over_tls, proxies, press, escalation, register, clerk, news, lock })
     }
 
     /// Where gateways send.
@@ -206,7 +221,21 @@ impl Noc {
         let (stop, stopping) = watch::channel(false);
         let (feed, now) = (Feed::default(), clock::wall as clock::Now);
         let bells = Bells::hang(self.register.origins());
-        let crier = crier::Crier { clerk: self.clerk.clone(), feed: feed.clone(), bells: bells.clone(), now };
+        let bell = Arc::new(Notify::new());
+        let crier = crier::Crier {
+            clerk: self.clerk.clone(),
+            feed: feed.clone(),
+            bells: bells.clone(),
+            bell: Arc::clone(&bell),
+            now,
+        };
+        let caller = self.escalation.map(|plan| Caller::new(self.clerk.clone(), plan, bell, now));
+        let calling = stopped(stopping.clone());
+        let calling = async move {
+            if let Some(caller) = caller {
+                caller.call(calling).await;
+            }
+        };
         let room = Room {
             clerk: self.clerk.clone(),
             feed,
@@ -233,8 +262,9 @@ impl Noc {
             stop.send_replace(true);
             ended
         };
-        let (ended, (), (), ()) = tokio::join!(
+        let (ended, (), (), (), ()) = tokio::join!(
             shutdown,
+            calling,
             crier.cry(self.news, stopped(stopping.clone())),
             self.events.serve(receive::router(reception), stopped(stopping.clone())),
             self.operator.serve(operators, stopped(stopping)),

@@ -5,7 +5,7 @@ use crate::access::Role::{self, Admin, Operator, Supervisor, Viewer};
 use crate::archive::Archive;
 use crate::cases::{self, found, step, whole};
 use crate::console::Shared;
-use crate::office::{account, books, login, people, tokens};
+use crate::office::{account, books, escalations, login, people, tokens};
 use crate::openapi::{self, Tells};
 use crate::reports::pages;
 use crate::sites::routes as sites;
@@ -160,6 +160,8 @@ pub const ROUTES: &[Route] = &[
         .told(told::client_policy),
     act("/api/policies/{tenant}/{client}", Admin, || sites::large(post(sites::give_client_policy)))
         .told(told::give_client_policy),
+    look("/escalations", Supervisor, || get(escalations::page)),
+    look("/api/escalations", Supervisor, || get(escalations::list)).told(escalations::tells),
     look("/people", Admin, || get(people::page)),
     act("/people", Admin, || post(people::add)),
     act("/people/{name}/role", Admin, || post(people::role)),

@@ -36,8 +36,19 @@ const KEEPERS: &[Keeper] = &[
     },
     Keeper {
         path: "reqwest",
-        at: &["cloud-sync/src/", "agent/src/cli/ask.rs"],
-        mend: "send through `cloud-sync`: only the uplink knows when to try again",
+        // What they cannot be made of is an error of `escalation`, by its kind.
+        at: &[
+            "cloud-sync/src/",
+            "cloud-sync/noc/src/escalation/hook.rs",
+            "cloud-sync/noc/src/escalation/mod.rs",
+            "agent/src/cli/ask.rs",
+        ],
+        mend: "send through `cloud-sync`: only the uplink knows when to try again; or tell contacts through `escalation`",
+    },
+    Keeper {
+        path: "lettre",
+        at: &["cloud-sync/noc/src/escalation/mail.rs", "cloud-sync/noc/src/escalation/mod.rs"],
+        mend: "tell contacts through `escalation`: one place knows who may be told, and keeps what came of it",
     },
     Keeper {
         path: "rusqlite",

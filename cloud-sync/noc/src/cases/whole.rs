@@ -3,7 +3,7 @@
 use super::{Desk, Name, Refused};
 use crate::access::{Person, Scope};
 use crate::ledger::{
-    AlertHead, AlertRow, CommandRow, Filter, Ledger, LedgerError, StepRow, StepState, legal,
+    AlertHead, AlertRow, CommandRow, Filter, Ledger, LedgerError, NoticeRow, StepRow, StepState, legal,
 };
 use crate::openapi::{Passed, Told};
 use crate::presence::Heard;
@@ -44,6 +44,8 @@ pub struct Case {
     others: Vec<AlertRow>,
     /// Welfare checks of its guard, the newest first.
     welfare: Vec<CommandRow>,
+    /// Who outside was told of it, in the order in which they were.
+    told: Vec<NoticeRow>,
     now: Timestamp,
 }
 
@@ -128,13 +130,14 @@ fn read(
         None => vec![],
     };
     let heard = ledger.gateway_at(scope, &place, &name.gateway)?.map(|gateway| Heard::at(now, gateway));
+    let told = ledger.told(&place, &name.gateway, &name.id)?;
     let (legal, history) = (legal(&row.status), history(noted.history, &row.steps));
     let ground = ground(ledger.database(), &place)?;
     let threshold = match bundle_in_use(&head, heard.as_ref()) {
         Some(version) => threshold(ledger.database(), &place, head.detected_at, version)?,
         None => None,
     };
-    Ok(Some(Case { row, legal, history, heard, run, ground, threshold, others, welfare, now }))
+    Ok(Some(Case { row, legal, history, heard, run, ground, threshold, others, welfare, told, now }))
 }
 
 /// The gateway's history, and among it what it does not have: steps on their way, and those that it refused.

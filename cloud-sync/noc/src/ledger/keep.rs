@@ -226,18 +226,20 @@ pub(super) fn raise_alerts(
                 head.closed_at().into(),
                 at.into(),
                 Arg::Text(entry.data.get()),
+                at.into(),
+                head.waits_for_somebody().then_some(at).into(),
             ]
         })
         .collect();
     let shown = insert(
         tx,
         "INSERT INTO alerts (place, gateway, id, tenant, site, revision, rule, severity, status, subject, guard, summary,
-             urgent, detected_ms, updated_ms, cleared_ms, closed_ms, received_ms, data)",
+             urgent, detected_ms, updated_ms, cleared_ms, closed_ms, received_ms, data, first_ms, look_ms)",
         "ON CONFLICT (place, gateway, id) DO UPDATE SET revision = excluded.revision, rule = excluded.rule,
              severity = excluded.severity, status = excluded.status, subject = excluded.subject, guard = excluded.guard,
              summary = excluded.summary, urgent = excluded.urgent, detected_ms = excluded.detected_ms,
              updated_ms = excluded.updated_ms, cleared_ms = excluded.cleared_ms, closed_ms = excluded.closed_ms,
-             received_ms = excluded.received_ms, data = excluded.data
+             received_ms = excluded.received_ms, data = excluded.data, look_ms = excluded.look_ms
          WHERE excluded.revision > alerts.revision RETURNING id, incident IS NULL",
         &rows,
     )?;

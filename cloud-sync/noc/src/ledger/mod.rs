@@ -8,10 +8,12 @@ mod incidents;
 mod keep;
 mod look;
 mod loss;
+mod notices;
 mod open;
 mod schema;
 mod sql;
 mod steps;
+mod told;
 
 #[cfg(test)]
 pub(crate) mod houses;
@@ -22,12 +24,14 @@ pub use clerk::Clerk;
 pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand, queue_at};
 pub use find::{Cursor, Filter, Found, NoCursor};
 pub use keep::{place, place_of};
+pub use notices::{Claimed, Looked};
 pub use open::Place;
 pub use sql::{
     Address, Arg, Cell, Database, Engine, Heard, Listener, News, PostgresError, Row, Teller, args, insert,
     way, within,
 };
 pub use steps::{NewStep, Stale, StepRow, StepState, Taken, legal};
+pub use told::{Behind, NoticeRow, NoticeState, TryRow};
 
 use crate::access::Scope;
 use crate::access::audit::{Actor, Deed, audit};
@@ -98,6 +102,11 @@ impl AlertHead {
     /// Whether it comes before all others: CRITICAL, not cleared, and nobody said that it is over.
     pub fn is_urgent(&self) -> bool {
         self.severity == "CRITICAL" && self.cleared_at.is_none() && !is_final(&self.status)
+    }
+
+    /// Whether nobody has taken it on, as far as its gateway knows, and it is not over.
+    pub fn waits_for_somebody(&self) -> bool {
+        self.status == "DETECTED" && self.cleared_at.is_none() && self.closed_at().is_none()
     }
 
     /// When somebody said that it is over.

@@ -2,7 +2,7 @@
 
 use super::schema::{self, SCHEMA};
 use super::sql::{Address, Listener, Postgres, Sqlite, Teller, way};
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, notices};
 use crate::access;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeSet;
@@ -101,7 +101,8 @@ impl Ledger {
         self.within(|tx| {
             access::sessions::forget(tx, now)?;
             access::forget_tries(tx, now)?;
-            access::audit::forget(tx, now)
+            access::audit::forget(tx, now)?;
+            notices::forget(tx, now)
         })?;
         schema::cut_by_months(&mut *self.database, now)
     }

@@ -7,17 +7,18 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use vigil_core::time::Timestamp;
 
 /// The schema that this program writes.
-pub const SCHEMA: i64 = 7;
+pub const SCHEMA: i64 = 8;
 
 /// The first that PostgreSQL may have, and that both share.
 const SHARED: i64 = 4;
 
 /// What makes each schema from the one before, from [`SHARED`] on: for both, and for PostgreSQL beside it.
-const STEPS: [(&str, &str); 4] = [
+const STEPS: [(&str, &str); 5] = [
     (include_str!("schema/4.sql"), include_str!("schema/4.postgres.sql")),
     (include_str!("schema/5.sql"), include_str!("schema/5.postgres.sql")),
     (include_str!("schema/6.sql"), include_str!("schema/6.postgres.sql")),
     (include_str!("schema/7.sql"), ""),
+    (include_str!("schema/8.sql"), ""),
 ];
 
 /// What SQLite needs beside it, by the schema.

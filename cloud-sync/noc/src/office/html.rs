@@ -107,7 +107,7 @@ fn ways(caller: &Caller) -> String {
         r#"<nav class="ways"><a href="/">Alerts</a><a href="/dashboard">Dashboard</a><a href="/sites">Sites</a>"#,
     );
     if caller.person.may(Role::Supervisor) {
-        ways += r#"<a href="/policies">Policies</a>"#;
+        ways += r#"<a href="/policies">Policies</a><a href="/escalations">Escalations</a>"#;
     }
     if caller.person.may(Role::Admin) {
         ways += r#"<a href="/people">People</a><a href="/tokens">Tokens</a><a href="/audit">Log</a>"#;

@@ -1,7 +1,8 @@
-//! The pages with which people come in and are managed: log-in, account, people, tokens, the log of who did what.
+//! The pages with which people come in and are managed: log-in, account, people, tokens, the log of who did what; and who was told of what.
 
 pub mod account;
 pub mod books;
+pub mod escalations;
 mod html;
 pub mod login;
 pub mod people;

@@ -6,6 +6,8 @@ use crate::access::audit::{Actor, Deed, audit};
 use crate::access::people::NewPerson;
 use crate::access::tokens::NewToken;
 use crate::access::{secret, sessions};
+use crate::escalation::due::Step;
+use crate::escalation::{Contact, Way};
 use crate::ledger::{Clerk, Delivery, Entry};
 use crate::openapi::judge::{self, Judge};
 use crate::sites::tests::{file, given, press};
@@ -19,6 +21,7 @@ use std::sync::LazyLock;
 use tokio::sync::oneshot;
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::id::{GatewayId, OperatorId, SiteId, TenantId};
+use vigil_core::time::Span;
 
 /// In every thing of the tenant `acme` that there is.
 const MARK: &str = "acme-only";
@@ -104,6 +107,8 @@ const EXAMPLES: &[(&str, &str, &str, &str, Foreign)] = &[
     ("GET", "/api/stream", "/api/stream", "", Neutral),
     ("GET", "/api/gateways/{gateway}/commands", "/api/gateways/acme-only-gw/commands", "", Missing),
     ("POST", "/api/gateways/{gateway}/commands", "/api/gateways/acme-only-gw/commands", "JSON", Missing),
+    ("GET", "/escalations", "/escalations", "", Without),
+    ("GET", "/api/escalations", "/api/escalations?state=waiting", "", Without),
     ("GET", "/people", "/people", "", Without),
     ("POST", "/people", "/people", "name=new-one&role=viewer&tenant=acme", Refused),
     ("POST", "/people/{name}/role", "/people/acme-only-ada/role", "role=viewer", Missing),
@@ -167,6 +172,20 @@ fn delivery(tenant: &str) -> Delivery {
     Delivery { origin: origin(tenant), received_at: clock::wall(), entries }
 }
 
+/// Everybody is told of everything at once; the tests' receiver tells nobody, so that it stays in the ledger.
+fn escalation() -> (Vec<Step>, Vec<Contact>) {
+    let step = Step {
+        tenant: None,
+        site: None,
+        severities: vec!["HIGH".to_owned()],
+        rules: vec![],
+        after: Span::ZERO,
+        to: vec!["duty".to_owned()],
+    };
+    let way = Way::Mail { address: "duty@guard.example".to_owned() };
+    (vec![step], vec![Contact { name: "duty".to_owned(), tenant: None, way }])
+}
+
 /// Whoever has that name; the cookie is the name.
 fn person(name: &str, tenant: Option<&str>, role: Role) -> NewPerson {
     let tenant = tenant.map(|tenant| TenantId::new(tenant).unwrap());
@@ -211,6 +230,8 @@ impl Here {
             for tenant in ["acme", "zeta"] {
                 ledger.record(&delivery(tenant))?;
             }
+            let (steps, contacts) = escalation();
+            ledger.look_for_due(&steps, &contacts, clock::wall())?;
             let (actor, now) = (Actor::console(), clock::wall());
             ledger.within(|tx| {
                 for new in &people {
