@@ -90,7 +90,10 @@ fn tree(file: &Path, text: &[u8]) -> Result<Map<String, Json>, Problems> {
         return serde_json::from_str(text).map_err(|why| wrong(file, format!("not JSON: {why}")));
     }
     let table: toml::Table = text.parse().map_err(|why: toml::de::Error| {
-        wrong(file, format!("not TOML: {}", why.message().replace('\n', ", ")))
+        let before = text.get(..why.span().map_or(0, |span| span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let fault = Fault::Unreadable(format!("not TOML: {}", why.message().replace('\n', ", ")));
+        Problems::from(Problem { file: file.into(), line: Some(line), key: String::new(), fault })
     })?;
     Ok(table.into_iter().map(|(key, value)| (key, json(value))).collect())
 }
@@ -173,6 +176,6 @@ mod tests {
         assert!(told(&site, "tours.grace = \"9m\"\n").contains("tours: found here, allowed: [policy]"));
         assert!(told(&site, "").contains("tenant.toml: found nothing, allowed: [policy]"));
         assert!(told(&site, "[policy.tours]\ngrace = 9\n").contains("layers.tenant.tours.grace: found 9"));
-        assert!(told(&site, "[policy").contains("tenant.toml: not TOML: "));
+        assert!(told(&site, "# one\n[policy").contains("tenant.toml:2: not TOML: "));
     }
 }

@@ -7,14 +7,12 @@ use crate::door::Proxies;
 use crate::feed::Feed;
 use crate::ledger::Clerk;
 use crate::reports::Desk;
+use crate::seats::Seats;
 use crate::sites::Press;
 use axum::extract::FromRef;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use vigil_cloud_sync::Origin;
-
-/// How many pages may be open: a control room has a dozen screens.
-const MAX_STREAMS: usize = 64;
 
 /// What the operators' side needs.
 pub struct Room {
@@ -43,7 +41,7 @@ pub struct Console {
     /// Passwords are hashed there.
     pub hasher: Hasher,
     /// A seat for each open stream.
-    pub streams: Arc<Semaphore>,
+    pub streams: Seats,
     /// Where reports are made.
     pub reports: Desk<Archive>,
 }
@@ -54,7 +52,7 @@ pub type Shared = Arc<Console>;
 impl Console {
     /// Opens it.
     pub fn open(room: Room) -> Shared {
-        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        let streams = Seats::default();
         let reports = Desk::open(Archive(room.clerk.clone()), room.now);
         Arc::new(Self { room, hasher: Hasher::default(), streams, reports })
     }

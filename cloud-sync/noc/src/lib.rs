@@ -32,6 +32,7 @@ mod receive;
 mod refusal;
 pub mod reports;
 mod routes;
+mod seats;
 pub mod sequence;
 pub mod sites;
 

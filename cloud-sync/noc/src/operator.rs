@@ -9,6 +9,7 @@ use crate::ledger::{LedgerError, RecordRow};
 use crate::openapi::Told;
 use crate::presence::{Heard, LOST_AFTER};
 use crate::refusal::Refusal;
+use crate::seats::Seat;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
@@ -24,9 +25,8 @@ use futures_util::{Stream, StreamExt, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::broadcast;
 use vigil_cloud_sync::EventKind;
 use vigil_core::time::Timestamp;
 use vigil_listen::serve::stopped;
@@ -226,7 +226,7 @@ pub async fn stream_changes(
     State(console): State<Shared>,
     caller: Caller,
 ) -> Result<impl IntoResponse, Refused> {
-    let seat = Arc::clone(&console.streams).try_acquire_owned().map_err(|_| Refused::Streams)?;
+    let seat = console.streams.take(&caller.person).ok_or(Refused::Streams)?;
     let scope = caller.person.scope();
     let changes = changes(console.room.feed.listen(), scope, seat)
         .take_until(Box::pin(stopped(console.room.stopping.clone())))
@@ -260,7 +260,7 @@ async fn locked_out(console: Shared, caller: Caller) {
 fn changes(
     feed: broadcast::Receiver<Change>,
     scope: Scope,
-    seat: OwnedSemaphorePermit,
+    seat: Seat,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let hello = stream::iter([Ok(Event::default().event("hello").data("{}"))]);
     let following = stream::unfold((feed, scope, seat), |(mut feed, scope, seat)| async {

@@ -233,6 +233,9 @@ async fn a_ticket_is_good_once() {
     })
     .await;
     assert_eq!(here.get("/login?ticket=late", "").await.status().as_u16(), 403);
+    // A program that looks whether the link is alive does not come in with it.
+    let looked = here.client.head(format!("{}/login?ticket=good", here.base)).send().await.unwrap();
+    assert!(looked.headers().get("set-cookie").is_none());
     let first = here.get("/login?ticket=good", "").await;
     assert_eq!(first.status().as_u16(), 303);
     assert_eq!(here.me(&cookie(&first)).await.0, 200);

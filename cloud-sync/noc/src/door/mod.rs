@@ -27,10 +27,10 @@ use std::time::Duration;
 use vigil_listen::admission::{Stranger, is_from_a_page_here};
 use vigil_listen::serve::Peer;
 
-/// The largest body of an operator: a site file has at most a megabyte. Each route may take less.
-pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// The largest body of an operator is a site file. Most routes take less.
+pub const MAX_BODY_BYTES: usize = crate::sites::MAX_FILE_BYTES;
 
-/// How long it may take: a megabyte over a slow line.
+/// How long it may take: two megabytes over a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a script of a page says with every change: the word of its session.

@@ -10,7 +10,7 @@ use crate::ledger::{Database, LedgerError};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Form, Query, State};
 use axum::http::header::{HeaderMap, RETRY_AFTER, SET_COOKIE, USER_AGENT};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::json;
@@ -53,11 +53,13 @@ pub async fn form(
     State(console): State<Shared>,
     Extension(OverTls(over_tls)): Extension<OverTls>,
     Extension(Whence(address)): Extension<Whence>,
+    method: Method,
     headers: HeaderMap,
     opened: Result<Query<Opened>, QueryRejection>,
 ) -> Result<Response, Broken> {
     let Query(opened) = opened.unwrap_or_default();
-    if !opened.ticket.is_empty() {
+    // What only looks whether the page is there, as programs that show links do, spends no ticket.
+    if !opened.ticket.is_empty() && method == Method::GET {
         let (digest, now) = (secret::digest(&opened.ticket), (console.room.now)());
         let guest = Guest { address, browser: browser(&headers), secret: secret::made()? };
         let cookie = guest.secret.clone();

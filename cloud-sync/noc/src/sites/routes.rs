@@ -279,10 +279,11 @@ pub async fn check(
     Path((tenant, site)): Path<(String, String)>,
     body: Text,
 ) -> Result<impl IntoResponse, Refused> {
-    let (tenant, _) = seen(&person, &tenant, &site)?;
+    let (tenant, site) = seen(&person, &tenant, &site)?;
     let (press, content) = (office.press()?, body?);
-    let tree =
-        office.ask(move |ledger| store::check_site(ledger.database(), &press, &tenant, &content)).await?;
+    let tree = office
+        .ask(move |ledger| store::check_site(ledger.database(), &press, (&tenant, &site), &content))
+        .await?;
     Ok(Json(Checked { tenant: tree.tenant, site: tree.site, client: tree.client, doubts: tree.doubts }))
 }
 

@@ -110,6 +110,7 @@ pub enum NotTaken {
 
 fn summed(faults: &[Fault]) -> String {
     match faults {
+        [one] if one.key.is_empty() => one.problem.clone(),
         [one] => format!("{}: {}", one.key, one.problem),
         several => format!("{} problems; each is listed with its line", several.len()),
     }
@@ -128,11 +129,7 @@ pub fn give_site(
         lock(tx, &place)?;
         let latest = latest_of_site(tx, &place)?;
         in_order(latest.as_ref(), given.after)?;
-        let tree = read(tx, press, tenant.as_str(), content)?;
-        if (&tree.tenant, &tree.site) != (tenant, site) {
-            let (found_site, found_tenant) = (tree.site.to_string(), tree.tenant.to_string());
-            return Err(NotTaken::Elsewhere { place: place.clone(), found_site, found_tenant });
-        }
+        let tree = check_site(tx, press, (tenant, site), content)?;
         let version = keep_site(tx, press, &tree, content, latest.map_or(0, |l| l.version) + 1, given)?;
         note(tx, given, tenant, "site.file", &place, &version)?;
         Ok(version)
@@ -166,13 +163,21 @@ pub fn give_policy(
         let why = format!("policy of {whose}, version {}", version.version);
         let mut faults = vec![];
         let count = concerned.len();
+        if count == 0 {
+            read(tx, press, tenant.as_str(), &nowhere(tenant, client))?;
+        }
         for (content, latest) in concerned {
             match read(tx, press, tenant.as_str(), &content) {
                 Ok(tree) => {
                     let given = Given { note: why.clone(), ..given.clone() };
                     keep_site(tx, press, &tree, &content, latest + 1, &given)?;
                 }
-                Err(NotTaken::Faults(found)) => faults.extend(found),
+                // What is wrong with the policy is wrong for each of its sites, and told once.
+                Err(NotTaken::Faults(found)) => {
+                    faults.extend(
+                        found.into_iter().filter(|fault| !faults.contains(fault)).collect::<Vec<_>>(),
+                    );
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -201,10 +206,24 @@ fn note(
 pub fn check_site(
     database: &mut dyn Database,
     press: &Press,
-    tenant: &TenantId,
+    (tenant, site): (&TenantId, &SiteId),
     content: &str,
 ) -> Result<Tree, NotTaken> {
-    read(database, press, tenant.as_str(), content)
+    let tree = read(database, press, tenant.as_str(), content)?;
+    if (&tree.tenant, &tree.site) != (tenant, site) {
+        let (found_site, found_tenant) = (tree.site.to_string(), tree.tenant.to_string());
+        return Err(NotTaken::Elsewhere { place: place_of(tenant, site), found_site, found_tenant });
+    }
+    Ok(tree)
+}
+
+/// A site that is not there, for a policy that concerns none yet: what is wrong with it is told when it is given, and not when the
+/// first site file comes.
+fn nowhere(tenant: &TenantId, client: &str) -> String {
+    let client = if client.is_empty() { "nobody" } else { client };
+    let fence = json!({"lat": 0.0, "lon": 0.0, "radius": 100});
+    let site = json!({"id": "nowhere", "name": "nowhere", "tenant": tenant, "client": client, "timezone": "Etc/UTC", "geofence": fence});
+    json!({ "site": site }).to_string()
 }
 
 /// [`within`] for work that fails in more ways than the ledger does.

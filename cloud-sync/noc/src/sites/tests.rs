@@ -147,9 +147,30 @@ fn a_file_that_is_wrong_or_of_another_site_leaves_nothing() {
             other.to_string().contains("is of site plant-8 of tenant acme, and was given for acme/plant-7"),
             "{other}"
         );
+        let (tenant, site) = whose("plant-7");
+        let checked =
+            store::check_site(ledger.database(), &press, (&tenant, &site), &file("plant-8", "north", 1));
+        assert_eq!(checked.unwrap_err().to_string(), other.to_string(), "a check says what the giving would");
         let wrong = give(&mut ledger, &press, "plant-7", "{", &given("ada", 0)).unwrap_err();
         assert!(matches!(&wrong, NotTaken::Faults(faults) if faults.len() == 1), "{wrong}");
         assert_eq!(store::sites(ledger.database(), &Scope::whole(), 10).unwrap(), []);
+    }
+}
+
+#[test]
+fn a_policy_that_is_wrong_is_told_once_also_where_there_is_no_site_yet() {
+    for house in House::both() {
+        let (mut ledger, press) = (house.open(), press());
+        let faults = |ledger: &mut Ledger| match give_policy(ledger, &press, "", "{", 0) {
+            Err(NotTaken::Faults(faults)) => faults.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(faults(&mut ledger), 1);
+        for site in ["a", "b"] {
+            give(&mut ledger, &press, site, &file(site, "north", 1), &given("ada", 0)).unwrap();
+        }
+        assert_eq!(faults(&mut ledger), 1);
+        assert!(store::policy(ledger.database(), "acme", "").unwrap().is_none());
     }
 }
 
