@@ -85,6 +85,20 @@ impl Noc {
         managed(&self.folder, &command, &format!("the password of {name}\n"));
     }
 
+    /// Starts one with `tables` in its configuration and a secret, a name and a text; with a PostgreSQL if one is named.
+    pub fn telling(
+        program: &str,
+        gateways: &[&str],
+        database: Option<&str>,
+        tables: &str,
+        (name, secret): (&str, &str),
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        credential(folder.path(), name, secret);
+        let database = database.map(|database| format!("database = \"{database}\"\n")).unwrap_or_default();
+        Self::within(folder, gateways, program, &format!("{database}{tables}"))
+    }
+
     fn with(gateways: &[&str], program: &str, more: &str) -> Self {
         Self::within(tempfile::tempdir().expect("a folder"), gateways, program, more)
     }

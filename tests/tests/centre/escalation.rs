@@ -1,0 +1,119 @@
+//! A call for help that nobody takes on, from a real agent to a contact outside: once, also when a receiver dies over it.
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use vigil_tests::house::{Agent, Handset, Noc, Plant, Source, message, new_database, now, topic, until};
+
+const GATEWAY: &str = "gw-1";
+const SECRET: (&str, &str) = ("hook", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=");
+
+/// What came in: the name of the message, its signature and the body.
+type Heard = Arc<Mutex<Vec<(String, String, Value)>>>;
+
+/// A contact's server that cannot take the first message, and takes every other.
+fn contact() -> (SocketAddr, Heard) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (at, heard) = (listener.local_addr().unwrap(), Heard::default());
+    let kept = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut length, mut id, mut signature) = (0, String::new(), String::new());
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                let (name, value) = line.split_once(':').unwrap_or(("", ""));
+                match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.trim().parse().unwrap(),
+                    "webhook-id" => id = value.trim().to_owned(),
+                    "webhook-signature" => signature = value.trim().to_owned(),
+                    _ => {}
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            if reader.read_exact(&mut body).is_err() {
+                continue;
+            }
+            let mut kept = kept.lock().unwrap();
+            kept.push((id, signature, serde_json::from_slice(&body).unwrap()));
+            let status = if kept.len() == 1 { "503 Not Now" } else { "204 No Content" };
+            let _gone = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+    (at, heard)
+}
+
+fn tables(contact: SocketAddr, after: &str) -> String {
+    format!(
+        "[[contacts]]\nname = \"duty\"\nwebhook = \"http://{contact}/vigil\"\ncredential = \"hook\"\n\
+         [[escalation]]\nafter = \"{after}\"\nto = [\"duty\"]\n"
+    )
+}
+
+fn call_for_help(agent: &Agent, device: &str) -> String {
+    let mut handset = Handset::connect(agent.mqtt(), device).unwrap();
+    let help = message(now(), json!({"note": "help"})).to_string();
+    handset.publish(&topic(device, "sos"), help.as_bytes()).unwrap();
+    let alerts = agent.alerts();
+    alerts.iter().find(|alert| alert["evidence"]["device"] == device).unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn agent(noc: &Noc) -> Agent {
+    let plant = Plant::default().guards(2).and("[policy]\nsettle = \"0s\"");
+    Agent::start(GATEWAY, &plant, Source::Embedded, Some(&noc.uplink(GATEWAY)))
+}
+
+fn told(noc: &Noc, id: &str) -> Value {
+    noc.asked(&format!("/api/alerts/acme/plant-7/{GATEWAY}/{id}"))["told"].clone()
+}
+
+#[test]
+fn a_contact_hears_of_a_call_that_nobody_takes_on_and_not_of_one_that_somebody_does() {
+    let (contact, heard) = contact();
+    let noc = Noc::telling("tests", &[GATEWAY], None, &tables(contact, "3s"), SECRET);
+    let agent = agent(&noc);
+    let taken_on = call_for_help(&agent, "hs-2");
+    until("it is at the centre", || !noc.alerts(GATEWAY).is_empty());
+    let path = format!("/api/alerts/acme/plant-7/{GATEWAY}/{taken_on}");
+    let step = json!({"status": "VERIFYING", "method": "CALL", "seen": noc.asked(&path)["seen"]});
+    assert_eq!(noc.told(&format!("{path}/steps"), &step).0, 201);
+
+    let id = call_for_help(&agent, "hs-1");
+    until("both are at the centre", || noc.alerts(GATEWAY).len() == 2);
+    until("the contact has it", || told(&noc, &id)[0]["state"] == "told");
+    let heard = heard.lock().unwrap().clone();
+    let [first, second] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((&first.0, &first.2), (&second.0, &second.2), "a second try is the same message");
+    assert!(first.1.starts_with("v1,"), "{}", first.1);
+    let alerts: Vec<&Value> =
+        first.2["data"]["alerts"].as_array().unwrap().iter().map(|a| &a["id"]).collect();
+    assert_eq!((&first.2["type"], alerts), (&json!("alert.escalated"), vec![&json!(id)]));
+    let row = &told(&noc, &id)[0];
+    assert_eq!((&row["contact"], &row["tries"]), (&json!("duty"), &json!(2)), "{row}");
+    assert_eq!(told(&noc, &taken_on), json!([]), "somebody took that one on");
+}
+
+#[test]
+fn of_two_receivers_one_tells_and_the_other_goes_on_when_it_dies() {
+    let (contact, heard) = contact();
+    let database = new_database();
+    let tables = tables(contact, "0s");
+    let mut gate = Noc::telling("gate", &[GATEWAY], Some(&database), &tables, SECRET);
+    let desk = Noc::telling("tests", &[GATEWAY], Some(&database), &tables, SECRET);
+    let agent = agent(&gate);
+    let id = call_for_help(&agent, "hs-1");
+    until("it was tried once, in vain", || !heard.lock().unwrap().is_empty());
+    gate.kill();
+    until("the other one tells it", || told(&desk, &id)[0]["state"] == "told");
+    // Whoever is told twice within this time would be told by somebody who does not look what another did.
+    std::thread::sleep(Duration::from_secs(2));
+    let heard = heard.lock().unwrap().clone();
+    let [first, second] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!(first.0, second.0, "the contact can tell that it is the same");
+}
