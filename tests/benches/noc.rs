@@ -99,11 +99,21 @@ fn place(engine: Engine, dir: &Path) -> Place {
     }
 }
 
+/// How many guards a site has.
+const GUARDS: usize = 50;
+
+/// When it was detected: the alerts of one guard lie 31 minutes apart, each an incident of its own.
+fn detected(number: usize) -> Timestamp {
+    let seconds = i64::try_from(number / GUARDS * 1_860 + number % GUARDS).unwrap_or(0);
+    Timestamp::from_millis(1_773_160_000_000 + seconds * 1_000)
+}
+
 /// An alert as a gateway sends it, of 600 bytes.
 fn alert(gateway: usize, number: usize) -> (String, String) {
     let id = format!("3963a8c9-4fcb-5d88-{gateway:04x}-{number:012x}");
+    let (guard, at) = (number % GUARDS, detected(number));
     let data = format!(
-        r#"{{"id":"{id}","revision":1,"site":"s-{gateway}","rule":"inactivity","severity":"HIGH","status":"DETECTED","subject":"guard:G-7","guard":"G-7","detected_at":"2026-11-21T05:17:14.000Z","updated_at":"2026-11-21T05:17:14.848Z","cleared_at":null,"escalated":false,"summary":"Asha Rao has not moved for 30 minutes","evidence":{{"window_start":"2026-11-21T04:47:14.000Z","window_end":"2026-11-21T05:17:14.000Z","score":120,"deep_night":true,"consecutive":2,"minutes_since":30}},"verification":{{"method":"NONE"}},"history":[{{"at":"2026-11-21T05:17:14.000Z","by":"agent","status":"DETECTED","note":null}}]}}"#
+        r#"{{"id":"{id}","revision":1,"site":"s-{gateway}","rule":"inactivity","severity":"HIGH","status":"DETECTED","subject":"guard:G-{guard}","guard":"G-{guard}","detected_at":"{at}","updated_at":"{at}","cleared_at":null,"escalated":false,"summary":"Asha Rao has not moved for 30 minutes","evidence":{{"window_start":"2026-11-21T04:47:14.000Z","window_end":"2026-11-21T05:17:14.000Z","score":120,"deep_night":true,"consecutive":2,"minutes_since":30}},"verification":{{"method":"NONE"}},"history":[{{"at":"{at}","by":"agent","status":"DETECTED","note":null}}]}}"#
     );
     (format!("{id}.1"), data)
 }
@@ -193,14 +203,13 @@ async fn send(
 
 fn event(gateway: usize, number: usize) -> Event {
     let (id, data) = alert(gateway, number);
-    let millis = 1_773_160_000_000 + i64::try_from(number).unwrap_or(0);
     Event {
         producer: Producer(7),
         sequence: u64::try_from(number).unwrap_or(0) + 1,
         id,
         kind: EventKind::Alert,
-        subject: "guard:G-7".to_owned(),
-        time: Timestamp::from_millis(millis),
+        subject: format!("guard:G-{}", number % GUARDS),
+        time: detected(number),
         critical: false,
         data,
     }

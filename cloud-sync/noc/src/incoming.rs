@@ -1,10 +1,12 @@
 //! From the bytes of a batch to entries that may be stored. Pure: each item is taken or refused by itself.
 
+use crate::ledger::loss::is_of_the_centre;
 use crate::ledger::{AlertHead, Entry};
 use crate::openapi::Passed;
 use flate2::read::GzDecoder;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::io::Read;
 use vigil_cloud_sync::EventKind;
@@ -18,7 +20,7 @@ pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 pub const MAX_UNPACKED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The longest id and subject: UUID, run and revision take about 150.
-const MAX_NAME_BYTES: usize = 256;
+pub const MAX_NAME_BYTES: usize = 256;
 
 /// The longest producer: ours has 16, and a UUID fits.
 const MAX_PRODUCER_BYTES: usize = 64;
@@ -160,6 +162,7 @@ fn entry(raw: &RawValue, source: &str) -> Result<Entry, String> {
     check_envelope(&event, source)?;
     let kind = EventKind::named(&event.r#type)
         .ok_or_else(|| "type is none of vigil.alert, vigil.tour, vigil.report, vigil.health".to_owned())?;
+    check_data(&event.data)?;
     let alert = match kind {
         EventKind::Alert => Some(alert_head(&event.data)?),
         EventKind::Tour | EventKind::Report | EventKind::Health => None,
@@ -193,10 +196,30 @@ fn check_envelope(event: &CloudEvent, source: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What of a record is a name, by which it is found again.
+const NAMES: [&str; 8] = ["id", "rule", "severity", "status", "subject", "guard", "tour", "date"];
+
+/// What is kept is handed on to programs and pages that read it whole: deeper than 128 levels, with half a character or with a number
+/// that no computer has, none of them could. And a name is in an index, which has no room for a long one.
+fn check_data(data: &RawValue) -> Result<(), String> {
+    let whole: Value =
+        serde_json::from_str(data.get()).map_err(|why| format!("data cannot be read whole: {why}"))?;
+    for name in NAMES {
+        let text = whole.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text.len() > MAX_NAME_BYTES || text.contains('\0') {
+            return Err(format!("data.{name} has at most {MAX_NAME_BYTES} bytes and no NUL in them"));
+        }
+    }
+    Ok(())
+}
+
 fn alert_head(data: &RawValue) -> Result<AlertHead, String> {
     let head: AlertHead = serde_json::from_str(data.get()).map_err(|e| format!("data is no alert: {e}"))?;
     if head.id.is_empty() || head.id.len() > MAX_NAME_BYTES || head.id.contains('\0') {
         return Err(format!("data.id has 1 to {MAX_NAME_BYTES} bytes"));
+    }
+    if is_of_the_centre(&head) {
+        return Err("that a gateway is lost only the centre can tell".to_owned());
     }
     Ok(head)
 }
@@ -206,7 +229,7 @@ mod tests {
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use std::io::Write;
 
     const SOURCE: &str = "/tenants/acme/sites/plant-7/gateways/gw-1";
@@ -247,6 +270,12 @@ mod tests {
 
     #[test]
     fn one_bad_item_does_not_spoil_the_others() {
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        let data = |field: &str, value: Value| {
+            let mut changed = event();
+            changed["data"][field] = value;
+            changed
+        };
         let bad = [
             (with("source", json!(7)), "invalid type"),
             (with("source", Value::Null), "invalid type"),
@@ -259,6 +288,12 @@ mod tests {
             (with("data", json!({"id": "a"})), "data is no alert"),
             (with("subject", json!("x".repeat(300))), "256 bytes"),
             (with("datacontenttype", json!("text/xml")), "datacontenttype"),
+            (data("guard", json!("x".repeat(257))), "data.guard has at most 256 bytes"),
+            (data("tour", json!("x".repeat(257))), "data.tour has at most 256 bytes"),
+            (data("rule", json!("a\u{0}")), "no NUL"),
+            (data("rule", json!("gateway_lost")), "only the centre"),
+            (data("id", json!("gateway_lost.1773160000000")), "only the centre"),
+            (data("evidence", deep), "cannot be read whole: recursion limit"),
             (with("producer", json!("")), "producer has"),
             (with("producer", json!("x".repeat(65))), "producer has"),
         ];
@@ -267,6 +302,22 @@ mod tests {
             assert_eq!((items.entries.len(), items.rejected.len()), (1, 1), "{reason}");
             let told = &items.rejected[0].reason;
             assert!(told.contains(reason) || reason == "sequence" && told.contains("u64"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_no_program_could_read_is_not_passed_on() {
+        let spoilt = |evidence: &str| {
+            let text = serde_json::to_string(&[event()]).unwrap().replace("\"field\"", evidence);
+            let items = read(text.as_bytes(), SOURCE).unwrap();
+            items.rejected.first().map(|rejected| rejected.reason.clone())
+        };
+        assert_eq!(spoilt("\"\\ud83d\\ude80\""), None, "both halves of a character are one");
+        let digits = "9".repeat(5_000);
+        for evidence in ["\"\\ud800\"", &digits, "1e400", &format!("{}1{}", "[".repeat(200), "]".repeat(200))]
+        {
+            let why = spoilt(evidence).unwrap();
+            assert!(why.contains("cannot be read whole"), "{why}");
         }
     }
 

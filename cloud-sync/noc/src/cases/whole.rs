@@ -13,6 +13,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use vigil_cloud_sync::Origin;
 use vigil_core::alert::Rule;
@@ -75,10 +76,12 @@ struct History {
 #[derive(Deserialize)]
 struct Noted {
     at: Timestamp,
+    #[serde(default)]
     by: String,
     status: String,
+    /// Of a newer gateway it may be more than a text: then it is not shown, and the rest is.
     #[serde(default)]
-    note: Option<String>,
+    note: Value,
 }
 
 /// Everything of one alert.
@@ -165,7 +168,7 @@ fn history(noted: Vec<Noted>, steps: &[StepRow]) -> Vec<Line> {
                 status: noted.status,
                 method: None,
                 response: None,
-                note: noted.note,
+                note: noted.note.as_str().map(str::to_owned),
                 kept: "gateway",
                 state: None,
                 refused: None,
@@ -232,4 +235,19 @@ fn welfare(
         row.command.kind == "welfare.check" && of.is_some_and(|of| of.guard == guard)
     };
     Ok(ledger.commands(scope, origin, COMMANDS)?.into_iter().filter(asked).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_of_which_one_line_is_strange_is_shown() {
+        let text = r#"{"history": [{"at": "2026-03-10T22:05:00Z", "by": "agent", "status": "DETECTED", "note": 5},
+            {"at": "2026-03-10T22:06:00Z", "status": "VERIFYING", "note": "on my way"}]}"#;
+        let noted: History = serde_json::from_str(text).unwrap();
+        let lines = history(noted.history, &[]);
+        let told: Vec<_> = lines.iter().map(|line| (line.by.as_str(), line.note.as_deref())).collect();
+        assert_eq!(told, [("agent", None), ("", Some("on my way"))]);
+    }
 }

@@ -4,6 +4,7 @@
 use super::keep::Key;
 use super::sql::{Arg, Database, Engine, args, insert};
 use super::{AlertHead, LedgerError};
+use crate::incoming::MAX_NAME_BYTES;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use vigil_core::time::{Span, Timestamp};
@@ -105,6 +106,8 @@ fn gather(tx: &mut dyn Database, key: &Key<'_>, head: &AlertHead, data: &str) ->
         .evidence
         .members
         .iter()
+        // A longer name is no alert's: the door takes none.
+        .filter(|member| member.alert.len() <= MAX_NAME_BYTES && !member.alert.contains('\0'))
         .map(|member| args![&key.place, key.gateway(), &member.alert, &head.id].to_vec())
         .collect();
     let known = insert(
@@ -247,7 +250,12 @@ mod tests {
                     let name = format!("{id}{round}");
                     let entry = alert(&name, "sos", Some(guard), mins, &[]);
                     // Two gateways of one site may each see a part.
-                    deliver(&mut ledger, if number % 2 == 0 { "gw-1" } else { "gw-2" }, NOW, vec![entry]);
+                    deliver(
+                        &mut ledger,
+                        if number % 2 == 0 { "gw-1" } else { "gw-2" },
+                        at(24 * 60),
+                        vec![entry],
+                    );
                 }
                 let (incidents, _) = told(&mut ledger);
                 let named: BTreeSet<Vec<String>> = incidents

@@ -191,6 +191,9 @@ fn highest<'a, T>(
     latest
 }
 
+/// So far ahead of its arrival an alert is believed to have been detected; gateways refuse devices beyond two minutes.
+const AHEAD: Span = Span::from_mins(10);
+
 /// Keeps the latest revision of each alert, and finds its place among the others. Gives those that show something new.
 pub(super) fn raise_alerts(
     tx: &mut dyn Database,
@@ -220,7 +223,8 @@ pub(super) fn raise_alerts(
                 head.guard.as_ref().into(),
                 Arg::Text(&head.summary),
                 head.is_urgent().into(),
-                head.detected_at.into(),
+                // Lists have the latest on top: a clock that is years ahead must not bury what happens now.
+                head.detected_at.min(at + AHEAD).into(),
                 head.updated_at.unwrap_or(head.detected_at).into(),
                 head.cleared_at.into(),
                 head.closed_at().into(),

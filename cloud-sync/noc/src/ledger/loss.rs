@@ -18,6 +18,11 @@ pub(super) const RULE: &str = "gateway_lost";
 /// How the centre signs.
 const CENTRE: &str = "centre";
 
+/// Whether an alert has the rule or the name of those that the centre raises itself: none that a gateway sends may.
+pub fn is_of_the_centre(head: &AlertHead) -> bool {
+    head.rule == RULE || head.id.strip_prefix(RULE).is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// Raises an alert for every gateway that is lost and has none.
 pub(super) fn look_for(tx: &mut dyn Database, now: Timestamp) -> Result<(), LedgerError> {
     for row in look::gateways(tx, &Scope::whole())? {
@@ -146,7 +151,8 @@ fn revise(
     let Some(row) = look::alert(tx, &Scope::whole(), &key.place, key.gateway(), id)? else { return Ok(()) };
     let mut alert: Value = serde_json::from_str(row.alert.get())?;
     change(&mut alert);
-    alert["revision"] = json!(alert["revision"].as_u64().unwrap_or(1) + 1);
+    // One that can be raised no higher stays as it is; whatever is wrong with it must not keep its gateway from being heard.
+    alert["revision"] = json!(alert["revision"].as_u64().unwrap_or(1).saturating_add(1).min(u32::MAX.into()));
     alert["updated_at"] = json!(now);
     put(tx, key, now, &alert)
 }

@@ -7,7 +7,7 @@ mod find;
 mod incidents;
 mod keep;
 mod look;
-mod loss;
+pub(crate) mod loss;
 mod notices;
 mod open;
 mod schema;

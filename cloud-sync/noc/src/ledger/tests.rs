@@ -39,7 +39,7 @@ fn alert(sequence: u64, id: &str, revision: u32, severity: &str, more: &str) -> 
 }
 
 fn delivery(entries: Vec<Entry>) -> Delivery {
-    Delivery { origin: origin("gw-1"), received_at: Timestamp::from_millis(1_773_160_000_000), entries }
+    Delivery { origin: origin("gw-1"), received_at: Timestamp::from_millis(1_773_180_600_000), entries }
 }
 
 fn shown(ledger: &mut Ledger) -> Vec<(String, u32)> {
@@ -371,4 +371,41 @@ fn entry_of(sequence: u64, id: &str) -> Entry {
         r#"{{"id":"{id}","revision":1,"severity":"HIGH","status":"DETECTED","detected_at":"2026-03-10T22:00:00Z"}}"#
     );
     entry(sequence, &format!("{id}.1"), EventKind::Alert, &data)
+}
+
+#[test]
+fn a_clock_that_is_years_ahead_buries_nothing() {
+    for house in House::both() {
+        let mut ledger = house.open();
+        let text = r#"{"id":"wrong","revision":1,"severity":"HIGH","status":"DETECTED","detected_at":"9998-12-31T00:00:00Z"}"#;
+        let mut wrong = alert(1, "wrong", 1, "HIGH", "");
+        wrong.data = serde_json::from_str(text).unwrap();
+        wrong.alert = serde_json::from_str(text).ok();
+        ledger.record(&delivery(vec![wrong])).unwrap();
+        let sql = "SELECT detected_ms, received_ms FROM alerts";
+        let mut row = ledger.database().one(sql, &[]).unwrap().unwrap();
+        assert_eq!(row.int(0).unwrap() - row.int(1).unwrap(), 10 * 60 * 1_000);
+        let shown = ledger.alerts(&Scope::whole(), 1).unwrap().remove(0);
+        assert!(shown.alert.get().contains("9998-12-31"), "what was said is shown as it was said");
+    }
+}
+
+#[test]
+fn a_gateway_is_heard_however_high_the_number_of_its_loss_is() {
+    for house in House::both() {
+        let mut ledger = house.open();
+        ledger.record(&delivery(vec![alert(1, "a", 1, "LOW", "")])).unwrap();
+        let heard = delivery(vec![]).received_at;
+        ledger.look_for_lost(heard + Span::from_hours(1)).unwrap();
+        ledger
+            .database()
+            .execute(
+                "UPDATE alerts SET revision = 4294967295, data = replace(data, '\"revision\":1', '\"revision\":4294967295')
+                 WHERE rule = 'gateway_lost'",
+                &[],
+            )
+            .unwrap();
+        let receipt = ledger.record(&delivery(vec![alert(2, "b", 1, "LOW", "")])).unwrap();
+        assert_eq!(receipt.accepted, 1);
+    }
 }
