@@ -5,7 +5,7 @@ use crate::access::{Person, Scope};
 use crate::console::{Console, Shared};
 use crate::door::Caller;
 use crate::feed::Change;
-use crate::ledger::{LedgerError, RecordRow};
+use crate::ledger::{Ledger, LedgerError, RecordRow};
 use crate::openapi::Told;
 use crate::presence::{Heard, LOST_AFTER};
 use crate::refusal::Refusal;
@@ -209,13 +209,13 @@ impl Health {
 
 /// `GET /healthz`
 pub async fn healthz(State(console): State<Shared>) -> Result<impl IntoResponse, Refused> {
-    console.room.clerk.ask(|ledger| ledger.alerts(&Scope::whole(), 1)).await?;
+    console.room.clerk.ask(Ledger::is_well).await?;
     Ok(Json(Health::OK))
 }
 
 /// What the document says of it.
 pub fn health_tells(told: &mut Told<'_>) {
-    told.called("health", "Whether the ledger can be read");
+    told.called("health", "Whether the ledger can be read, and its file is still there");
     told.more("On the gateways' listener the same path says whether it answers at all.");
     told.gives::<Health>(200, "It can.");
     told.refuses(503, "it cannot");

@@ -3,6 +3,7 @@
 
 mod clerk;
 mod commands;
+mod file;
 mod find;
 mod incidents;
 mod keep;
@@ -37,6 +38,7 @@ use crate::access::Scope;
 use crate::access::audit::{Actor, Deed, audit};
 use crate::openapi::{Passed, as_it_came};
 use crate::sequence::Hole;
+use file::LedgerFile;
 use keep::Key;
 use rusqlite::ErrorCode;
 use schemars::JsonSchema;
@@ -316,8 +318,8 @@ fn is_damage(why: &rusqlite::Error) -> bool {
 /// What has been received, and what is to be told. Its calls block; the [`Clerk`] makes them on a thread of its own.
 pub struct Ledger {
     database: Box<dyn Database>,
-    /// The file, for what SQLite says of it.
-    path: Option<PathBuf>,
+    /// The file, if it is in one.
+    file: Option<LedgerFile>,
 }
 
 impl Ledger {
@@ -491,10 +493,8 @@ impl Ledger {
         &mut self,
         work: impl FnOnce(&mut dyn Database) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let done = within(&mut *self.database, work);
-        match &self.path {
-            Some(path) => done.map_err(|why| why.of_file(path)),
-            None => done,
-        }
+        let Some(file) = &self.file else { return within(&mut *self.database, work) };
+        file.stands()?;
+        within(&mut *self.database, work).map_err(|why| why.of_file(file.path()))
     }
 }

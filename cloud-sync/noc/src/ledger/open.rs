@@ -1,5 +1,6 @@
 //! Where a ledger is, and how it is opened and looked at.
 
+use super::file::LedgerFile;
 use super::schema::{self, SCHEMA};
 use super::sql::{Address, Listener, Postgres, Sqlite, Teller, way};
 use super::{Ledger, LedgerError, notices};
@@ -84,7 +85,7 @@ impl Ledger {
             Ok(database)
         };
         let database = set_up().map_err(|why| why.of_file(path))?;
-        Ok(Self { database: Box::new(database), path: Some(path.to_owned()) })
+        Ok(Self { database: Box::new(database), file: Some(LedgerFile::at(path)?) })
     }
 
     /// Connects to a PostgreSQL, and makes its tables if they are not there.
@@ -93,7 +94,7 @@ impl Ledger {
         if schema::migrate(&mut database)? {
             tracing::info!(database = %address, "a new ledger is begun");
         }
-        Ok(Self { database: Box::new(database), path: None })
+        Ok(Self { database: Box::new(database), file: None })
     }
 
     /// What is to be done once a day.

@@ -281,7 +281,8 @@ fn another_configuration_is_held_against_what_is_open_and_nothing_of_the_day_bef
 
 #[test]
 fn a_full_queue_puts_off_and_forgets_nothing() {
-    let mut ledger = House::file().open();
+    let house = House::file();
+    let mut ledger = house.open();
     let ids: Vec<String> = (0..MAX_WAITING).map(|n| n.to_string()).collect();
     let body = message::of(vec![], NOW).written();
     let rows: Vec<Vec<Arg<'_>>> = ids
