@@ -74,8 +74,8 @@ export function byUrgency(a, b) {
 
 /** What an alert is about, if that is not just its guard. */
 function about(alert) {
-  const [kind, name = ""] = alert.subject.split(/:(.*)/s);
-  return kind === "guard" ? null : `${kind === "run" ? "tour" : kind} ${name.split("@")[0]}`;
+  const [kind, name = ""] = String(alert.subject ?? "").split(/:(.*)/s);
+  return kind === "guard" || kind === "" ? null : `${kind === "run" ? "tour" : kind} ${name.split("@")[0]}`;
 }
 
 /** A pair of a `<dl class="facts">`; nothing for nothing. */
@@ -122,12 +122,21 @@ export function speak(alert, where) {
 export function arrange(list, items, key, make) {
   const known = new Map([...list.children].map((node) => [node.dataset.key, node]));
   const nodes = items.map((item) => {
-    const fresh = make(item);
+    const fresh = made(item, make, list);
     fresh.dataset.key = key(item);
     return become(known.get(fresh.dataset.key), fresh);
   });
   const still = list.children.length === nodes.length && nodes.every((node, i) => list.children[i] === node);
   if (!still) list.replaceChildren(...nodes);
+}
+
+/** The row of `item`. What is in it was written elsewhere: one that cannot be made says so, and costs no other. */
+function made(item, make, list) {
+  try {
+    return make(item);
+  } catch {
+    return element(list.nodeName === "DL" ? "div" : "li", "card bad", "What is here cannot be shown.");
+  }
 }
 
 /** `old` made to say what `fresh` says; or `fresh` itself, if there is no such `old`. */
@@ -166,7 +175,48 @@ export function reveal() {
   document.querySelector("main").hidden = false;
 }
 
-const LINKS = { live: "Live", connecting: "Connecting", cut: "Disconnected" };
+// So often a page without live news reads everything: an operator notices within a breath, and 64 screens ask 13 times a second.
+const READ_SECS = 5;
+// How long to wait before a stream that was refused is asked for again.
+const AGAIN_MS = 3000;
+
+/**
+ * Follows the changes at `path`; `events` says what is done with each. `read` reads everything: when the stream begins or fell
+ * behind, and every few seconds while there is none, be it refused or cut; then it is told `true`. `lost` is called when a
+ * stream ends that was there. What is returned says whether there is one.
+ */
+export function news(path, events, read, lost) {
+  let heard = false;
+  let reading = 0;
+  const alone = () => {
+    if (reading) return;
+    read(true);
+    reading = setInterval(() => read(true), READ_SECS * 1000);
+  };
+  const begin = () => {
+    heard = true;
+    clearInterval(reading);
+    reading = 0;
+    read(false);
+  };
+  const open = () => {
+    const stream = new EventSource(path);
+    stream.addEventListener("hello", begin);
+    stream.addEventListener("resync", () => read(false));
+    for (const [name, take] of Object.entries(events)) stream.addEventListener(name, (event) => take(JSON.parse(event.data)));
+    stream.onerror = () => {
+      if (heard) lost();
+      heard = false;
+      alone();
+      // The browser reconnects a cut stream by itself, but not one that was refused.
+      if (stream.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS);
+    };
+  };
+  open();
+  return () => heard;
+}
+
+const LINKS = { live: "Live", connecting: "Connecting", cut: "Disconnected", slow: `Without live news; read every ${READ_SECS} s` };
 
 /** How the page itself is connected; `lost` is said at the foot while it is not. */
 export function link(state, lost) {

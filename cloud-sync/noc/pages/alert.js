@@ -1,10 +1,10 @@
 // One alert: everything that is known of it, and what people make of it.
 
-import { alertCard, arrange, byId, element, fact, link, reveal, secondsText, timeNode, words } from "/vigil.js";
-import { me, post } from "/me.js";
+import { alertCard, arrange, byId, element, fact, link, news, reveal, secondsText, timeNode, words } from "/vigil.js";
+import { me, post, said } from "/me.js";
 import { pictures } from "/pictures.js";
 
-// How long to wait before a stream that was refused, or a reading that failed, is tried again.
+// How long to wait before a reading that failed is tried again.
 const AGAIN_MS = 3000;
 // What arrives within so long is read at once.
 const READ_MS = 150;
@@ -34,22 +34,38 @@ function shown() {
   return { ...known.alert, status: known.status };
 }
 
+/** Every part by itself: what was written elsewhere may make one of them impossible, and costs no other. */
 function paint() {
+  let whole = true;
+  for (const part of [paintAlert, paintHistory, paintEvidence, paintChoices, paintWelfare, paintTold, paintOthers, draw]) {
+    try {
+      part();
+    } catch {
+      whole = false;
+    }
+  }
+  reveal();
+  if (!whole) link("cut", `A part of this alert cannot be shown, and what you see may be old. All of it is at /api${PATH}.`);
+}
+
+function paintAlert() {
   const alert = shown();
   document.title = `${words(alert.rule)} – Vigil`;
   const lost = known.heard?.lost ? "lost: what you do reaches it when it is heard again" : null;
   const more = { Gateway: GATEWAY, "Times in": zone(), Line: lost };
   arrange(byId("alert"), [alert], () => "alert", () => alertCard(alert, zone(), known.now, siteName(), more));
-  arrange(byId("history"), known.history, lineKey, lineNode);
-  paintEvidence();
-  paintChoices();
-  paintWelfare(alert);
+}
+
+const paintHistory = () => arrange(byId("history"), known.history, lineKey, lineNode);
+
+function paintTold() {
   byId("told-part").hidden = known.told.length === 0;
   arrange(byId("told"), known.told, ({ id }) => id, toldNode);
+}
+
+function paintOthers() {
   byId("others-part").hidden = known.others.length === 0;
   arrange(byId("others"), known.others, (row) => `${row.gateway}/${row.alert.id}`, otherNode);
-  reveal();
-  draw();
 }
 
 function paintEvidence() {
@@ -136,8 +152,8 @@ function paintChoices() {
   for (const field of byId("step").elements) field.disabled = known.legal.length === 0;
 }
 
-function paintWelfare(alert) {
-  byId("welfare-part").hidden = !alert.guard;
+function paintWelfare() {
+  byId("welfare-part").hidden = !known.alert.guard;
   const waiting = known.welfare.some((check) => check.state === "waiting");
   byId("welfare").disabled = waiting;
   arrange(byId("welfare-list"), known.welfare.slice(0, 5), (check) => check.id, (check) => {
@@ -158,7 +174,7 @@ function welfareText({ state, refused, result }) {
 
 async function send(path, body) {
   const response = await post(path, body);
-  return [response.ok, await response.json()];
+  return [response.ok, await said(response)];
 }
 
 function say(id, text, bad) {
@@ -178,7 +194,9 @@ async function takeStep(event) {
   const status = event.submitter?.value;
   if (!status || !known) return;
   const fields = byId("step").elements;
-  const step = { status, method: fields.method.value, response: fields.response.value, note: fields.note.value, seen: known.seen };
+  // The ledger has a line for it: what was typed or pasted in several becomes one.
+  const [response, note] = [fields.response, fields.note].map(({ value }) => value.replace(/\s+/g, " ").trim());
+  const step = { status, method: fields.method.value, response, note, seen: known.seen };
   for (const button of byId("choices").children) button.disabled = true;
   try {
     const [taken, answer] = await send(`/api${PATH}/steps`, step);
@@ -218,8 +236,8 @@ function take(fresh) {
   const before = known;
   known = fresh;
   if (before && before.seen !== fresh.seen) {
-    const line = fresh.history[fresh.history.length - 1];
-    byId("spoken").textContent = `${line.by}: ${words(line.status)}, ${STATES[line.state] ?? ""}`;
+    const line = fresh.history.at(-1);
+    if (line) byId("spoken").textContent = `${line.by}: ${words(line.status)}, ${STATES[line.state] ?? ""}`;
   }
   paint();
 }
@@ -233,7 +251,7 @@ async function read() {
     const fresh = await response.json();
     if (mine !== reading) return;
     cutSince = null;
-    link("live", "");
+    link(isFollowing() ? "live" : "slow");
     take(fresh);
   } catch {
     cut();
@@ -261,18 +279,6 @@ function soon() {
 
 const isOurs = (row) => row.tenant === TENANT && row.site === SITE && row.gateway === GATEWAY;
 
-function follow() {
-  const stream = new EventSource("/api/stream");
-  stream.addEventListener("hello", read);
-  stream.addEventListener("resync", read);
-  stream.addEventListener("alert", (event) => { if (isOurs(JSON.parse(event.data))) soon(); });
-  stream.addEventListener("gateway", (event) => { if (isOurs(JSON.parse(event.data))) soon(); });
-  stream.onerror = () => {
-    cut();
-    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS);
-  };
-}
-
 function tick() {
   byId("clock").replaceChildren(secondsText(Date.now(), HERE), " ", element("small", "", HERE));
 }
@@ -284,7 +290,8 @@ addEventListener("resize", () => {
 });
 byId("step").addEventListener("submit", takeStep);
 byId("welfare").addEventListener("click", askForLife);
-follow();
+const newsOf = (row) => { if (isOurs(row)) soon(); };
+const isFollowing = news("/api/stream", { alert: newsOf, gateway: newsOf }, read, cut);
 tick();
 setInterval(tick, 1000);
 // Asked for before it is needed: a step is not to wait for it.

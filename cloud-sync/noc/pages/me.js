@@ -11,6 +11,17 @@ export function me() {
   return asked;
 }
 
+/** What an answer says. A refusal that a proxy or a full disk wrote is no JSON; then its status is what there is to say. */
+export async function said(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (response.ok) throw error;
+    return { error: `The receiver refused it with the status ${response.status}${response.statusText ? ` (${response.statusText})` : ""}.` };
+  }
+}
+
 /** Sends `body` to `path`, as JSON unless it is a text. */
 export async function post(path, body) {
   const { csrf } = await me();

@@ -1,12 +1,14 @@
 // The operators' page: every alert of every site as it arrives, and which gateways are heard.
 
-import { alertCard, arrange, byId, byUrgency, clockText, count, element, fact, isOpen, isUrgent, link, reveal, secondsText, speak, timeNode, words }
+import { alertCard, arrange, byId, byUrgency, clockText, count, element, fact, isOpen, isUrgent, link, news, reveal, secondsText, speak, timeNode, words }
   from "/vigil.js";
 import { filters } from "/filters.js";
 
 // How many alerts are read at once; older ones are asked for.
 const SHOWN = 200;
-// How long to wait before a stream that was refused is asked for again.
+// So many alerts the receiver gives at once.
+const MOST = 1000;
+// How long to wait before a reading that failed is tried again.
 const AGAIN_MS = 3000;
 // For how long an alert that has just come is lit; the animation takes 2.5 s.
 const FRESH_MS = 2500;
@@ -25,12 +27,17 @@ let lostAfterSecs = 90;
 let painting = false;
 let reading = 0;
 let cutSince = null;
+// How it is connected; and whether what was read could be drawn.
+let state = "connecting";
+let drawn = true;
 // How many alerts stay on the page, and where the older ones go on.
 let room = SHOWN;
 let next = null;
 let searchedTo = null;
 
 const placeOf = (row) => `${row.tenant}/${row.site}/${row.gateway}`;
+
+const keyOf = (row) => `${placeOf(row)}/${row.alert.id}`;
 
 function duration(secs) {
   if (secs < 60) return `${Math.floor(secs)} s`;
@@ -42,7 +49,7 @@ function duration(secs) {
 // --- what is known ---
 
 function takeAlert(row, isNews) {
-  const key = `${placeOf(row)}/${row.alert.id}`;
+  const key = keyOf(row);
   const known = alerts.get(key);
   if (known && known.row.alert.revision > row.alert.revision) return;
   // What the gateway says, before what is on its way to it.
@@ -200,17 +207,28 @@ function paint() {
   painting = true;
   setTimeout(() => {
     painting = false;
-    paintGateways();
-    paintAlerts();
+    try {
+      paintGateways();
+      paintAlerts();
+      drawn = true;
+    } catch {
+      drawn = false;
+    }
+    say(state);
     reveal();
   }, PAINT_MS);
 }
 
 // --- where it comes from ---
 
-function say(state) {
+function say(next) {
+  state = next;
   if (state === "cut") cutSince ??= Date.now();
   else cutSince = null;
+  if (state !== "cut" && !drawn) {
+    link("cut", "This page cannot show what it has read, and what you see may be old. The same is at /api/alerts.");
+    return;
+  }
   const since = cutSince ? secondsText(cutSince, HERE) : "";
   link(state, `Disconnected from the receiver since ${since}. What you see may be old. Reconnecting…`);
 }
@@ -223,22 +241,28 @@ async function get(path) {
   return response.json();
 }
 
-async function readAll() {
+/** Reads everything; again, of as much as the page shows, while it is `alone` without a stream. */
+async function readAll(alone = false) {
+  // Older alerts are on their way; they are not to be thrown away by this.
+  if (alone && byId("older").disabled) return;
   const mine = ++reading;
+  const many = alone ? Math.min(room, MOST) : SHOWN;
   try {
-    const [heard, raised] = await Promise.all([get("/api/gateways"), get(`/api/alerts?limit=${SHOWN}&${wanted.query()}`)]);
+    const [heard, raised] = await Promise.all([get("/api/gateways"), get(`/api/alerts?limit=${many}&${wanted.query()}`)]);
     if (mine !== reading) return;
+    // Without a stream, what was not there at the reading before is the news.
+    const before = alone && state !== "connecting" ? new Set(alerts.keys()) : null;
     // What was there before the reading, and is not in it, is not looked for.
     alerts.clear();
-    [room, next, searchedTo] = [SHOWN, raised.next, raised.searched_to];
+    [room, next, searchedTo] = [many, raised.next, raised.searched_to];
     lostAfterSecs = heard.lost_after_secs;
     heard.gateways.forEach(takeGateway);
-    raised.alerts.forEach((row) => takeAlert(row, false));
-    say("live");
+    raised.alerts.forEach((row) => takeAlert(row, before !== null && !before.has(keyOf(row))));
+    say(isFollowing() ? "live" : "slow");
     paint();
   } catch {
     say("cut");
-    setTimeout(() => { if (mine === reading) readAll(); }, AGAIN_MS);
+    setTimeout(() => { if (mine === reading) readAll(alone); }, AGAIN_MS);
   }
 }
 
@@ -258,30 +282,21 @@ async function readOlder() {
   }
 }
 
-function follow() {
-  const stream = new EventSource("/api/stream");
-  stream.addEventListener("hello", readAll);
-  stream.addEventListener("resync", readAll);
-  stream.addEventListener("alert", (event) => { takeAlert(JSON.parse(event.data), true); paint(); });
-  stream.addEventListener("gateway", (event) => { takeGateway(JSON.parse(event.data)); paint(); });
-  stream.onerror = () => {
-    say("cut");
-    // The browser reconnects a cut stream by itself, but not one that was refused.
-    if (stream.readyState === EventSource.CLOSED) {
-      get("/api/me").catch(() => {});
-      setTimeout(follow, AGAIN_MS);
-    }
-  };
-}
-
 function tick() {
   byId("clock").replaceChildren(secondsText(Date.now(), HERE), " ", element("small", "", HERE));
   paintGateways();
 }
 
-const wanted = filters(byId("filters"), readAll);
+const wanted = filters(byId("filters"), () => readAll());
 byId("older").addEventListener("click", readOlder);
 get("/api/me").then((me) => byId("who").append(me.name)).catch(() => {});
-follow();
+const isFollowing = news("/api/stream", {
+  alert: (row) => { takeAlert(row, true); paint(); },
+  gateway: (row) => { takeGateway(row); paint(); },
+}, readAll, () => {
+  say("cut");
+  // Whose session has ended is sent to the log-in.
+  get("/api/me").catch(() => {});
+});
 tick();
 setInterval(tick, 1000);

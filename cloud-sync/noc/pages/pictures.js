@@ -9,10 +9,17 @@ const TOP = 26;
 const DEGREE_M = 111320;
 // Of a list that is longer, the rest is counted.
 const LONGEST = 60;
+// So deep evidence is looked through for positions; the rules nest them twice.
+const DEEPEST = 8;
+// A fix that is less exact says nothing of a site; it is drawn with this, the reach of a cell of a mobile network.
+const FARTHEST_M = 35000;
 
 function svg(tag, attributes, text) {
   const node = document.createElementNS(NAMESPACE, tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) node.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (typeof value === "number" && !Number.isFinite(value)) throw new RangeError(`${name} of ${tag} is no number`);
+    node.setAttribute(name, value);
+  }
   if (text !== undefined) node.textContent = text;
   return node;
 }
@@ -37,16 +44,37 @@ export function pictures(known, zone, width) {
   const evidence = alert.evidence ?? {};
   const room = Math.max(260, width - 30);
   const drawn = [];
-  if (evidence.signals) drawn.push(signals(evidence, zone, room), score(evidence, known.threshold, room));
-  const places = positions(evidence, known.run ?? {}, known.ground);
-  if (places.some(isOfAlert)) drawn.push(plan(places, known.ground?.geofence, zone, room));
-  if (evidence.scanned || known.run) drawn.push(tour(evidence, known.run ?? {}, zone, room));
-  if (evidence.members) drawn.push(members(known, evidence, zone));
+  const draw = (name, make) => {
+    try {
+      drawn.push(...[make()].filter(Boolean));
+    } catch {
+      drawn.push(undrawn(name));
+    }
+  };
+  if (evidence.signals) {
+    draw("signals", () => signals(evidence, zone, room));
+    draw("score", () => score(evidence, known.threshold, room));
+  }
+  draw("plan", () => {
+    const places = positions(evidence, known.run ?? {}, known.ground);
+    return places.some(isOfAlert) ? plan(places, known.ground?.geofence, zone, room) : null;
+  });
+  if (evidence.scanned || known.run) draw("tour", () => tour(evidence, known.run ?? {}, zone, room));
+  if (evidence.members) draw("members", () => members(known, evidence, zone));
   if (!evidence.signals) {
-    const when = moments(known, evidence);
-    if (when.length > 1) drawn.push(timeline(when, evidence, zone, room));
+    draw("timeline", () => {
+      const when = moments(known, evidence);
+      return when.length > 1 ? timeline(when, evidence, zone, room) : null;
+    });
   }
   return drawn;
+}
+
+/** In the place of a picture of evidence that is not as the rules of this version write it. */
+function undrawn(name) {
+  const node = element("p", "card picture quiet", "This picture cannot be drawn: the evidence for it is not as it should be.");
+  node.dataset.picture = name;
+  return node;
 }
 
 // --- time ---
@@ -98,7 +126,8 @@ function signals(evidence, zone, width) {
 
 /** The score from 0 to 1, against the threshold of the policy as far as it is known here. */
 function score(evidence, threshold, width) {
-  const share = evidence.score / 1000;
+  // Of a number that is none nothing is drawn.
+  const share = Math.min(Math.max(evidence.score / 1000, 0), 1);
   const right = width - 8;
   const x = (value) => 8 + value * (right - 8);
   const parts = [
@@ -106,7 +135,7 @@ function score(evidence, threshold, width) {
     svg("rect", { x: 8, y: 8, width: Math.max(1, x(share) - 8), height: 14, rx: 3, class: "reached" }),
   ];
   // A gateway that says it in the evidence knows best.
-  const own = typeof evidence.threshold === "number" ? { score: evidence.threshold / 1000 } : null;
+  const own = evidence.threshold >= 0 && evidence.threshold <= 1000 ? { score: evidence.threshold / 1000 } : null;
   const known = own ?? threshold;
   if (known) {
     const from = `inactive from ${known.score.toFixed(2)} on${known.version ? `, by site file ${known.version}` : ""}`;
@@ -153,10 +182,10 @@ function timeline(when, evidence, zone, width) {
 /** Everything that has a position: fixes in the evidence, checkpoints of the run, and the others of the site. */
 function positions(evidence, run, ground) {
   const found = [];
-  const look = (value, name) => {
-    if (value === null || typeof value !== "object") return;
-    if (typeof value.lat === "number" && typeof value.lon === "number") found.push({ ...value, name: words(name), kind: "fix" });
-    else for (const [inner, part] of Object.entries(value)) look(part, Array.isArray(value) ? name : inner);
+  const look = (value, name, depth = 0) => {
+    if (value === null || typeof value !== "object" || depth > DEEPEST || found.length >= LONGEST) return;
+    if (isOnEarth(value)) found.push({ ...fixOf(value), name: words(name), kind: "fix" });
+    else for (const [inner, part] of Object.entries(value)) look(part, Array.isArray(value) ? name : inner, depth + 1);
   };
   look(evidence, "position");
   const scanned = new Set(run.scanned ?? evidence.scanned ?? []);
@@ -165,6 +194,14 @@ function positions(evidence, run, ground) {
   // Of a site with more places than a plan can show, those of the alert come first.
   stops.sort((a, b) => (a.kind === "other") - (b.kind === "other"));
   return [...found, ...stops].slice(0, LONGEST);
+}
+
+const isOnEarth = ({ lat, lon }) => Number.isFinite(lat) && Number.isFinite(lon) && Math.abs(lat) <= 90 && Math.abs(lon) <= 180;
+
+/** Of a fix that was written elsewhere, what a plan shows. */
+function fixOf({ lat, lon, at, accuracy_m: accuracy }) {
+  const isExact = typeof accuracy === "number" && accuracy > 0;
+  return { lat, lon, at: typeof at === "string" ? at : null, accuracy_m: isExact ? Math.min(accuracy, FARTHEST_M) : null };
 }
 
 /** Whether a place says something of the alert; the others only say where that is. */
@@ -185,14 +222,15 @@ function names(places, at, zone, width, height) {
   for (const place of places) {
     const [cx, cy] = at(place);
     const said = `${clip(place.name, 24)}${place.at ? ` ${clockText(place.at, zone)}` : ""}${place.accuracy_m ? ` ±${Math.round(place.accuracy_m)} m` : ""}${place.kind === "missing" ? ", missing" : ""}`;
-    const end = cx > width * 0.6;
     const [y, long] = [Math.max(14, cy - 8), said.length * 7.2];
-    const left = end ? cx - 10 - long : cx + 10;
+    // Beside its mark, on the side where there is room; where there is none, as far to the left as it takes.
+    const end = cx + 10 + long > width && cx > width / 2;
+    const left = Math.max(4, end ? cx - 10 - long : Math.min(cx + 10, width - 4 - long));
     const box = [left, y - 13, left + long, y + 4];
     const fits = box[0] >= 0 && box[2] <= width && box[3] <= height - 26;
     if (!fits && place.kind === "other" || taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) continue;
     taken.push(box);
-    parts.push(text(cx + (end ? -10 : 10), y, said, place.kind === "other" ? "quiet" : "", end ? "end" : "start"));
+    parts.push(text(left, y, said, place.kind === "other" ? "quiet" : ""));
   }
   return parts;
 }

@@ -1,6 +1,6 @@
 // Tasks for a site, given by the operations centre, and what became of all that was sent to its gateway.
 
-import { me, post } from "/me.js";
+import { me, post, said as saidBy } from "/me.js";
 import { arrange, byId, element, fact, link, reveal, secondsText, timeNode, words } from "/vigil.js";
 
 // What is sent is fetched by its gateway within a second or two; so often is looked whether it was.
@@ -63,7 +63,7 @@ async function look() {
 async function send(form, said, command) {
   try {
     const response = await post(where(chosen()), command);
-    const answer = await response.json();
+    const answer = await saidBy(response);
     byId(said).classList.toggle("bad", !response.ok);
     byId(said).textContent = response.ok ? `${command.data.task}: on its way to the gateway.` : answer.error;
     if (response.ok) form.reset();

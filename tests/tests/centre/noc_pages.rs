@@ -15,18 +15,18 @@ fn call_for_help(agent: &Agent, device: &str, note: &str) {
 }
 
 /// A browser in which that person has logged in, on `page`.
-fn logged_in(driver: &Rc<Driver>, noc: &Noc, name: &str, screen: Screen, page: &str) -> Browser {
+pub fn logged_in(driver: &Rc<Driver>, noc: &Noc, name: &str, screen: Screen, page: &str) -> Browser {
     let browser = driver.open(screen, &format!("http://{}{}", noc.page(), noc.way_in_of(name)));
     browser.sees("main, body", "");
     browser.go(page);
     browser
 }
 
-fn click(browser: &Browser, selector: &str) {
+pub fn click(browser: &Browser, selector: &str) {
     browser.run(&format!("document.querySelector('{selector}').click();"));
 }
 
-fn fill(browser: &Browser, selector: &str, value: &str) {
+pub fn fill(browser: &Browser, selector: &str, value: &str) {
     browser.run(&format!(
         "const field = document.querySelector('{selector}'); field.value = '{value}';
          field.dispatchEvent(new Event('input', {{bubbles: true}}));"
@@ -34,7 +34,7 @@ fn fill(browser: &Browser, selector: &str, value: &str) {
 }
 
 #[track_caller]
-fn assert_fits(browser: &Browser) {
+pub fn assert_fits(browser: &Browser) {
     for screen in [Screen::Phone, Screen::Desk] {
         browser.resize(screen);
         assert!(browser.overflow() <= 0, "{screen:?}: {} px too wide", browser.overflow());
@@ -53,7 +53,7 @@ fn assert_usable(browser: &Browser) {
 }
 
 /// Keeps what is seen, if a folder for that is given.
-fn keep(browser: &Browser, name: &str) {
+pub fn keep(browser: &Browser, name: &str) {
     let Ok(folder) = std::env::var("VIGIL_SCREENSHOTS") else { return };
     for (screen, size) in [(Screen::Phone, "phone"), (Screen::Desk, "desk")] {
         browser.resize(screen);

@@ -1,12 +1,12 @@
 //! Three receivers on one PostgreSQL, and one of them killed: nothing is lost, nothing doubled, and the others' pages go on.
 
+use crate::way;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use vigil_cloud_sync::wire::Producer;
-use vigil_cloud_sync::{Event, EventKind, Origin, Token, Uplink, UplinkConfig, Verdict, Way};
-use vigil_core::id::{GatewayId, SiteId, TenantId};
+use vigil_cloud_sync::{Event, EventKind, Uplink, Verdict, Way};
 use vigil_core::time::Timestamp;
 use vigil_noc::ledger::Ledger;
 use vigil_tests::house::{Agent, Noc, PATIENCE, Plant, Source, address, eventually, new_database, until};
@@ -69,16 +69,6 @@ async fn send(gateway: usize, ways: Vec<Uplink>, half: Arc<AtomicBool>) -> (usiz
     (accepted, duplicates)
 }
 
-fn way(noc: &Noc, gateway: usize) -> Uplink {
-    let uplink = noc.uplink(&name(gateway));
-    let (tenant, site) = (TenantId::new("acme").unwrap(), SiteId::new("plant-7").unwrap());
-    let origin = Origin { tenant, site, gateway: GatewayId::new(&name(gateway)).unwrap() };
-    let mut config = UplinkConfig::new(&uplink.url, origin, Token::new(&uplink.token));
-    config.ca_pem = Some(std::fs::read(&uplink.ca).unwrap());
-    config.whole_timeout = Duration::from_secs(20);
-    Uplink::new(config).unwrap()
-}
-
 #[test]
 fn three_receivers_share_a_database_and_one_of_them_may_die() {
     let names: Vec<String> = (0..GATEWAYS).map(name).collect();
@@ -92,7 +82,7 @@ fn three_receivers_share_a_database_and_one_of_them_may_die() {
 
     let half = Arc::new(AtomicBool::new(false));
     let ways: Vec<Vec<Uplink>> =
-        (0..GATEWAYS).map(|gateway| [&first, &second, &third].map(|noc| way(noc, gateway)).into()).collect();
+        (0..GATEWAYS).map(|gateway| [&first, &second, &third].map(|noc| way(noc, "plant-7", &name(gateway))).into()).collect();
     let sending = {
         let half = Arc::clone(&half);
         std::thread::spawn(move || {
