@@ -289,7 +289,6 @@ function tick() {
 
 const wanted = filters(byId("filters"), () => readAll());
 byId("older").addEventListener("click", readOlder);
-get("/api/me").then((me) => byId("who").append(me.name)).catch(() => {});
 const isFollowing = news("/api/stream", {
   alert: (row) => { takeAlert(row, true); paint(); },
   gateway: (row) => { takeGateway(row); paint(); },

@@ -5,7 +5,7 @@ use crate::access::Role::{self, Admin, Operator, Supervisor, Viewer};
 use crate::archive::Archive;
 use crate::cases::{self, found, step, whole};
 use crate::console::Shared;
-use crate::office::{account, books, escalations, login, people, tokens};
+use crate::office::{account, books, escalations, login, menu, people, tokens};
 use crate::openapi::{self, Tells};
 use crate::reports::pages;
 use crate::sites::routes as sites;
@@ -98,14 +98,14 @@ pub const ROUTES: &[Route] = &[
     own(Method::POST, "/password", || post(account::password)),
     own(Method::POST, "/logout", || post(login::leave)),
     own(Method::POST, "/sessions/end", || post(account::end)),
-    look("/", Viewer, || operator::file("text/html; charset=utf-8", include_str!("../pages/index.html"))),
+    look("/", Viewer, || menu::page(include_str!("../pages/index.html"))),
     look("/api/gateways", Viewer, || get(operator::gateways)).told(operator::gateways_tell),
     look("/api/alerts", Viewer, || get(found::list)).told(found::tells),
     look("/api/alerts/{tenant}/{site}/{gateway}/{id}", Viewer, || get(whole::show)).told(whole::tells),
     act("/api/alerts/{tenant}/{site}/{gateway}/{id}/steps", Operator, || cases::small(post(step::take)))
         .told(step::tells),
     look("/alerts/{tenant}/{site}/{gateway}/{id}", Viewer, || {
-        operator::file("text/html; charset=utf-8", include_str!("../pages/alert.html"))
+        menu::page(include_str!("../pages/alert.html"))
     }),
     open("/me.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/me.js"))),
     open("/alert.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/alert.js"))),
@@ -115,9 +115,7 @@ pub const ROUTES: &[Route] = &[
     open("/filters.js", || {
         operator::file("text/javascript; charset=utf-8", include_str!("../pages/filters.js"))
     }),
-    look("/tasks", Operator, || {
-        operator::file("text/html; charset=utf-8", include_str!("../pages/tasks.html"))
-    }),
+    look("/tasks", Operator, || menu::page(include_str!("../pages/tasks.html"))),
     open("/tasks.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/tasks.js"))),
     look("/api/tours", Viewer, || get(operator::tours)).told(operator::tours_tell),
     look("/api/days", Viewer, || get(operator::reports)).told(operator::reports_tell),
@@ -136,9 +134,7 @@ pub const ROUTES: &[Route] = &[
     look("/api/rankings", Viewer, || get(pages::api_rankings::<Archive>)).told(pages::rankings_tell),
     look("/api/rankings.csv", Viewer, || get(pages::csv_rankings::<Archive>)).told(pages::csv_rankings_tell),
     open("/sites.js", || operator::file("text/javascript; charset=utf-8", include_str!("../pages/sites.js"))),
-    look("/sites", Viewer, || {
-        operator::file("text/html; charset=utf-8", include_str!("../pages/sites.html"))
-    }),
+    look("/sites", Viewer, || menu::page(include_str!("../pages/sites.html"))),
     look("/api/sites", Viewer, || get(sites::sites)).told(told::sites),
     look("/api/sites/{tenant}/{site}/files", Viewer, || get(sites::versions)).told(told::versions),
     act("/api/sites/{tenant}/{site}/files", Admin, || sites::large(post(sites::give))).told(told::give),
@@ -149,9 +145,7 @@ pub const ROUTES: &[Route] = &[
     open("/policies.js", || {
         operator::file("text/javascript; charset=utf-8", include_str!("../pages/policies.js"))
     }),
-    look("/policies", Supervisor, || {
-        operator::file("text/html; charset=utf-8", include_str!("../pages/policies.html"))
-    }),
+    look("/policies", Supervisor, || menu::page(include_str!("../pages/policies.html"))),
     look("/api/policies", Supervisor, || get(sites::policies)).told(told::policies),
     look("/api/policies/{tenant}", Supervisor, || get(sites::tenant_policy)).told(told::tenant_policy),
     act("/api/policies/{tenant}", Admin, || sites::large(post(sites::give_tenant_policy)))

@@ -8,6 +8,7 @@ mod alert_steps;
 mod alertmanager;
 mod api_fuzz;
 mod escalation;
+mod menus;
 mod noc_pages;
 mod noc_postgres;
 mod odd_evidence;

@@ -81,8 +81,9 @@ fn three_receivers_share_a_database_and_one_of_them_may_die() {
     let shown = third.follow();
 
     let half = Arc::new(AtomicBool::new(false));
-    let ways: Vec<Vec<Uplink>> =
-        (0..GATEWAYS).map(|gateway| [&first, &second, &third].map(|noc| way(noc, "plant-7", &name(gateway))).into()).collect();
+    let ways: Vec<Vec<Uplink>> = (0..GATEWAYS)
+        .map(|gateway| [&first, &second, &third].map(|noc| way(noc, "plant-7", &name(gateway))).into())
+        .collect();
     let sending = {
         let half = Arc::clone(&half);
         std::thread::spawn(move || {

@@ -53,7 +53,9 @@ fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
         r#"{"position":{"lat":18.52,"lon":73.85,"accuracy_m":1e308},"last":{"lat":91,"lon":73.85},"first":{"lat":-1e300,"lon":0}}"#.to_owned(),
         format!(r#"{{"position":{deep}}}"#),
     ];
-    let numbered = (2..).zip(&odd).map(|(n, evidence)| alert(n, &format!("odd {n}"), r#","subject":"guard:G-1""#, evidence));
+    let numbered = (2..)
+        .zip(&odd)
+        .map(|(n, evidence)| alert(n, &format!("odd {n}"), r#","subject":"guard:G-1""#, evidence));
     let events: Vec<Event> = [alert(1, "without a subject", "", "{}")].into_iter().chain(numbered).collect();
     deliver(&noc, &events);
 
@@ -64,7 +66,8 @@ fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
     browser.sees("#alerts [data-id=odd-6] .summary", "odd 6");
     browser.sees("#link", "live");
     let undrawn = "return [...document.querySelectorAll('#pictures p')].map((node) => node.dataset.picture);";
-    let drawn = "return [...document.querySelectorAll('#pictures figure')].map((node) => node.dataset.picture);";
+    let drawn =
+        "return [...document.querySelectorAll('#pictures figure')].map((node) => node.dataset.picture);";
     let expected: [(Value, Value); 6] = [
         (json!([]), json!([])),
         (json!(["signals"]), json!(["score"])),

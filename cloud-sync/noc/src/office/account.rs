@@ -67,7 +67,7 @@ pub async fn page(State(console): State<Shared>, caller: Caller) -> Result<Respo
         person.role,
         end_button(&caller, "all", "Log out everywhere")
     );
-    Ok(wide("Account", &caller, &Told::Nothing, &body))
+    Ok(wide(("/account", "Account"), &caller, &Told::Nothing, &body))
 }
 
 fn end_button(caller: &Caller, id: &str, label: &str) -> String {

@@ -99,7 +99,7 @@ pub async fn page(State(console): State<Shared>, caller: Caller, asked: Filter) 
         format!(r#"<p><a href="/audit?{}&amp;before={}">Earlier</a></p>"#, text(query(&asked)), last.seq)
     });
     let body = format!("{}<section>{list}{older}</section>", filter(&asked));
-    Ok(wide("Log", &caller, &told, &body))
+    Ok(wide(("/audit", "Log"), &caller, &told, &body))
 }
 
 fn filter(asked: &Asked) -> String {

@@ -123,7 +123,7 @@ pub async fn page(
         )
     });
     let body = format!("{}<section>{list}{empty}{earlier}</section>", filter(state));
-    Ok(wide("Escalations", &caller, &told, &body))
+    Ok(wide(("/escalations", "Escalations"), &caller, &told, &body))
 }
 
 fn filter(chosen: Option<NoticeState>) -> String {

@@ -1,10 +1,11 @@
 //! Pages that are made here: whole without a script, and nothing that somebody typed is taken for markup.
 
+use super::menu::menu;
 use crate::access::{Person, Role};
 use crate::door::Caller;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use vigil_core::time::Timestamp;
 
 /// Text as it is shown, whatever is in it.
@@ -89,36 +90,16 @@ pub fn narrow(title: &str, told: &Told, body: &str) -> Response {
     (told.status(), Html(page)).into_response()
 }
 
-/// A page for somebody who is.
-pub fn wide(title: &str, caller: &Caller, told: &Told, body: &str) -> Response {
+/// A page for somebody who is; it stands at that path, and has that title.
+pub fn wide((path, title): (&str, &str), caller: &Caller, told: &Told, body: &str) -> Response {
     let page = format!(
         "{HEAD}  <title>{title} – Vigil</title>\n</head>\n<body>\n<header class=\"bar\"><div><h1>Vigil</h1>\
          <p class=\"whose\">operations centre</p></div>{}</header>\n<main class=\"desk\">\n<h2>{title}</h2>\n{}\n{body}\n\
          </main>\n</body>\n</html>\n",
-        ways(caller),
+        menu(caller, path),
         told.markup()
     );
     (told.status(), Html(page)).into_response()
-}
-
-/// The ways to the other pages, as far as they are open to this person.
-fn ways(caller: &Caller) -> String {
-    let mut ways = String::from(
-        r#"<nav class="ways"><a href="/">Alerts</a><a href="/dashboard">Dashboard</a><a href="/sites">Sites</a>"#,
-    );
-    if caller.person.may(Role::Supervisor) {
-        ways += r#"<a href="/policies">Policies</a><a href="/escalations">Escalations</a>"#;
-    }
-    if caller.person.may(Role::Admin) {
-        ways += r#"<a href="/people">People</a><a href="/tokens">Tokens</a><a href="/audit">Log</a>"#;
-    }
-    let name = text(&caller.person.name);
-    let _infallible = write!(
-        ways,
-        r#"<a href="/account">{name}</a><form method="post" action="/logout">{}<button>Log out</button></form></nav>"#,
-        word(caller)
-    );
-    ways
 }
 
 /// The word of the session, for a form.

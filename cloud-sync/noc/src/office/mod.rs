@@ -5,6 +5,7 @@ pub mod books;
 pub mod escalations;
 mod html;
 pub mod login;
+pub mod menu;
 pub mod people;
 pub mod tokens;
 

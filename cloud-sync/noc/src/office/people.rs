@@ -30,7 +30,7 @@ async fn shown(console: &Shared, caller: &Caller, told: Told) -> Result<Response
         roles(Role::Operator),
         tenant(&caller.person)
     );
-    Ok(wide("People", caller, &told, &format!("<section>{list}</section>\n{add}")))
+    Ok(wide(("/people", "People"), caller, &told, &format!("<section>{list}</section>\n{add}")))
 }
 
 fn cells(caller: &Caller, row: &PersonRow) -> Vec<String> {

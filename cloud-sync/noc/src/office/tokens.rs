@@ -29,7 +29,7 @@ async fn shown(console: &Shared, caller: &Caller, told: Told) -> Result<Response
         roles(Role::Viewer),
         tenant(&caller.person)
     );
-    Ok(wide("Tokens", caller, &told, &format!("<section>{list}</section>\n{add}")))
+    Ok(wide(("/tokens", "Tokens"), caller, &told, &format!("<section>{list}</section>\n{add}")))
 }
 
 fn cells(caller: &Caller, row: &TokenRow) -> Vec<String> {

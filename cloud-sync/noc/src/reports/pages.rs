@@ -11,6 +11,8 @@ use super::report::{First, Of, Report};
 use super::sheet::{self, Unwritten};
 use super::source::ReportSource;
 use super::views::{self, Choice};
+use crate::door::Caller;
+use crate::office::menu::menu;
 use crate::openapi::Told;
 use crate::refusal::Refusal;
 use axum::Json;
@@ -60,9 +62,9 @@ impl NoReport {
     }
 
     /// The same for a person.
-    fn page(&self) -> Response {
+    fn page(&self, menu: &str) -> Response {
         let status = self.status();
-        match views::error(&self.to_string()) {
+        match views::error(menu, &self.to_string()) {
             Ok(page) => (status, Html(page)).into_response(),
             Err(_) => (status, self.to_string()).into_response(),
         }
@@ -79,6 +81,8 @@ impl IntoResponse for NoReport {
 pub struct Reading<S: ReportSource> {
     reader: S::Reader,
     pairs: Vec<(String, String)>,
+    /// The ways to other pages; of whoever did not come in by the door there are none.
+    menu: String,
 }
 
 impl<S: ReportSource, T: Sync> FromRequestParts<T> for Reading<S> {
@@ -88,7 +92,9 @@ impl<S: ReportSource, T: Sync> FromRequestParts<T> for Reading<S> {
         let reader = parts.extensions.get::<S::Reader>().cloned().ok_or(NoReport::Stranger)?;
         // A query of pairs can hardly be wrong; one that is says nothing.
         let pairs = Query::try_from_uri(&parts.uri).map(|Query(pairs)| pairs).unwrap_or_default();
-        Ok(Self { reader, pairs })
+        let caller = parts.extensions.get::<Caller>();
+        let menu = caller.map(|caller| menu(caller, parts.uri.path())).unwrap_or_default();
+        Ok(Self { reader, pairs, menu })
     }
 }
 
@@ -130,60 +136,64 @@ const RANKING: [&str; 6] = ["from", "to", "site", "of", "first", "limit"];
 /// The glance of today and of the week.
 pub async fn dashboard<S: ReportSource>(
     State(desk): Here<S>,
-    reading: Reading<S>,
+    mut reading: Reading<S>,
 ) -> Result<Html<String>, Response> {
+    let menu = std::mem::take(&mut reading.menu);
     let page = async {
         let put = Put::of(&desk, reading, &["site"]).await?;
         let sites = put.question.day(put.chosen.clone(), put.now);
         let choice = put.choice(&sites);
         let (glance, week) = desk.glance(sites, put.now).await?;
-        Ok(views::dashboard(&choice, &glance, &week)?)
+        Ok(views::dashboard(&menu, &choice, &glance, &week)?)
     };
-    page.await.map(Html).map_err(|error: NoReport| error.page())
+    page.await.map(Html).map_err(|error: NoReport| error.page(&menu))
 }
 
 /// Any range of any sites.
 pub async fn reports<S: ReportSource>(
     State(desk): Here<S>,
-    reading: Reading<S>,
+    mut reading: Reading<S>,
 ) -> Result<Html<String>, Response> {
+    let menu = std::mem::take(&mut reading.menu);
     let page = async {
         let put = Put::of(&desk, reading, &RANGE).await?;
         let asked = put.range()?;
         let choice = put.choice(&asked);
-        Ok(views::report(&choice, &desk.report(asked).await?)?)
+        Ok(views::report(&menu, &choice, &desk.report(asked).await?)?)
     };
-    page.await.map(Html).map_err(|error: NoReport| error.page())
+    page.await.map(Html).map_err(|error: NoReport| error.page(&menu))
 }
 
 /// One day, to be printed.
 pub async fn daily<S: ReportSource>(
     State(desk): Here<S>,
-    reading: Reading<S>,
+    mut reading: Reading<S>,
 ) -> Result<Html<String>, Response> {
+    let menu = std::mem::take(&mut reading.menu);
     let page = async {
         let put = Put::of(&desk, reading, &["date", "site"]).await?;
         let asked = put.question.day(put.chosen.clone(), put.now);
         let choice = put.choice(&asked);
-        Ok(views::daily(&choice, &desk.report(asked).await?)?)
+        Ok(views::daily(&menu, &choice, &desk.report(asked).await?)?)
     };
-    page.await.map(Html).map_err(|error: NoReport| error.page())
+    page.await.map(Html).map_err(|error: NoReport| error.page(&menu))
 }
 
 /// The best or the worst first.
 pub async fn rankings<S: ReportSource>(
     State(desk): Here<S>,
-    reading: Reading<S>,
+    mut reading: Reading<S>,
 ) -> Result<Html<String>, Response> {
+    let menu = std::mem::take(&mut reading.menu);
     let page = async {
         let put = Put::of(&desk, reading, &RANKING).await?;
         let asked = put.range()?;
         let choice = put.choice(&asked);
         let (of, first) = ranked(&put.question);
         let report = desk.report(asked).await?;
-        Ok(views::ranking(&choice, &report, of, first, put.question.limit())?)
+        Ok(views::ranking(&menu, &choice, &report, of, first, put.question.limit())?)
     };
-    page.await.map(Html).map_err(|error: NoReport| error.page())
+    page.await.map(Html).map_err(|error: NoReport| error.page(&menu))
 }
 
 fn ranked(question: &Question) -> (Of, First) {

@@ -88,19 +88,19 @@ fn basis(report: &Report) -> (String, bool) {
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
-    here: &'a str,
+    menu: &'a str,
     why: &'a str,
 }
 
 /// Why there is no page.
-pub fn error(why: &str) -> askama::Result<String> {
-    ErrorPage { here: "", why }.render()
+pub fn error(menu: &str, why: &str) -> askama::Result<String> {
+    ErrorPage { menu, why }.render()
 }
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct ReportPage<'a> {
-    here: &'a str,
+    menu: &'a str,
     choice: &'a Choice,
     basis: String,
     whole: bool,
@@ -133,10 +133,10 @@ fn devices(report: &Report) -> Vec<DeviceRow> {
 }
 
 /// Any range of days of any set of sites.
-pub fn report(choice: &Choice, report: &Report) -> askama::Result<String> {
+pub fn report(menu: &str, choice: &Choice, report: &Report) -> askama::Result<String> {
     let (basis, whole) = basis(report);
     ReportPage {
-        here: "/reports",
+        menu,
         choice,
         basis,
         whole,
@@ -159,7 +159,7 @@ pub fn report(choice: &Choice, report: &Report) -> askama::Result<String> {
 #[derive(Template)]
 #[template(path = "daily.html")]
 struct DailyPage<'a> {
-    here: &'a str,
+    menu: &'a str,
     choice: &'a Choice,
     basis: String,
     whole: bool,
@@ -171,14 +171,14 @@ struct DailyPage<'a> {
 }
 
 /// One day, for paper. Of one site it has the guards; of many it has the sites, because a guard is one site's concern.
-pub fn daily(choice: &Choice, report: &Report) -> askama::Result<String> {
+pub fn daily(menu: &str, choice: &Choice, report: &Report) -> askama::Result<String> {
     let (basis, whole) = basis(report);
     let mut tables = vec![Table::sites(report, usize::MAX)];
     if report.sites.len() == 1 {
         tables.push(Table::guards(report, usize::MAX));
     }
     DailyPage {
-        here: "/reports/daily",
+        menu,
         choice,
         basis,
         whole,
@@ -194,7 +194,7 @@ pub fn daily(choice: &Choice, report: &Report) -> askama::Result<String> {
 #[derive(Template)]
 #[template(path = "ranking.html")]
 struct RankingPage<'a> {
-    here: &'a str,
+    menu: &'a str,
     choice: &'a Choice,
     basis: String,
     whole: bool,
@@ -206,6 +206,7 @@ struct RankingPage<'a> {
 
 /// Who stands where.
 pub fn ranking(
+    menu: &str,
     choice: &Choice,
     report: &Report,
     of: Of,
@@ -215,13 +216,13 @@ pub fn ranking(
     let (basis, whole) = basis(report);
     let ranking = report.ranking(of, first);
     let rows = ranking.iter().take(limit).map(PlaceRow::of).collect();
-    RankingPage { here: "/rankings", choice, basis, whole, of, first, rows, all: ranking.len() }.render()
+    RankingPage { menu, choice, basis, whole, of, first, rows, all: ranking.len() }.render()
 }
 
 #[derive(Template)]
 #[template(path = "dashboard.html")]
 struct DashboardPage<'a> {
-    here: &'a str,
+    menu: &'a str,
     choice: &'a Choice,
     basis: String,
     whole: bool,
@@ -235,13 +236,13 @@ struct DashboardPage<'a> {
 }
 
 /// How it stands now.
-pub fn dashboard(choice: &Choice, glance: &Glance, week: &Report) -> askama::Result<String> {
+pub fn dashboard(menu: &str, choice: &Choice, glance: &Glance, week: &Report) -> askama::Result<String> {
     let (basis, whole) = basis(week);
     let end = |first| ends(week, first).iter().map(PlaceRow::of).collect();
     let trend = counts("Breaches, by day (today is not over)", &glance.breaches, "low");
     let nights = counts("Alerts, by night", &glance.nights, "plain");
     DashboardPage {
-        here: "/dashboard",
+        menu,
         choice,
         basis,
         whole,
