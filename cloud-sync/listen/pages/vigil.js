@@ -175,7 +175,7 @@ export function reveal() {
   document.querySelector("main").hidden = false;
 }
 
-// So often a page without live news reads everything: an operator notices within a breath, and 64 screens ask 13 times a second.
+// So often a page without live news reads everything: an operator notices within a breath, and 50 screens ask ten times a second.
 const READ_SECS = 5;
 // How long to wait before a stream that was refused is asked for again.
 const AGAIN_MS = 3000;

@@ -3,6 +3,8 @@
 use crate::noc_pages::{assert_fits, click, fill, logged_in};
 use crate::way;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use vigil_cloud_sync::wire::Producer;
 use vigil_cloud_sync::{Event, EventKind, Verdict, Way};
 use vigil_core::time::Timestamp;
@@ -11,8 +13,9 @@ use vigil_tests::house::Noc;
 
 const GATEWAY: &str = "gw-1";
 
-/// More than a receiver has seats for pages that follow it.
-const PAGES: usize = 64;
+/// Each of so many programs follows with so many pages, which is every seat that a receiver has.
+const PROGRAMS: usize = 16;
+const PAGES: usize = 16;
 
 /// An alert with that evidence, in JSON; `more` are other fields of it.
 fn alert(n: u64, summary: &str, more: &str, evidence: &str) -> Event {
@@ -101,13 +104,28 @@ fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
     browser.sees("#step-said", "with the status 502");
 }
 
+/// A page that follows the changes, until it is dropped.
+fn seat(at: SocketAddr, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "GET /api/stream HTTP/1.1\r\nhost: {at}\r\nauthorization: Bearer {token}\r\n\r\n")
+        .unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
 #[test]
 fn without_a_seat_in_the_stream_a_page_reads_every_few_seconds_and_says_so() {
     let noc = Noc::start(&[GATEWAY]);
     deliver(&noc, &[alert(1, "before", "", "{}")]);
-    for _ in 0..PAGES {
-        noc.follow();
-    }
+    let _seats: Vec<TcpStream> = (0..PROGRAMS)
+        .flat_map(|n| {
+            let token = noc.token_of(&format!("screen-{n}"), "viewer");
+            (0..PAGES).map(move |_| token.clone())
+        })
+        .map(|token| seat(noc.page(), &token))
+        .collect();
     let driver = Driver::start();
     let list = format!("http://{}/", noc.page());
     let browser = logged_in(&driver, &noc, "Ravi", Screen::Desk, &list);
