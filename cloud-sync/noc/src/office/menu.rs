@@ -67,10 +67,9 @@ mod tests {
     use super::*;
     use crate::access::{Person, Role};
     use crate::door::Key;
-    use vigil_core::id::OperatorId;
 
     fn seen_by(role: Role) -> Vec<&'static str> {
-        let person = Person { name: OperatorId::new("ada").unwrap(), tenant: None, role };
+        let person = Person { name: "ada".to_owned(), tenant: None, role };
         let key = Key::Token(String::new());
         let caller = Caller { person, key, address: [127, 0, 0, 1].into(), must_change: false };
         let menu = menu(&caller, "/reports");
