@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Of one person, or of one program: a control room hangs a dozen screens on one name.
 const OF_A_PERSON: usize = 16;
 /// Of one tenant: whoever looks from outside must not leave the centre's own staff without a seat.
-const OF_A_TENANT: usize = 64;
-/// Of all: each costs a connection and a place among the changes, some kilobytes. A quarter of the connections.
-const OF_ALL: usize = 256;
+const OF_A_TENANT: usize = 48;
+/// Of all: each costs a connection of those that one address may have, behind a proxy all of them, and a place among the changes.
+const OF_ALL: usize = 96;
 
 /// Whose seats are counted; nobody's are those of all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

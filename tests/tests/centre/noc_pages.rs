@@ -46,7 +46,7 @@ pub fn assert_fits(browser: &Browser) {
 fn assert_usable(browser: &Browser) {
     let nameless = "return [...document.querySelectorAll('section')]
         .filter((s) => !document.getElementById(s.getAttribute('aria-labelledby'))?.textContent)
-        .concat([...document.querySelectorAll('input, select, textarea')].filter((f) => f.labels.length === 0))
+        .concat([...document.querySelectorAll('input:not([type=hidden]), select, textarea')].filter((f) => f.labels.length === 0))
         .concat([...document.querySelectorAll('button')].filter((b) => b.checkVisibility() && b.offsetHeight < 40))
         .map((node) => node.outerHTML.slice(0, 80));";
     assert_eq!(browser.run(nameless), json!([]));

@@ -14,7 +14,7 @@ use vigil_tests::house::Noc;
 const GATEWAY: &str = "gw-1";
 
 /// Each of so many programs follows with so many pages, which is every seat that a receiver has.
-const PROGRAMS: usize = 16;
+const PROGRAMS: usize = 6;
 const PAGES: usize = 16;
 
 /// An alert with that evidence, in JSON; `more` are other fields of it.
