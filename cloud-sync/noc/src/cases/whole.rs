@@ -127,7 +127,7 @@ fn read(
         Some(incident) => others(ledger, scope, name, incident)?,
         None => vec![],
     };
-    others.extend(ledger.folded_under(&place, &head.id, OTHERS)?);
+    others.extend(ledger.folded_under(&place, &name.gateway, &head.id, OTHERS)?);
     let welfare = match &head.guard {
         Some(guard) => welfare(ledger, scope, origin, guard)?,
         None => vec![],

@@ -3,7 +3,7 @@
 
 use super::keep::Key;
 use super::sql::{Arg, Database, Engine, args, insert};
-use super::{AlertHead, LedgerError};
+use super::{AlertHead, LedgerError, loss};
 use crate::incoming::MAX_NAME_BYTES;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -106,8 +106,9 @@ fn gather(tx: &mut dyn Database, key: &Key<'_>, head: &AlertHead, data: &str) ->
         .evidence
         .members
         .iter()
-        // A longer name is no alert's: the door takes none.
+        // A longer name is no alert's: the door takes none. And that a gateway is lost is explained by nothing that it says.
         .filter(|member| member.alert.len() <= MAX_NAME_BYTES && !member.alert.contains('\0'))
+        .filter(|member| !loss::is_name(&member.alert))
         .map(|member| args![&key.place, key.gateway(), &member.alert, &head.id].to_vec())
         .collect();
     let known = insert(
@@ -130,6 +131,9 @@ fn explained_by_storm(
     key: &Key<'_>,
     head: &AlertHead,
 ) -> Result<Option<String>, LedgerError> {
+    if head.rule == loss::RULE {
+        return Ok(None);
+    }
     let storm = tx.one(
         "SELECT storm FROM members WHERE place = $1 AND gateway = $2 AND alert = $3",
         args![&key.place, key.gateway(), &head.id],
@@ -162,7 +166,7 @@ pub(super) fn loss_id(heard_at: Timestamp) -> String {
 mod tests {
     use crate::access::Scope;
     use crate::ledger::houses::House;
-    use crate::ledger::{AlertHead, Delivery, Entry, Ledger};
+    use crate::ledger::{AlertHead, Delivery, Entry, Ledger, args};
     use serde_json::json;
     use serde_json::value::to_raw_value;
     use std::collections::{BTreeMap, BTreeSet};
@@ -284,6 +288,28 @@ mod tests {
             let (_, folded) = told(&mut ledger);
             let expected = ["m1", "m2", "m3"].map(|id| (id.to_owned(), "s".to_owned()));
             assert_eq!(folded, BTreeMap::from(expected));
+        }
+    }
+
+    #[test]
+    fn no_storm_of_a_gateway_hides_that_it_is_lost_and_none_shows_the_alerts_of_another() {
+        for house in House::both() {
+            let mut ledger = house.open();
+            let id = super::loss_id(at(1));
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("s", "storm", None, 0, &[&id, "m"])]);
+            // As an earlier version had kept it.
+            let member =
+                "INSERT INTO members (place, gateway, alert, storm) VALUES ('acme/plant-7', 'gw-1', $1, 's')
+                 ON CONFLICT (place, gateway, alert) DO NOTHING";
+            assert_eq!(ledger.database().execute(member, args![&id]).unwrap(), 1, "it was not kept");
+            deliver(&mut ledger, "gw-1", at(1), vec![alert("m", "sos", None, 0, &[])]);
+            deliver(&mut ledger, "gw-2", at(1), vec![alert("s", "sos", None, 0, &[])]);
+            ledger.look_for_lost(at(60)).unwrap();
+            deliver(&mut ledger, "gw-1", at(61), vec![alert("s", "storm", None, 0, &[&id, "m", "n"])]);
+            let (_, folded) = told(&mut ledger);
+            assert_eq!(folded, BTreeMap::from([("m".to_owned(), "s".to_owned())]));
+            let mut under = |gateway| ledger.folded_under("acme/plant-7", gateway, "s", 10).unwrap().len();
+            assert_eq!((under("gw-1"), under("gw-2")), (1, 0));
         }
     }
 

@@ -176,13 +176,15 @@ pub(super) fn named(
 pub(super) fn folded_under(
     database: &mut dyn Database,
     place: &str,
+    gateway: &str,
     id: &str,
     limit: u32,
 ) -> Result<Vec<AlertRow>, LedgerError> {
     let sql = format!(
-        "SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND folded = $2 ORDER BY detected_ms DESC, id LIMIT $3"
+        "SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND folded = $2 AND gateway = $3
+         ORDER BY detected_ms DESC, id LIMIT $4"
     );
-    let rows = database.query(&sql, args![place, id, limit])?;
+    let rows = database.query(&sql, args![place, id, gateway, limit])?;
     alert_rows(database, rows)
 }
 

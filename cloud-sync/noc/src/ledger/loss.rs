@@ -3,7 +3,7 @@
 
 use super::incidents::{AROUND, loss_id};
 use super::keep::{self, Key, held};
-use super::sql::{Database, News, args};
+use super::sql::{Database, News, apart, args};
 use super::{AlertHead, Entry, GatewayRow, LedgerError, look, steps};
 use crate::access::Scope;
 use crate::presence::patience;
@@ -20,7 +20,12 @@ const CENTRE: &str = "centre";
 
 /// Whether an alert has the rule or the name of those that the centre raises itself: none that a gateway sends may.
 pub fn is_of_the_centre(head: &AlertHead) -> bool {
-    head.rule == RULE || head.id.strip_prefix(RULE).is_some_and(|rest| rest.starts_with('.'))
+    head.rule == RULE || is_name(&head.id)
+}
+
+/// Whether it is such a name.
+pub(super) fn is_name(id: &str) -> bool {
+    id.strip_prefix(RULE).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// Raises an alert for every gateway that is lost and has none.
@@ -108,13 +113,20 @@ pub(super) fn is_back(
     if ended == 0 {
         return Ok(());
     }
-    revise(tx, key, &loss_id(heard_at), now, |alert| {
-        alert["cleared_at"] = json!(now);
-        let is_final = alert["status"].as_str().is_some_and(super::is_final);
-        if !is_final {
-            step(alert, now, CENTRE, "RESOLVED", None);
-        }
-    })
+    let told = apart(tx, |tx| {
+        revise(tx, key, &loss_id(heard_at), now, |alert| {
+            alert["cleared_at"] = json!(now);
+            let is_final = alert["status"].as_str().is_some_and(super::is_final);
+            if !is_final {
+                step(alert, now, CENTRE, "RESOLVED", None);
+            }
+        })
+    })?;
+    // What the gateway brings counts for more than what the centre has to say of its absence.
+    if let Err(why) = told {
+        tracing::error!(gateway = key.gateway(), %why, "it cannot be told that a lost gateway is back; its alert stays open");
+    }
+    Ok(())
 }
 
 /// Takes an alert of the centre itself further: there is no gateway to decide it.

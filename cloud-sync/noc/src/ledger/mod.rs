@@ -3,6 +3,7 @@
 
 mod clerk;
 mod commands;
+mod delivered;
 mod file;
 mod find;
 mod incidents;
@@ -328,12 +329,6 @@ impl Ledger {
         keep::list(&mut *self.database, &Key::of(origin))
     }
 
-    /// Stores a delivery in one transaction, durable on return. Equal origin and id is a duplicate; an older
-    /// revision of an alert never replaces a newer one.
-    pub fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
-        self.within(|tx| keep::record(tx, delivery))
-    }
-
     /// Every gateway that `scope` may see, by name.
     pub fn gateways(&mut self, scope: &Scope) -> Result<Vec<GatewayRow>, LedgerError> {
         look::gateways(&mut *self.database, scope)
@@ -392,8 +387,14 @@ impl Ledger {
     }
 
     /// What that alert explains.
-    pub fn folded_under(&mut self, place: &str, id: &str, limit: u32) -> Result<Vec<AlertRow>, LedgerError> {
-        look::folded_under(&mut *self.database, place, id, limit)
+    pub fn folded_under(
+        &mut self,
+        place: &str,
+        gateway: &str,
+        id: &str,
+        limit: u32,
+    ) -> Result<Vec<AlertRow>, LedgerError> {
+        look::folded_under(&mut *self.database, place, gateway, id, limit)
     }
 
     /// The latest log entry of one run.

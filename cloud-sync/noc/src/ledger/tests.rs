@@ -409,3 +409,18 @@ fn a_gateway_is_heard_however_high_the_number_of_its_loss_is() {
         assert_eq!(receipt.accepted, 1);
     }
 }
+
+#[test]
+fn what_cannot_be_told_of_a_loss_keeps_nothing_of_its_gateway_out() {
+    for house in House::both() {
+        let mut ledger = house.open();
+        ledger.record(&delivery(vec![])).unwrap();
+        ledger.look_for_lost(delivery(vec![]).received_at + Span::from_hours(1)).unwrap();
+        let spoil = "UPDATE alerts SET data = '{' WHERE rule = 'gateway_lost'";
+        assert_eq!(ledger.database().execute(spoil, &[]).unwrap(), 1);
+        let receipt = ledger.record(&delivery(vec![alert(2, "b", 1, "LOW", "")])).unwrap();
+        assert_eq!((receipt.accepted, receipt.alerts), (1, vec!["b".to_owned()]));
+        let back = "SELECT count(*) FROM losses WHERE back_ms IS NOT NULL";
+        assert_eq!(ledger.database().one(back, &[]).unwrap().unwrap().int(0).unwrap(), 1);
+    }
+}

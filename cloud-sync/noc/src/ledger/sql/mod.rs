@@ -211,6 +211,17 @@ pub fn within<T>(
     done
 }
 
+/// Runs `work` apart within a transaction: if it fails, all else of the transaction stands. The outer error is that of the database.
+pub fn apart<T>(
+    tx: &mut dyn Database,
+    work: impl FnOnce(&mut dyn Database) -> Result<T, LedgerError>,
+) -> Result<Result<T, LedgerError>, LedgerError> {
+    tx.batch("SAVEPOINT apart")?;
+    let done = work(tx);
+    tx.batch(if done.is_ok() { "RELEASE apart" } else { "ROLLBACK TO apart; RELEASE apart" })?;
+    Ok(done)
+}
+
 /// `{head} VALUES (...), (...) {tail}` for all `rows`, in as few statements as there may be; gives what they return.
 pub fn insert(
     database: &mut dyn Database,
