@@ -259,7 +259,7 @@ async fn receive(
 }
 
 async fn store(reception: &Reception, origin: Origin, items: Items) -> Result<Answer, Refused> {
-    let Items { entries, rejected } = items;
+    let Items { entries, mut rejected } = items;
     for rejection in &rejected {
         tracing::warn!(gateway = %origin.gateway, id = %rejection.id, reason = %rejection.reason, "event rejected");
     }
@@ -278,6 +278,7 @@ async fn store(reception: &Reception, origin: Origin, items: Items) -> Result<An
             "a gateway gave numbers that it had given to other events: its store was put back to an earlier time"
         );
     }
+    rejected.extend(receipt.refused);
     Ok(Answer { accepted: receipt.accepted, duplicates: receipt.duplicates, rejected, reused })
 }
 

@@ -95,7 +95,8 @@ pub(super) fn record(tx: &mut dyn Database, delivery: &Delivery) -> Result<Recei
     let (place, id) = (key.place.clone(), key.gateway().to_owned());
     tx.tell(&News { place, gateway: id, alerts: changed, heard: true, command: false })?;
     let accepted = new.len();
-    Ok(Receipt { accepted, duplicates: delivery.entries.len() - accepted, reused, altered, alerts, gateway })
+    let duplicates = delivery.entries.len() - accepted;
+    Ok(Receipt { accepted, duplicates, refused: vec![], reused, altered, alerts, gateway })
 }
 
 /// The names of those events that had not come before.

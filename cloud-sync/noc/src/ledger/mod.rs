@@ -4,6 +4,7 @@
 mod clerk;
 mod commands;
 mod delivered;
+mod failure;
 mod file;
 mod find;
 mod incidents;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use clerk::Clerk;
 pub use commands::{CommandRow, CommandState, MAX_WAITING, NewCommand, Queued, WaitingCommand, queue_at};
+pub use failure::LedgerError;
 pub use find::{Cursor, Filter, Found, NoCursor};
 pub use keep::{place, place_of};
 pub use notices::{Claimed, Looked};
@@ -41,12 +43,11 @@ use crate::openapi::{Passed, as_it_came};
 use crate::sequence::Hole;
 use file::LedgerFile;
 use keep::Key;
-use rusqlite::ErrorCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use std::path::{Path, PathBuf};
+use vigil_cloud_sync::wire::Rejection;
 use vigil_cloud_sync::{EventKind, Origin};
 use vigil_core::time::Timestamp;
 
@@ -163,6 +164,8 @@ pub struct Receipt {
     pub accepted: usize,
     /// How many were there before.
     pub duplicates: usize,
+    /// Which were not taken, because the database cannot keep them.
+    pub refused: Vec<Rejection>,
     /// Numbers of new entries that its producer had given to others before.
     pub reused: Vec<u64>,
     /// Names of entries that came before with other words: the first ones stand.
@@ -237,83 +240,6 @@ pub struct RecordRow {
     /// The record, as it came.
     #[schemars(with = "Passed")]
     pub data: Box<RawValue>,
-}
-
-/// The ledger cannot be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The database failed.
-    #[error("the ledger failed: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// Its file is there and is none, or is damaged.
-    #[error("the ledger {} is damaged: {source}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// A look at it found pages that do not fit together.
-    #[error("the ledger {} is damaged: {found}", path.display())]
-    Unsound {
-        /// The file.
-        path: PathBuf,
-        /// The first of what SQLite found.
-        found: String,
-    },
-    /// Its file cannot be opened.
-    #[error("the ledger {} cannot be opened: {source}", path.display())]
-    Closes {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The server failed, or cannot be reached.
-    #[error("the ledger failed: {0}")]
-    Postgres(#[from] PostgresError),
-    /// The connection broke in the midst of a transaction; nothing of it was kept.
-    #[error("the line to the database broke")]
-    Lost,
-    /// A stored value is not of the kind that was written.
-    #[error("the ledger gives something else than was stored (column {0})")]
-    Column(usize),
-    /// A stored text is not what was written.
-    #[error("the ledger holds an unreadable record: {0}")]
-    Unreadable(#[from] serde_json::Error),
-    /// Written by a later version.
-    #[error("the ledger has schema {found}, this program knows up to {known}; install a newer one")]
-    Newer {
-        /// The schema of the file.
-        found: i64,
-        /// The highest schema that is known.
-        known: i64,
-    },
-    /// Its work was taken back, for a reason that is told elsewhere.
-    #[error("nothing was stored")]
-    TakenBack,
-    /// The thread that keeps it cannot be started.
-    #[error("the ledger's thread cannot be started: {0}")]
-    Thread(#[from] std::io::Error),
-    /// The thread that keeps it is gone.
-    #[error("the ledger is closed")]
-    Closed,
-}
-
-impl LedgerError {
-    /// Names the file of what SQLite said, if it said that the file itself is at fault.
-    fn of_file(self, path: &Path) -> Self {
-        if let Self::Sqlite(source) = self {
-            let damaged = is_damage(&source);
-            let path = path.to_owned();
-            return if damaged { Self::Damaged { path, source } } else { Self::Sqlite(source) };
-        }
-        self
-    }
-}
-
-fn is_damage(why: &rusqlite::Error) -> bool {
-    matches!(why.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// What has been received, and what is to be told. Its calls block; the [`Clerk`] makes them on a thread of its own.

@@ -424,3 +424,34 @@ fn what_cannot_be_told_of_a_loss_keeps_nothing_of_its_gateway_out() {
         assert_eq!(ledger.database().one(back, &[]).unwrap().unwrap().int(0).unwrap(), 1);
     }
 }
+
+#[test]
+fn what_the_database_does_not_take_is_refused_by_itself() {
+    // More than a row of an index holds, and nothing that can be packed: PostgreSQL says no by itself.
+    let mut seed = 1_u64;
+    let long: String = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{seed:016x}")
+    })
+    .take(600)
+    .collect();
+    let bad = |n: u64| alert(n, &format!("bad-{n}"), 1, "HIGH", &format!(r#","guard":"{long}""#));
+    for house in House::both() {
+        let mut ledger = house.open();
+        if ledger.database().engine() == Engine::Sqlite {
+            let rule = "CREATE TRIGGER short BEFORE INSERT ON alerts WHEN length(NEW.guard) > 2704 BEGIN SELECT RAISE(ABORT, 'long'); END";
+            ledger.database().batch(rule).unwrap();
+        }
+        let good = |n: u64| alert(n, &format!("good-{n}"), 1, "HIGH", "");
+        let batch = delivery(vec![good(1), bad(2), good(3), good(4), good(5), bad(6), good(7)]);
+        let receipt = ledger.record(&batch).unwrap();
+        let refused: Vec<_> = receipt.refused.iter().map(|refused| &*refused.id).collect();
+        assert_eq!((receipt.accepted, receipt.duplicates, refused), (5, 0, vec!["bad-2.1", "bad-6.1"]));
+        assert_eq!(receipt.alerts.len(), 5);
+        assert_eq!(shown(&mut ledger).len(), 5);
+        let again = ledger.record(&batch).unwrap();
+        assert_eq!((again.accepted, again.duplicates, again.refused.len()), (0, 5, 2));
+        let alone = ledger.record(&delivery(vec![bad(2)])).unwrap();
+        assert_eq!((alone.accepted, alone.duplicates, alone.refused.len()), (0, 0, 1));
+    }
+}

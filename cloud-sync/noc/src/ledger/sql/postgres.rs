@@ -57,6 +57,20 @@ pub enum PostgresError {
     Server(#[from] ::postgres::Error),
 }
 
+impl PostgresError {
+    /// Whether what was to be stored is at fault: a value that is none, a rule of a table, a limit of the server (of 2.7 kB for a
+    /// row of an index).
+    pub fn is_of_the_data(&self) -> bool {
+        ["22", "23", "54"].iter().any(|class| self.code().starts_with(class))
+    }
+
+    /// The SQLSTATE; nothing, if the line itself failed.
+    fn code(&self) -> &str {
+        let Self::Server(error) = self else { return "" };
+        error.code().map_or("", SqlState::code)
+    }
+}
+
 /// What PostgreSQL says, in one line.
 fn told(error: &::postgres::Error) -> String {
     error.as_db_error().map_or_else(
