@@ -28,7 +28,7 @@ struct Centre {
     operator: SocketAddr,
     client: reqwest::Client,
     _stop: oneshot::Sender<()>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Centre {
@@ -54,7 +54,7 @@ impl Centre {
         // The client is built with TLS even where it is not used, so a provider must be there.
         let _installed_before = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { events, operator, client, _stop: stop, _dir: dir }
+        Self { events, operator, client, _stop: stop, dir }
     }
 
     /// The gateway sends something; nothing of it may be refused.
@@ -263,4 +263,34 @@ async fn alerts_are_found_by_what_stands_in_the_address() {
     for query in ["?limit=0", "?from=yesterday", "?open=maybe", "?after=behind"] {
         assert_eq!(centre.get("Asha", query).await.0, 400, "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_step_that_is_kept_is_told_so_even_if_its_alert_cannot_be_read() {
+    let centre = Centre::start().await;
+    centre.raises(&alert("a-1", &[])).await;
+    let seen = centre.case().await["seen"].take();
+    let ledger = rusqlite::Connection::open(centre.dir.path().join("noc/noc.db")).unwrap();
+    ledger.execute_batch("ALTER TABLE site_files RENAME TO aside").unwrap();
+    let (status, answer) = centre.step("Asha", &json!({"status": "VERIFYING", "seen": seen})).await;
+    assert_eq!((status, answer), (201, json!({"taken": "VERIFYING"})));
+    assert_eq!(centre.get("Asha", "/acme/plant-7/gw-1/a-1").await.0, 503);
+    ledger.execute_batch("ALTER TABLE aside RENAME TO site_files").unwrap();
+    let case = centre.case().await;
+    assert_eq!((&case["status"], case["steps"].as_array().unwrap().len()), (&json!("VERIFYING"), 1));
+}
+
+#[tokio::test]
+async fn an_alert_with_a_strange_history_is_shown_and_taken_further() {
+    let centre = Centre::start().await;
+    let mut strange = alert("a-1", &[]);
+    strange["history"] = json!([
+        {"at": "2026-03-10T22:05:00Z", "by": "agent", "status": "DETECTED", "note": 5},
+        {"at": "2026-03-10T22:05:00Z", "status": "DETECTED"},
+    ]);
+    centre.raises(&strange).await;
+    let case = centre.case().await;
+    assert_eq!(case["history"].as_array().unwrap().len(), 2);
+    let (status, _) = centre.step("Asha", &json!({"status": "VERIFYING", "seen": case["seen"]})).await;
+    assert_eq!(status, 201);
 }

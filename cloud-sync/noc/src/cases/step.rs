@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vigil_core::alert::{Method, Status};
 
 /// The longest answer of a guard, and the longest note: what a gateway takes.
@@ -37,6 +37,23 @@ struct Given {
     note: Option<String>,
     /// The `seen` of the alert that was looked at.
     seen: String,
+}
+
+/// What is known of an alert after a step.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Stepped {
+    /// Everything.
+    Whole(Box<Case>),
+    /// That the step is kept.
+    Kept(KeptStep),
+}
+
+/// The step is kept, and the alert cannot be read at the moment. It is not to be taken again: ask for the alert.
+#[derive(Serialize, JsonSchema)]
+struct KeptStep {
+    /// What the alert becomes by it.
+    taken: Status,
 }
 
 /// Takes an alert a step further, and shows it as it is then.
@@ -67,8 +84,15 @@ pub async fn take(
     match desk.clerk.ask(move |ledger| ledger.take_step(&actor, &origin, &step, now)).await? {
         Taken::New => {
             tracing::info!(alert = %name.id, by = %person.name, status = %to, "an alert is taken a step further");
-            let case: Case = case(&desk, person, name).await?;
-            Ok((StatusCode::CREATED, Json(case)))
+            // Whoever is told that it failed takes it once more, and is told that somebody was faster.
+            let stepped = match case(&desk, person, name).await {
+                Ok(case) => Stepped::Whole(Box::new(case)),
+                Err(why) => {
+                    tracing::error!(%why, "a step is kept, and its alert cannot be shown");
+                    Stepped::Kept(KeptStep { taken: to })
+                }
+            };
+            Ok((StatusCode::CREATED, Json(stepped)))
         }
         Taken::Unknown => Err(Refused::Unknown),
         Taken::Stale(stale) => Err(Refused::Stale(stale)),
@@ -84,7 +108,10 @@ pub fn tells(told: &mut Told<'_>) {
         "The step, the comparison with what was seen and the command for the gateway are one transaction.",
     );
     told.takes::<Given>(&format!("The step, at most {MAX_STEP_BYTES} bytes."));
-    told.gives::<Case>(201, "The alert as it is then; the step is on stable storage.");
+    told.gives::<Stepped>(
+        201,
+        "The step is on stable storage. The alert as it is then, or, if it cannot be read at the moment, the step alone.",
+    );
     told.refuses(400, "it is no step");
     told.refuses(404, "there is no such alert");
     told.refuses_with::<Late>(

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use vigil_cloud_sync::Origin;
@@ -69,8 +69,14 @@ struct Line {
 
 #[derive(Deserialize)]
 struct History {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_far_as_it_reads")]
     history: Vec<Noted>,
+}
+
+/// A line that a newer gateway writes otherwise is passed over: the others are shown.
+fn as_far_as_it_reads<'de, D: Deserializer<'de>>(lines: D) -> Result<Vec<Noted>, D::Error> {
+    let lines = Vec::<Value>::deserialize(lines)?;
+    Ok(lines.into_iter().filter_map(|line| serde_json::from_value(line).ok()).collect())
 }
 
 #[derive(Deserialize)]
@@ -242,8 +248,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_history_of_which_one_line_is_strange_is_shown() {
+    fn a_history_of_which_some_lines_are_strange_is_shown() {
         let text = r#"{"history": [{"at": "2026-03-10T22:05:00Z", "by": "agent", "status": "DETECTED", "note": 5},
+            {"at": "yesterday", "by": 7}, "VERIFYING",
             {"at": "2026-03-10T22:06:00Z", "status": "VERIFYING", "note": "on my way"}]}"#;
         let noted: History = serde_json::from_str(text).unwrap();
         let lines = history(noted.history, &[]);
