@@ -50,11 +50,12 @@ struct Member {
     alert: String,
 }
 
-/// Finds the place of an alert among the others; `is_new` says that it is its first revision here.
+/// Finds the place of an alert among the others, by when it is listed as detected; `is_new` says that it is its first revision here.
 pub(super) fn place(
     tx: &mut dyn Database,
     key: &Key<'_>,
     head: &AlertHead,
+    detected_at: Timestamp,
     data: &str,
     is_new: bool,
 ) -> Result<(), LedgerError> {
@@ -66,12 +67,12 @@ pub(super) fn place(
         return Ok(());
     }
     let incident = match &head.guard {
-        Some(guard) => join(tx, key, head, guard)?,
+        Some(guard) => join(tx, key, head, detected_at, guard)?,
         None => head.id.clone(),
     };
     let folded = match explained_by_storm(tx, key, head)? {
         Some(storm) => Some(storm),
-        None => explained_by_loss(tx, key, head)?,
+        None => explained_by_loss(tx, key, head, detected_at)?,
     };
     tx.execute(
         "UPDATE alerts SET incident = $4, folded = $5 WHERE place = $1 AND gateway = $2 AND id = $3",
@@ -81,11 +82,17 @@ pub(super) fn place(
 }
 
 /// The incident of an alert's neighbours; if it joins several they become one. Its own, if it has none.
-fn join(tx: &mut dyn Database, key: &Key<'_>, head: &AlertHead, guard: &str) -> Result<String, LedgerError> {
+fn join(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    head: &AlertHead,
+    detected_at: Timestamp,
+    guard: &str,
+) -> Result<String, LedgerError> {
     let rows = tx.query(
         "SELECT DISTINCT incident FROM alerts WHERE place = $1 AND guard = $2 AND urgent IN (0, 1)
              AND detected_ms BETWEEN $3 AND $4 AND incident IS NOT NULL ORDER BY incident",
-        args![&key.place, guard, head.detected_at - NEAR, head.detected_at + NEAR],
+        args![&key.place, guard, detected_at - NEAR, detected_at + NEAR],
     )?;
     let mut near = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<Vec<_>, _>>()?.into_iter();
     let Some(first) = near.next() else { return Ok(head.id.clone()) };
@@ -145,6 +152,7 @@ fn explained_by_loss(
     tx: &mut dyn Database,
     key: &Key<'_>,
     head: &AlertHead,
+    detected_at: Timestamp,
 ) -> Result<Option<String>, LedgerError> {
     if head.rule != "device_silent" {
         return Ok(None);
@@ -152,7 +160,7 @@ fn explained_by_loss(
     let lost = tx.one(
         "SELECT heard_ms FROM losses WHERE place = $1 AND gateway = $2 AND heard_ms <= $3 AND (back_ms IS NULL OR back_ms >= $4)
          ORDER BY heard_ms DESC LIMIT 1",
-        args![&key.place, key.gateway(), head.detected_at + AROUND, head.detected_at - AROUND],
+        args![&key.place, key.gateway(), detected_at + AROUND, detected_at - AROUND],
     )?;
     lost.map(|mut row| Ok(loss_id(row.instant(0)?))).transpose()
 }
@@ -268,6 +276,19 @@ mod tests {
                     .collect();
                 assert_eq!(named, expected, "{order:?}");
             }
+        }
+    }
+
+    #[test]
+    fn alerts_of_a_clock_that_is_years_ahead_are_where_they_are_listed() {
+        for house in House::both() {
+            let mut ledger = house.open();
+            let ahead = 60 * 24 * 365 * 50;
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("c", "sos", Some("G-1"), 0, &[])]);
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("a", "sos", Some("G-1"), ahead, &[])]);
+            deliver(&mut ledger, "gw-1", NOW, vec![alert("b", "sos", Some("G-1"), ahead + 90, &[])]);
+            let (incidents, _) = told(&mut ledger);
+            assert_eq!(incidents, BTreeSet::from([["a", "b", "c"].map(str::to_owned).to_vec()]));
         }
     }
 

@@ -195,6 +195,11 @@ fn highest<'a, T>(
 /// So far ahead of its arrival an alert is believed to have been detected; gateways refuse devices beyond two minutes.
 const AHEAD: Span = Span::from_mins(10);
 
+/// By when an alert that came at `at` is listed, and put with others.
+fn believed(head: &AlertHead, at: Timestamp) -> Timestamp {
+    head.detected_at.min(at + AHEAD)
+}
+
 /// Keeps the latest revision of each alert, and finds its place among the others. Gives those that show something new.
 pub(super) fn raise_alerts(
     tx: &mut dyn Database,
@@ -225,7 +230,7 @@ pub(super) fn raise_alerts(
                 Arg::Text(&head.summary),
                 head.is_urgent().into(),
                 // Lists have the latest on top: a clock that is years ahead must not bury what happens now.
-                head.detected_at.min(at + AHEAD).into(),
+                believed(head, at).into(),
                 head.updated_at.unwrap_or(head.detected_at).into(),
                 head.cleared_at.into(),
                 head.closed_at().into(),
@@ -252,7 +257,7 @@ pub(super) fn raise_alerts(
     for mut row in shown {
         let (id, is_new) = (row.text(0)?, row.flag(1)?);
         if let Some((_, head, entry)) = latest.get(&id) {
-            incidents::place(tx, key, head, entry.data.get(), is_new)?;
+            incidents::place(tx, key, head, believed(head, at), entry.data.get(), is_new)?;
         }
         ids.push(id);
     }
