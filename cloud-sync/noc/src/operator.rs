@@ -82,6 +82,9 @@ pub enum Refused {
     /// Every seat is taken.
     #[error("too many pages are open; close one")]
     Streams,
+    /// The last write failed.
+    #[error("nothing can be stored")]
+    NothingStored,
     /// The ledger failed.
     #[error("the ledger cannot be read at the moment")]
     Ledger(#[from] LedgerError),
@@ -92,7 +95,7 @@ impl IntoResponse for Refused {
         let status = match &self {
             Self::Path => StatusCode::NOT_FOUND,
             Self::Limit => StatusCode::BAD_REQUEST,
-            Self::Streams => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Streams | Self::NothingStored => StatusCode::SERVICE_UNAVAILABLE,
             Self::Ledger(error) => {
                 tracing::error!(%error, "the ledger cannot be read");
                 StatusCode::SERVICE_UNAVAILABLE
@@ -209,14 +212,20 @@ impl Health {
 
 /// `GET /healthz`
 pub async fn healthz(State(console): State<Shared>) -> Result<impl IntoResponse, Refused> {
+    if !console.room.clerk.stores() {
+        return Err(Refused::NothingStored);
+    }
     console.room.clerk.ask(Ledger::is_well).await?;
     Ok(Json(Health::OK))
 }
 
 /// What the document says of it.
 pub fn health_tells(told: &mut Told<'_>) {
-    told.called("health", "Whether the ledger can be read, and its file is still there");
-    told.more("On the gateways' listener the same path says whether it answers at all.");
+    told.called(
+        "health",
+        "Whether the ledger can be read, its file is still there, and the last write succeeded",
+    );
+    told.more("On the gateways' listener the same path says whether the last write succeeded.");
     told.gives::<Health>(200, "It can.");
     told.refuses(503, "it cannot");
 }

@@ -95,7 +95,7 @@ pub fn router(reception: Reception) -> Router {
     let desk = Desk { reception, seats: Semaphore::new(MAX_BATCHES) };
     WAYS.iter()
         .fold(Router::new(), |router, way| router.route(way.path, (way.to)()))
-        .route("/healthz", get(|| async { Json(Health::OK) }))
+        .route("/healthz", get(healthz))
         .fallback(|| async { Refused::Path })
         .layer(middleware::map_response(refusal::in_json))
         .layer(middleware::from_fn(hearing::out))
@@ -188,6 +188,8 @@ enum Refused {
     Malformed(#[from] Malformed),
     #[error("the receiver is busy")]
     Busy,
+    #[error("nothing can be stored")]
+    NothingStored,
     #[error("the receiver cannot store anything at the moment")]
     Ledger(#[from] LedgerError),
     #[error(
@@ -213,7 +215,7 @@ impl Refused {
             Self::Slow | Self::BrokenOff(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Malformed(Malformed::TooLarge | Malformed::TooMany(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Busy | Self::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NothingStored | Self::Ledger(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Path => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -235,6 +237,11 @@ impl IntoResponse for Refused {
         }
         response
     }
+}
+
+/// Answers without the ledger: one that hangs must not keep a balancer waiting.
+async fn healthz(State(desk): State<Arc<Desk>>) -> Result<Json<Health>, Refused> {
+    if desk.reception.clerk.stores() { Ok(Json(Health::OK)) } else { Err(Refused::NothingStored) }
 }
 
 async fn receive(

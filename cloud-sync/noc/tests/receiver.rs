@@ -318,3 +318,46 @@ async fn a_wrong_configuration_is_refused_before_anything_listens() {
     assert!(error.starts_with("no-such.pem: "), "{error}");
     assert!(!dir.path().join("noc").exists());
 }
+
+#[tokio::test]
+async fn a_receiver_that_stores_nothing_says_so_on_both_sides_until_it_stores_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let noc = Noc::bind(config(dir.path(), None)).await.unwrap();
+    let (sides, clerk) = ([noc.events_addr(), noc.operator_addr()], noc.clerk());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(noc.serve(async {
+        stopped.await.unwrap();
+    }));
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let healthy = async || {
+        let mut said = vec![];
+        for side in sides {
+            let answer = client.get(format!("http://{side}/healthz")).send().await.unwrap();
+            let status = answer.status().as_u16();
+            said.push((status, serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap()));
+        }
+        assert_eq!(said[0], said[1]);
+        said.remove(0)
+    };
+    let full = async |on: &'static str| {
+        let pragma = move |ledger: &mut vigil_noc::ledger::Ledger| {
+            ledger.database().batch(&format!("PRAGMA query_only = {on}"))
+        };
+        clerk.ask(pragma).await.unwrap();
+    };
+    let send = async || {
+        let url = format!("http://{}/v1/events", sides[0]);
+        let body = gzip(&serde_json::to_vec(&[alert(1, "a", 1, "HIGH")]).unwrap());
+        client.post(url).headers(headers("secret")).body(body).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(healthy().await, (200, json!({"status": "ok"})));
+    full("on").await;
+    assert_eq!(send().await, 503);
+    assert_eq!(healthy().await, (503, json!({"error": "nothing can be stored"})));
+    full("off").await;
+    assert_eq!(send().await, 200);
+    assert_eq!(healthy().await.0, 200);
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+}

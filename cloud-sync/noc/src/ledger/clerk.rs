@@ -1,6 +1,7 @@
 //! The threads that keep the ledger. A database blocks, so it has threads of its own: one for a file, where batches of all
 //! gateways go one after the other, which is also what SQLite allows; several for a server.
 
+use super::last::LastWrite;
 use super::{Ledger, LedgerError};
 use crate::access::Scope;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ type Errand = Box<dyn FnOnce(&mut Ledger) + Send>;
 pub struct Clerk {
     errands: mpsc::Sender<Errand>,
     gone: watch::Receiver<bool>,
+    last: LastWrite,
 }
 
 /// Says that a thread has ended, in whatever way.
@@ -35,14 +37,16 @@ impl Clerk {
     ) -> Result<Self, LedgerError> {
         let (errands, queue) = mpsc::channel::<Errand>(QUEUE);
         let (queue, (leaving, gone)) = (Arc::new(Mutex::new(queue)), watch::channel(false));
-        let mut opened = vec![];
+        let (last, mut opened) = (LastWrite::default(), vec![]);
         for number in 0..hands.max(1) {
             let (said, hear) = oneshot::channel();
             let (open, queue, leaving) = (open.clone(), Arc::clone(&queue), Leaving(leaving.clone()));
+            let last = last.clone();
             std::thread::Builder::new().name(format!("ledger-{number}")).spawn(move || {
                 let leaving = leaving;
                 match open() {
                     Ok(mut ledger) => {
+                        ledger.note_in(&last);
                         let _unheard = said.send(Ok(()));
                         work(&queue, &mut ledger);
                     }
@@ -55,7 +59,12 @@ impl Clerk {
         for hear in opened {
             hear.await.map_err(|_| LedgerError::Closed)??;
         }
-        Ok(Self { errands, gone })
+        Ok(Self { errands, gone, last })
+    }
+
+    /// Whether what was last to be stored is stored.
+    pub fn stores(&self) -> bool {
+        !self.last.failed()
     }
 
     /// Resolves when a thread has ended: it panicked, for they end by themselves only with the last of their askers.

@@ -11,10 +11,14 @@ impl Ledger {
     /// revision of an alert never replaces a newer one. What the door let through and the database does not take is refused by
     /// itself: a gateway would send the whole of it again for ever.
     pub fn record(&mut self, delivery: &Delivery) -> Result<Receipt, LedgerError> {
-        match self.within(|tx| keep::record(tx, delivery)) {
+        let done = match self.within(|tx| keep::record(tx, delivery)) {
             Err(why) if why.is_of_the_data() => self.record_in_parts(delivery),
             done => done,
+        };
+        if done.is_ok() {
+            self.last.note_success();
         }
+        done
     }
 
     /// By halves, so that one bad event among five hundred costs some twenty transactions and not five hundred.

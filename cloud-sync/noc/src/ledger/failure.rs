@@ -54,6 +54,9 @@ pub enum LedgerError {
         /// The highest schema that is known.
         known: i64,
     },
+    /// What was last to be stored is not, and nothing was since.
+    #[error("nothing can be stored")]
+    NothingStored,
     /// Its work was taken back, for a reason that is told elsewhere.
     #[error("nothing was stored")]
     TakenBack,
@@ -73,6 +76,27 @@ impl LedgerError {
         }
         let Self::Sqlite(why) = self else { return false };
         matches!(why.sqlite_error_code(), Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig))
+    }
+
+    /// Whether the database is at fault, so that nothing else can be stored either. Two that were in each other's way, of which one
+    /// has to try again, are no fault.
+    pub(super) fn is_of_the_database(&self) -> bool {
+        match self {
+            Self::Sqlite(_) | Self::Postgres(_) if self.is_of_the_data() => false,
+            Self::Postgres(why) => !why.is_of_the_moment(),
+            Self::Sqlite(_)
+            | Self::Damaged { .. }
+            | Self::Unsound { .. }
+            | Self::Closes { .. }
+            | Self::Lost
+            | Self::Thread(_)
+            | Self::Closed => true,
+            Self::Column(_)
+            | Self::Unreadable(_)
+            | Self::Newer { .. }
+            | Self::NothingStored
+            | Self::TakenBack => false,
+        }
     }
 
     /// Names the file of what SQLite said, if it said that the file itself is at fault.

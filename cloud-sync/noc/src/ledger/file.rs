@@ -1,8 +1,7 @@
 //! The file of a ledger, as it was when it was opened. SQLite goes on writing into one that somebody has deleted or replaced, and all of
 //! it is gone with the process: an answer would promise what no restart finds.
 
-use super::{Ledger, LedgerError};
-use crate::access::Scope;
+use super::LedgerError;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -33,16 +32,6 @@ impl LedgerFile {
         }
         let found = "its file was taken away or replaced while the receiver ran, and nothing more is taken: stop the receiver, and put it back";
         Err(LedgerError::Unsound { path: self.path.clone(), found: found.to_owned() })
-    }
-}
-
-impl Ledger {
-    /// Whether it can be read, and its file is the one that was opened.
-    pub fn is_well(&mut self) -> Result<(), LedgerError> {
-        if let Some(file) = &self.file {
-            file.stands()?;
-        }
-        self.alerts(&Scope::whole(), 1).map(drop)
     }
 }
 

@@ -9,6 +9,7 @@ mod file;
 mod find;
 mod incidents;
 mod keep;
+mod last;
 mod look;
 pub(crate) mod loss;
 mod notices;
@@ -43,6 +44,7 @@ use crate::openapi::{Passed, as_it_came};
 use crate::sequence::Hole;
 use file::LedgerFile;
 use keep::Key;
+use last::LastWrite;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -247,6 +249,7 @@ pub struct Ledger {
     database: Box<dyn Database>,
     /// The file, if it is in one.
     file: Option<LedgerFile>,
+    last: LastWrite,
 }
 
 impl Ledger {
@@ -305,11 +308,6 @@ impl Ledger {
         ids: &[String],
     ) -> Result<Vec<AlertRow>, LedgerError> {
         look::named(&mut *self.database, place, gateway, ids)
-    }
-
-    /// Raises an alert of the centre for every gateway that is lost.
-    pub fn look_for_lost(&mut self, now: Timestamp) -> Result<(), LedgerError> {
-        self.within(|tx| loss::look_for(tx, now))
     }
 
     /// What that alert explains.
@@ -420,8 +418,17 @@ impl Ledger {
         &mut self,
         work: impl FnOnce(&mut dyn Database) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let Some(file) = &self.file else { return within(&mut *self.database, work) };
-        file.stands()?;
-        within(&mut *self.database, work).map_err(|why| why.of_file(file.path()))
+        let done = match &self.file {
+            Some(file) => file
+                .stands()
+                .and_then(|()| within(&mut *self.database, work).map_err(|why| why.of_file(file.path()))),
+            None => within(&mut *self.database, work),
+        };
+        if let Err(why) = &done
+            && why.is_of_the_database()
+        {
+            self.last.note_failure(why);
+        }
+        done
     }
 }

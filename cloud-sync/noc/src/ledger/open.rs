@@ -1,6 +1,7 @@
 //! Where a ledger is, and how it is opened and looked at.
 
 use super::file::LedgerFile;
+use super::last::LastWrite;
 use super::schema::{self, SCHEMA};
 use super::sql::{Address, Listener, Postgres, Sqlite, Teller, way};
 use super::{Ledger, LedgerError, notices};
@@ -85,7 +86,11 @@ impl Ledger {
             Ok(database)
         };
         let database = set_up().map_err(|why| why.of_file(path))?;
-        Ok(Self { database: Box::new(database), file: Some(LedgerFile::at(path)?) })
+        Ok(Self {
+            database: Box::new(database),
+            file: Some(LedgerFile::at(path)?),
+            last: LastWrite::default(),
+        })
     }
 
     /// Connects to a PostgreSQL, and makes its tables if they are not there.
@@ -94,7 +99,7 @@ impl Ledger {
         if schema::migrate(&mut database)? {
             tracing::info!(database = %address, "a new ledger is begun");
         }
-        Ok(Self { database: Box::new(database), file: None })
+        Ok(Self { database: Box::new(database), file: None, last: LastWrite::default() })
     }
 
     /// What is to be done once a day.

@@ -30,7 +30,7 @@ fn entry(sequence: u64, id: &str, kind: EventKind, data: &str) -> Entry {
     }
 }
 
-fn alert(sequence: u64, id: &str, revision: u32, severity: &str, more: &str) -> Entry {
+pub(super) fn alert(sequence: u64, id: &str, revision: u32, severity: &str, more: &str) -> Entry {
     let data = format!(
         r#"{{"id":"{id}","revision":{revision},"severity":"{severity}","status":"DETECTED",
            "detected_at":"2026-03-10T22:0{sequence}:00Z"{more}}}"#
@@ -38,7 +38,7 @@ fn alert(sequence: u64, id: &str, revision: u32, severity: &str, more: &str) -> 
     entry(sequence, &format!("{id}.{revision}"), EventKind::Alert, &data)
 }
 
-fn delivery(entries: Vec<Entry>) -> Delivery {
+pub(super) fn delivery(entries: Vec<Entry>) -> Delivery {
     Delivery { origin: origin("gw-1"), received_at: Timestamp::from_millis(1_773_180_600_000), entries }
 }
 

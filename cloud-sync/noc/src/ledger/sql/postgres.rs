@@ -64,6 +64,11 @@ impl PostgresError {
         ["22", "23", "54"].iter().any(|class| self.code().starts_with(class))
     }
 
+    /// Whether another transaction was in the way: the next one may find it gone.
+    pub fn is_of_the_moment(&self) -> bool {
+        ["40", "55P03", "57014"].iter().any(|class| self.code().starts_with(class))
+    }
+
     /// The SQLSTATE; nothing, if the line itself failed.
     fn code(&self) -> &str {
         let Self::Server(error) = self else { return "" };
