@@ -14,6 +14,9 @@ use vigil_core::time::Timestamp;
 /// How many places are read before others have their turn: some milliseconds.
 const AT_ONCE: usize = 50;
 
+/// The longest name of a site that is shown: it stands in every row of a report.
+const NAME_CHARS: usize = 128;
+
 /// The ledger as the source of reports.
 #[derive(Clone)]
 pub struct Archive(pub Clerk);
@@ -119,7 +122,8 @@ fn named(rows: &[GatewayRow]) -> Vec<Site> {
             row.health.as_ref().and_then(|health| serde_json::from_str(health.get()).ok());
         let Said { site_name, timezone } = said.unwrap_or_default();
         let timezone = timezone.and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC);
-        let name = site_name.unwrap_or_else(|| place.site.to_string());
+        let name = site_name.map(|name| name.chars().take(NAME_CHARS).collect());
+        let name = name.unwrap_or_else(|| place.site.to_string());
         sites.insert(place.clone(), (row.last_heard_at, Site { place, name, timezone }));
     }
     sites.into_values().map(|(_, site)| site).collect()
@@ -212,15 +216,20 @@ mod tests {
         for house in House::both() {
             let (runtime, place) = (tokio::runtime::Runtime::new().unwrap(), house.place.clone());
             let clerk = runtime.block_on(Clerk::hire(place.hands(), move || place.open(None))).unwrap();
-            let said = r#"{"site_name":"Plant 7","runs_today":{"date":"2026-03-10","scheduled":12}}"#;
+            let said = format!(
+                r#"{{"site_name":"Plant 7{}","runs_today":{{"date":"2026-03-10","scheduled":12}}}}"#,
+                "é".repeat(70_000)
+            );
             let run = r#"{"tour":"t","scheduled_at":"2026-03-10T10:00:00Z","revision":1}"#;
             let sent = clerk.ask(move |ledger| {
-                ledger.record(&delivery("gw-1", 1, EventKind::Health, said))?;
+                ledger.record(&delivery("gw-1", 1, EventKind::Health, &said))?;
                 ledger.record(&delivery("gw-2", 1, EventKind::Tour, run))
             });
             runtime.block_on(sent).unwrap();
             let archive = Archive(clerk);
-            let sites = runtime.block_on(archive.sites(&everybody())).unwrap();
+            let mut sites = runtime.block_on(archive.sites(&everybody())).unwrap();
+            sites.retain(|site| site.name.starts_with("Plant 7é"));
+            assert_eq!(sites.iter().map(|site| site.name.chars().count()).collect::<Vec<_>>(), [128]);
             let asked = Asked::of(sites, "2026-03-09".parse().unwrap(), "2026-03-11".parse().unwrap());
             let mut plans = runtime.block_on(archive.plans(&asked)).unwrap();
             plans.sort_by(|a, b| a.gateway.cmp(&b.gateway));
