@@ -153,6 +153,7 @@ pub const fn mend_ledger(why: &LedgerError) -> &'static str {
         | LedgerError::Closes { .. }
         | LedgerError::Column(_)
         | LedgerError::TakenBack
+        | LedgerError::NothingStored
         | LedgerError::Thread(_)
         | LedgerError::Closed => {
             "Look at the disk under data_dir, at its room and at who may write there, and start the receiver again."
