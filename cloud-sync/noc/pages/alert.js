@@ -202,7 +202,9 @@ async function takeStep(event) {
     const [taken, answer] = await send(`/api${PATH}/steps`, step);
     if (taken) {
       byId("step").reset();
-      take(answer);
+      // The step is kept in any case; the alert may not be readable at the moment.
+      if (answer.alert) take(answer);
+      else await read();
       say("step-said", `${words(status)}: on its way to the gateway.`);
     } else {
       say("step-said", whyNot(answer), true);
