@@ -12,6 +12,7 @@ mod menus;
 mod noc_pages;
 mod noc_postgres;
 mod odd_evidence;
+mod report_pages;
 
 use std::time::Duration;
 use vigil_cloud_sync::{Origin, Token, Uplink, UplinkConfig};
