@@ -33,6 +33,7 @@ pub use alertmanager::{Alertmanager, Book};
 pub use cadence::{Cadence, Pace};
 pub use commands::{Decided, Given, Inbox, Listener, ListenerState, listen};
 pub use courier::{Closed, Courier, Outbox, UplinkState, run};
+pub use line::whole_story;
 pub use link::{Link, LinkView};
 pub use timepiece::Timepiece;
 pub use trust::TrustError;

@@ -134,7 +134,7 @@ async fn answer(mut response: Response, most: usize) -> Result<Outcome, reqwest:
 }
 
 /// The error with all its causes; reqwest alone says only "error sending request".
-fn whole_story(error: &dyn std::error::Error) -> String {
+pub fn whole_story(error: &dyn std::error::Error) -> String {
     let mut story = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

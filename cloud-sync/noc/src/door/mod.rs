@@ -146,6 +146,7 @@ pub fn tells(told: &mut Told<'_>, route: &Route) {
     }
     told.refuses(503, "the ledger cannot be used at the moment");
 }
+
 async fn checked(
     console: &Shared,
     peer: std::net::IpAddr,

@@ -13,6 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use vigil_cloud_sync::whole_story;
 use vigil_core::time::Timestamp;
 
 /// How the text of a secret begins.
@@ -125,17 +126,6 @@ async fn heard(mut response: Response) -> Outcome {
         said.extend_from_slice(chunk.get(..SAID_BYTES).unwrap_or(&chunk));
     }
     answered(status.as_u16(), retry_after.as_deref(), date.as_deref(), &said)
-}
-
-/// The error with all its causes: by itself it says no more than "error sending request".
-fn whole_story(error: &dyn std::error::Error) -> String {
-    let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        story = format!("{story}: {error}");
-        cause = error.source();
-    }
-    story
 }
 
 #[cfg(test)]
