@@ -6,6 +6,7 @@
 
 mod alert_steps;
 mod alertmanager;
+mod alertmanager_night;
 mod api_fuzz;
 mod escalation;
 mod menus;
