@@ -344,7 +344,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::houses::House;
+    use crate::ledger::houses::{self, House};
     use crate::ledger::sql::{Engine, insert};
     use crate::ledger::{AlertHead, Ledger};
 
@@ -481,24 +481,15 @@ mod tests {
         assert_eq!((all, requests), (vec![7], 3));
     }
 
-    /// How a database finds what is looked for: by which index.
+    /// By which index a database finds what the list shows.
     fn plan(ledger: &mut Ledger, filter: &Filter) -> String {
         let cursor = "0~1773160100000~acme/plant-7~gw-1~a-100".parse::<Cursor>().unwrap();
         let whole = Scope::whole();
         let walk = Walk { scope: &whole, filter, urgent: false, behind: Some(&cursor) };
         let said = walk.led();
-        let explain = match ledger.database().engine() {
-            Engine::Sqlite => "EXPLAIN QUERY PLAN",
-            Engine::Postgres => "EXPLAIN (COSTS OFF)",
-        };
-        let sql = format!(
-            "{explain} SELECT id FROM alerts WHERE {} ORDER BY {} LIMIT 200",
-            said.sql,
-            walk.newest_first()
-        );
-        let rows = ledger.database().query(&sql, &said.args).unwrap();
-        let column = if ledger.database().engine() == Engine::Sqlite { 3 } else { 0 };
-        rows.into_iter().map(|mut row| row.text(column).unwrap()).collect::<Vec<_>>().join("\n")
+        let order = walk.newest_first();
+        let sql = format!("SELECT id FROM alerts WHERE {} ORDER BY {order} LIMIT 200", said.sql);
+        houses::plan(ledger, &sql, &said.args)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where the tests of a ledger keep it: in a file, and at a PostgreSQL.
 
+use super::sql::{Arg, Engine};
 use super::{Address, Ledger, Place};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,4 +49,14 @@ impl House {
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("noc.db")
     }
+}
+
+/// How a database finds what is looked for: by which index.
+pub fn plan(ledger: &mut Ledger, sql: &str, args: &[Arg<'_>]) -> String {
+    let (explain, column) = match ledger.database().engine() {
+        Engine::Sqlite => ("EXPLAIN QUERY PLAN", 3),
+        Engine::Postgres => ("EXPLAIN (COSTS OFF)", 0),
+    };
+    let rows = ledger.database().query(&format!("{explain} {sql}"), args).unwrap();
+    rows.into_iter().map(|mut row| row.text(column).unwrap()).collect::<Vec<_>>().join("\n")
 }

@@ -16,6 +16,11 @@ const NEAR: Span = Span::from_mins(30);
 /// been heard again.
 pub(super) const AROUND: Span = Span::from_mins(5);
 
+/// The incidents of a guard's alerts of that time. Nothing in it asks for an order: SQLite would go through all incidents of the site to
+/// have it, and every alert would cost more than the one before.
+const NEIGHBOURS: &str = "SELECT incident FROM alerts WHERE place = $1 AND guard = $2 AND urgent IN (0, 1)
+    AND detected_ms BETWEEN $3 AND $4 AND incident IS NOT NULL";
+
 /// Of receivers that hear of one guard at once from two gateways, one goes first: each would not see the other's alert.
 pub(super) fn hold<'a>(
     tx: &mut dyn Database,
@@ -89,12 +94,9 @@ fn join(
     detected_at: Timestamp,
     guard: &str,
 ) -> Result<String, LedgerError> {
-    let rows = tx.query(
-        "SELECT DISTINCT incident FROM alerts WHERE place = $1 AND guard = $2 AND urgent IN (0, 1)
-             AND detected_ms BETWEEN $3 AND $4 AND incident IS NOT NULL ORDER BY incident",
-        args![&key.place, guard, detected_at - NEAR, detected_at + NEAR],
-    )?;
-    let mut near = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let rows = tx.query(NEIGHBOURS, args![&key.place, guard, detected_at - NEAR, detected_at + NEAR])?;
+    let near = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<BTreeSet<_>, _>>()?;
+    let mut near = near.into_iter();
     let Some(first) = near.next() else { return Ok(head.id.clone()) };
     for other in near {
         tx.execute(
@@ -172,8 +174,10 @@ pub(super) fn loss_id(heard_at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::NEIGHBOURS;
     use crate::access::Scope;
-    use crate::ledger::houses::House;
+    use crate::ledger::houses::{House, plan};
+    use crate::ledger::sql::Engine;
     use crate::ledger::{AlertHead, Delivery, Entry, Ledger, args};
     use serde_json::json;
     use serde_json::value::to_raw_value;
@@ -379,6 +383,24 @@ mod tests {
                 .into_iter()
                 .filter(|row| row.alert.get().contains("gateway_lost\""));
             assert_eq!(lost.count(), 2, "the next loss is another");
+        }
+    }
+
+    #[test]
+    fn a_guard_s_neighbours_are_looked_for_among_the_alerts_of_that_guard() {
+        for house in House::both() {
+            let mut ledger = house.open();
+            for half in 0..10 {
+                let alerts = (half * 500..(half + 1) * 500).map(|n| {
+                    alert(&format!("a-{n}"), "sos", Some(&format!("G-{}", n % 50)), n / 50 * 31, &[])
+                });
+                deliver(&mut ledger, "gw-1", at(100_000), alerts.collect());
+            }
+            if ledger.database().engine() == Engine::Postgres {
+                ledger.database().batch("ANALYZE alerts").unwrap();
+            }
+            let plan = plan(&mut ledger, NEIGHBOURS, args!["acme/plant-7", "G-7", at(50), at(110)]);
+            assert!(plan.contains("alerts_by_guard"), "{plan}");
         }
     }
 }

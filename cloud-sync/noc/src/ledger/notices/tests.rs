@@ -3,7 +3,7 @@
 use super::*;
 use crate::access::audit::Actor;
 use crate::escalation::Way;
-use crate::ledger::houses::House;
+use crate::ledger::houses::{House, plan};
 use crate::ledger::{AlertHead, Delivery, Entry, NewStep};
 use serde_json::{Value, json};
 use vigil_cloud_sync::{EventKind, Origin};
@@ -347,16 +347,6 @@ fn the_list_has_pages_states_and_ones_own_tenant() {
         let refused = ledger.notices(&whole, Some(NoticeState::Refused), None, 9).unwrap().0;
         assert_eq!((refused.len(), refused[0].why.as_deref()), (1, Some("gone")));
     }
-}
-
-/// How a database finds what is looked for: by which index.
-fn plan(ledger: &mut Ledger, sql: &str, args: &[Arg<'_>]) -> String {
-    let (explain, column) = match ledger.database().engine() {
-        Engine::Sqlite => ("EXPLAIN QUERY PLAN", 3),
-        Engine::Postgres => ("EXPLAIN (COSTS OFF)", 0),
-    };
-    let rows = ledger.database().query(&format!("{explain} {sql}"), args).unwrap();
-    rows.into_iter().map(|mut row| row.text(column).unwrap()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
