@@ -2,11 +2,11 @@
 //! late each of them comes; and what another alert explains is folded under that one.
 
 use super::keep::Key;
-use super::sql::{Arg, Database, Engine, args, insert};
+use super::sql::{Arg, Database, Engine, among, args, by_hundreds, insert};
 use super::{AlertHead, LedgerError, loss};
 use crate::incoming::MAX_NAME_BYTES;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use vigil_core::time::{Span, Timestamp};
 
 /// So near to another one of its incident an alert belongs to it: a guard who sleeps misses the tour and the task of that time too.
@@ -16,13 +16,8 @@ const NEAR: Span = Span::from_mins(30);
 /// been heard again.
 pub(super) const AROUND: Span = Span::from_mins(5);
 
-/// The incidents of a guard's alerts of that time. Nothing in it asks for an order: SQLite would go through all incidents of the site to
-/// have it, and every alert would cost more than the one before.
-const NEIGHBOURS: &str = "SELECT incident FROM alerts WHERE place = $1 AND guard = $2 AND urgent IN (0, 1)
-    AND detected_ms BETWEEN $3 AND $4 AND incident IS NOT NULL";
-
 /// Of receivers that hear of one guard at once from two gateways, one goes first: each would not see the other's alert.
-pub(super) fn hold<'a>(
+fn hold<'a>(
     tx: &mut dyn Database,
     key: &Key<'_>,
     guards: impl Iterator<Item = &'a str>,
@@ -31,10 +26,14 @@ pub(super) fn hold<'a>(
         return Ok(());
     }
     // In one order, so that two of them never wait for each other.
-    for guard in guards.collect::<BTreeSet<_>>() {
-        let name = format!("incident {}/{guard}", key.place);
-        tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))::text", args![&name])?;
-    }
+    let names: BTreeSet<String> = guards.map(|guard| format!("incident {}/{guard}", key.place)).collect();
+    let rows: Vec<Vec<Arg<'_>>> = names.iter().map(|name| args![name].to_vec()).collect();
+    insert(
+        tx,
+        "SELECT pg_advisory_xact_lock(hashtextextended(name, 0))::text FROM (",
+        ") AS guards (name)",
+        &rows,
+    )?;
     Ok(())
 }
 
@@ -55,60 +54,124 @@ struct Member {
     alert: String,
 }
 
-/// Finds the place of an alert among the others, by when it is listed as detected; `is_new` says that it is its first revision here.
-pub(super) fn place(
+/// The place of an alert among the others.
+pub(super) struct Placed {
+    pub incident: String,
+    pub folded: Option<String>,
+}
+
+/// An alert that was not there before.
+#[derive(Clone, Copy)]
+pub(super) struct Newcomer<'a> {
+    pub head: &'a AlertHead,
+    /// By when it is listed as detected.
+    pub detected_at: Timestamp,
+}
+
+/// Finds the places of alerts that are about to be kept, by their names. Storms of the same delivery are gathered before.
+pub(super) fn place<'a>(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    new: &[Newcomer<'a>],
+) -> Result<BTreeMap<&'a str, Placed>, LedgerError> {
+    hold(tx, key, new.iter().filter_map(|new| new.head.guard.as_deref()))?;
+    let incidents = join(tx, key, new)?;
+    let storms = explained_by_storms(tx, key, new)?;
+    let mut placed = BTreeMap::new();
+    for new in new {
+        let id = &new.head.id;
+        let folded = match storms.get(id) {
+            Some(storm) => Some(storm.clone()),
+            None => explained_by_loss(tx, key, *new)?,
+        };
+        let incident = incidents.get(id.as_str()).unwrap_or(id).clone();
+        placed.insert(id.as_str(), Placed { incident, folded });
+    }
+    Ok(placed)
+}
+
+/// An alert of a guard.
+struct Seen<'a> {
+    detected_at: Timestamp,
+    incident: String,
+    /// Its name, if it is a new one.
+    new: Option<&'a str>,
+}
+
+/// The incidents of new alerts: that of its neighbours; if one joins several they become one; its own, if it has none.
+fn join<'a>(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    new: &[Newcomer<'a>],
+) -> Result<BTreeMap<&'a str, String>, LedgerError> {
+    let mut seen = neighbours(tx, key, new)?;
+    for Newcomer { head, detected_at } in new {
+        let Some(guard) = &head.guard else { continue };
+        let seen = seen.entry(guard.clone()).or_default();
+        let around = *detected_at - NEAR..=*detected_at + NEAR;
+        let near = |other: &&Seen<'_>| around.contains(&other.detected_at);
+        let mut near: BTreeSet<String> =
+            seen.iter().filter(near).map(|other| other.incident.clone()).collect();
+        let incident = near.pop_first().unwrap_or_else(|| head.id.clone());
+        for other in seen.iter_mut().filter(|other| near.contains(&other.incident)) {
+            other.incident.clone_from(&incident);
+        }
+        for other in near {
+            tx.execute(
+                "UPDATE alerts SET incident = $3 WHERE place = $1 AND incident = $2",
+                args![&key.place, &other, &incident],
+            )?;
+        }
+        seen.push(Seen { detected_at: *detected_at, incident, new: Some(&head.id) });
+    }
+    let all = seen.into_values().flatten();
+    Ok(all.filter_map(|seen| Some((seen.new?, seen.incident))).collect())
+}
+
+/// The alerts that were there, by guard, of the time of these.
+fn neighbours<'a>(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    new: &[Newcomer<'_>],
+) -> Result<BTreeMap<String, Vec<Seen<'a>>>, LedgerError> {
+    let of_guards: Vec<_> =
+        new.iter().filter_map(|new| Some((new.head.guard.as_deref()?, new.detected_at))).collect();
+    let mut seen = BTreeMap::<String, Vec<Seen<'a>>>::new();
+    for some in by_hundreds(&of_guards) {
+        let mut args = args![&key.place].to_vec();
+        for (guard, at) in &some {
+            args.extend(args![*guard, *at - NEAR, *at + NEAR]);
+        }
+        for mut row in tx.query(&of_neighbours(some.len()), &args)? {
+            let (guard, detected_at, incident) = (row.text(0)?, row.instant(1)?, row.text(2)?);
+            seen.entry(guard).or_default().push(Seen { detected_at, incident, new: None });
+        }
+    }
+    Ok(seen)
+}
+
+/// Asks for the alerts near so many. Nothing in it asks for an order or for each incident once: SQLite would go through all incidents of
+/// the site to have it, and every alert would cost more than the one before.
+fn of_neighbours(many: usize) -> String {
+    let near: Vec<String> = (0..many)
+        .map(|n| {
+            let (guard, from, to) = (3 * n + 2, 3 * n + 3, 3 * n + 4);
+            format!("(place = $1 AND guard = ${guard} AND urgent IN (0, 1) AND detected_ms BETWEEN ${from} AND ${to})")
+        })
+        .collect();
+    format!(
+        "SELECT guard, detected_ms, incident FROM alerts WHERE incident IS NOT NULL AND ({})",
+        near.join(" OR ")
+    )
+}
+
+/// Folds the members of a storm that are there, and remembers those that will come. A storm grows with its revisions.
+pub(super) fn gather(
     tx: &mut dyn Database,
     key: &Key<'_>,
     head: &AlertHead,
-    detected_at: Timestamp,
     data: &str,
-    is_new: bool,
 ) -> Result<(), LedgerError> {
-    // A storm grows with its revisions.
-    if head.rule == "storm" {
-        gather(tx, key, head, data)?;
-    }
-    if !is_new {
-        return Ok(());
-    }
-    let incident = match &head.guard {
-        Some(guard) => join(tx, key, head, detected_at, guard)?,
-        None => head.id.clone(),
-    };
-    let folded = match explained_by_storm(tx, key, head)? {
-        Some(storm) => Some(storm),
-        None => explained_by_loss(tx, key, head, detected_at)?,
-    };
-    tx.execute(
-        "UPDATE alerts SET incident = $4, folded = $5 WHERE place = $1 AND gateway = $2 AND id = $3",
-        args![&key.place, key.gateway(), &head.id, &incident, folded.as_ref()],
-    )?;
-    Ok(())
-}
-
-/// The incident of an alert's neighbours; if it joins several they become one. Its own, if it has none.
-fn join(
-    tx: &mut dyn Database,
-    key: &Key<'_>,
-    head: &AlertHead,
-    detected_at: Timestamp,
-    guard: &str,
-) -> Result<String, LedgerError> {
-    let rows = tx.query(NEIGHBOURS, args![&key.place, guard, detected_at - NEAR, detected_at + NEAR])?;
-    let near = rows.into_iter().map(|mut row| row.text(0)).collect::<Result<BTreeSet<_>, _>>()?;
-    let mut near = near.into_iter();
-    let Some(first) = near.next() else { return Ok(head.id.clone()) };
-    for other in near {
-        tx.execute(
-            "UPDATE alerts SET incident = $3 WHERE place = $1 AND incident = $2",
-            args![&key.place, &other, &first],
-        )?;
-    }
-    Ok(first)
-}
-
-/// Folds the members of a storm that are there, and remembers those that will come.
-fn gather(tx: &mut dyn Database, key: &Key<'_>, head: &AlertHead, data: &str) -> Result<(), LedgerError> {
     // One of a newer gateway that reads otherwise folds nothing.
     let Ok(storm) = serde_json::from_str::<Storm>(data) else { return Ok(()) };
     let rows: Vec<Vec<Arg<'_>>> = storm
@@ -135,26 +198,23 @@ fn gather(tx: &mut dyn Database, key: &Key<'_>, head: &AlertHead, data: &str) ->
     Ok(())
 }
 
-fn explained_by_storm(
+/// The storms that explain these, by their names. That a gateway is lost is explained by nothing that it says.
+fn explained_by_storms(
     tx: &mut dyn Database,
     key: &Key<'_>,
-    head: &AlertHead,
-) -> Result<Option<String>, LedgerError> {
-    if head.rule == loss::RULE {
-        return Ok(None);
-    }
-    let storm = tx.one(
-        "SELECT storm FROM members WHERE place = $1 AND gateway = $2 AND alert = $3",
-        args![&key.place, key.gateway(), &head.id],
-    )?;
-    storm.map(|mut row| row.text(0)).transpose()
+    new: &[Newcomer<'_>],
+) -> Result<BTreeMap<String, String>, LedgerError> {
+    let said = new.iter().map(|new| new.head).filter(|head| head.rule != loss::RULE);
+    let names: Vec<&str> = said.map(|head| head.id.as_str()).collect();
+    let members = "SELECT alert, storm FROM members WHERE place = $1 AND gateway = $2 AND alert IN";
+    let rows = among(tx, members, "", args![&key.place, key.gateway()], &names)?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?))).collect()
 }
 
 fn explained_by_loss(
     tx: &mut dyn Database,
     key: &Key<'_>,
-    head: &AlertHead,
-    detected_at: Timestamp,
+    Newcomer { head, detected_at }: Newcomer<'_>,
 ) -> Result<Option<String>, LedgerError> {
     if head.rule != "device_silent" {
         return Ok(None);
@@ -174,11 +234,12 @@ pub(super) fn loss_id(heard_at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::NEIGHBOURS;
+    use super::of_neighbours;
     use crate::access::Scope;
     use crate::ledger::houses::{House, plan};
     use crate::ledger::sql::Engine;
     use crate::ledger::{AlertHead, Delivery, Entry, Ledger, args};
+    use proptest::prelude::*;
     use serde_json::json;
     use serde_json::value::to_raw_value;
     use std::collections::{BTreeMap, BTreeSet};
@@ -399,8 +460,48 @@ mod tests {
             if ledger.database().engine() == Engine::Postgres {
                 ledger.database().batch("ANALYZE alerts").unwrap();
             }
-            let plan = plan(&mut ledger, NEIGHBOURS, args!["acme/plant-7", "G-7", at(50), at(110)]);
-            assert!(plan.contains("alerts_by_guard"), "{plan}");
+            let (from, to) = (at(50), at(110));
+            let two = args!["acme/plant-7", "G-7", from, to, "G-8", from, to];
+            let plan = plan(&mut ledger, &of_neighbours(2), two);
+            assert!(plan.contains("alerts_by_guard") && !plan.contains("alerts_by_incident"), "{plan}");
+        }
+    }
+
+    /// What is one by the words of the rule: a chain of alerts of one guard, each near the next.
+    fn chains(alerts: &[(u8, i64)]) -> BTreeSet<Vec<String>> {
+        let mut sorted: Vec<_> = (0..alerts.len()).collect();
+        sorted.sort_by_key(|n| alerts[*n]);
+        let of_one = |a: &usize, b: &usize| {
+            let ((guard, mins), (other, later)) = (alerts[*a], alerts[*b]);
+            guard == other && later - mins <= 30
+        };
+        let named = |chain: &[usize]| {
+            let mut ids: Vec<_> = chain.iter().map(|n| format!("a-{n:03}")).collect();
+            ids.sort();
+            ids
+        };
+        sorted.chunk_by(of_one).map(named).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn however_alerts_are_cut_into_deliveries_the_chains_of_a_guard_are_the_incidents(
+            alerts in proptest::collection::vec((0_u8..3, 0_i64..400), 1..60),
+            cuts in proptest::collection::vec(1_usize..20, 60),
+        ) {
+            let house = House::file();
+            let mut ledger = house.open();
+            let mut left: Vec<_> = alerts
+                .iter()
+                .enumerate()
+                .map(|(n, (guard, mins))| alert(&format!("a-{n:03}"), "sos", Some(&format!("G-{guard}")), *mins, &[]))
+                .collect();
+            for cut in cuts {
+                let now = left.drain(..cut.min(left.len())).collect();
+                deliver(&mut ledger, "gw-1", at(1_000), now);
+            }
+            prop_assert_eq!(told(&mut ledger).0, chains(&alerts));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a delivery leaves in the ledger: each event once as it came, and of alerts, runs and days the latest revision.
 
-use super::sql::{Arg, Database, Engine, News, args, insert};
+use super::incidents::Newcomer;
+use super::sql::{Arg, Database, Engine, News, among, args, insert};
 use super::{AlertHead, Delivery, Entry, LedgerError, Receipt, commands, incidents, look, loss};
 use crate::sequence::Producers;
 use serde::Deserialize;
@@ -207,14 +208,27 @@ pub(super) fn raise_alerts(
     at: Timestamp,
     entries: &[&Entry],
 ) -> Result<Vec<String>, LedgerError> {
-    let latest = highest(entries, |entry| {
+    let mut latest = highest(entries, |entry| {
         let head: &AlertHead = entry.alert.as_ref()?;
         Some((head.id.clone(), head.revision, head))
     });
-    incidents::hold(tx, key, latest.values().filter_map(|(_, head, _)| head.guard.as_deref()))?;
+    let known = known(tx, key, &latest)?;
+    latest.retain(|id, (revision, _, _)| {
+        known.get(id).is_none_or(|known| known.revision < i64::from(*revision))
+    });
+    for (_, head, entry) in latest.values().filter(|(_, head, _)| head.rule == "storm") {
+        incidents::gather(tx, key, head, entry.data.get())?;
+    }
+    let new: Vec<_> = latest
+        .iter()
+        .filter(|(id, _)| known.get(*id).is_none_or(|known| !known.is_placed))
+        .map(|(_, (_, head, _))| Newcomer { head, detected_at: believed(head, at) })
+        .collect();
+    let places = incidents::place(tx, key, &new)?;
     let rows: Vec<Vec<Arg<'_>>> = latest
         .iter()
         .map(|(id, (revision, head, entry))| {
+            let place = places.get(id.as_str());
             vec![
                 Arg::Text(&key.place),
                 Arg::Text(key.gateway()),
@@ -238,30 +252,49 @@ pub(super) fn raise_alerts(
                 Arg::Text(entry.data.get()),
                 at.into(),
                 head.waits_for_somebody().then_some(at).into(),
+                place.map(|place| &place.incident).into(),
+                place.and_then(|place| place.folded.as_ref()).into(),
             ]
         })
         .collect();
-    let shown = insert(
+    insert(
         tx,
         "INSERT INTO alerts (place, gateway, id, tenant, site, revision, rule, severity, status, subject, guard, summary,
-             urgent, detected_ms, updated_ms, cleared_ms, closed_ms, received_ms, data, first_ms, look_ms)",
+             urgent, detected_ms, updated_ms, cleared_ms, closed_ms, received_ms, data, first_ms, look_ms,
+             incident, folded)",
         "ON CONFLICT (place, gateway, id) DO UPDATE SET revision = excluded.revision, rule = excluded.rule,
              severity = excluded.severity, status = excluded.status, subject = excluded.subject, guard = excluded.guard,
              summary = excluded.summary, urgent = excluded.urgent, detected_ms = excluded.detected_ms,
              updated_ms = excluded.updated_ms, cleared_ms = excluded.cleared_ms, closed_ms = excluded.closed_ms,
-             received_ms = excluded.received_ms, data = excluded.data, look_ms = excluded.look_ms
-         WHERE excluded.revision > alerts.revision RETURNING id, incident IS NULL",
+             received_ms = excluded.received_ms, data = excluded.data, look_ms = excluded.look_ms,
+             incident = COALESCE(alerts.incident, excluded.incident), folded = COALESCE(alerts.folded, excluded.folded)
+         WHERE excluded.revision > alerts.revision",
         &rows,
     )?;
-    let mut ids = vec![];
-    for mut row in shown {
-        let (id, is_new) = (row.text(0)?, row.flag(1)?);
-        if let Some((_, head, entry)) = latest.get(&id) {
-            incidents::place(tx, key, head, believed(head, at), entry.data.get(), is_new)?;
-        }
-        ids.push(id);
-    }
-    Ok(ids)
+    Ok(latest.into_keys().collect())
+}
+
+/// What is known of an alert.
+struct Known {
+    revision: i64,
+    /// Whether it has an incident: those of early tables have none before their next revision.
+    is_placed: bool,
+}
+
+/// What is known of these alerts.
+fn known<T>(
+    tx: &mut dyn Database,
+    key: &Key<'_>,
+    of: &BTreeMap<String, T>,
+) -> Result<BTreeMap<String, Known>, LedgerError> {
+    let names: Vec<&str> = of.keys().map(String::as_str).collect();
+    let head =
+        "SELECT id, revision, incident IS NOT NULL FROM alerts WHERE place = $1 AND gateway = $2 AND id IN";
+    let rows = among(tx, head, "", args![&key.place, key.gateway()], &names)?;
+    let known = rows
+        .into_iter()
+        .map(|mut row| Ok((row.text(0)?, Known { revision: row.int(1)?, is_placed: row.flag(2)? })));
+    known.collect()
 }
 
 /// What of a closed run is searched for.

@@ -1,7 +1,7 @@
 //! What the ledger shows: gateways, alerts and records.
 
 use super::keep::Key;
-use super::sql::{Arg, Database, Row, args};
+use super::sql::{Arg, Database, Row, among, args};
 use super::{AlertHead, AlertRow, GatewayRow, LedgerError, RecordRow, steps};
 use crate::access::Scope;
 use crate::sequence::Producers;
@@ -143,10 +143,6 @@ pub(super) fn alert(
     Ok(alert_rows(database, rows)?.pop().filter(|row| scope.holds(&row.tenant)))
 }
 
-/// How many alerts one question names: the last is named again until there are so many, so that a database prepares two
-/// texts and not a hundred.
-const NAMED_AT_ONCE: [usize; 2] = [10, 100];
-
 /// These alerts of one gateway, in the order of their names; one that is not there is left out.
 pub(super) fn named(
     database: &mut dyn Database,
@@ -154,22 +150,11 @@ pub(super) fn named(
     gateway: &str,
     ids: &[String],
 ) -> Result<Vec<AlertRow>, LedgerError> {
-    let mut found = vec![];
-    let [few, most] = NAMED_AT_ONCE;
-    for ids in ids.chunks(most) {
-        let count = if ids.len() <= few { few } else { most };
-        let marks: Vec<String> = (0..count).map(|n| format!("${}", n + 3)).collect();
-        let named = ids.iter().chain(ids.last().into_iter().cycle()).take(count);
-        let args: Vec<Arg<'_>> =
-            [Arg::from(place), Arg::from(gateway)].into_iter().chain(named.map(Arg::from)).collect();
-        let sql = format!(
-            "SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND gateway = $2 AND id IN ({}) ORDER BY id",
-            marks.join(", ")
-        );
-        let rows = database.query(&sql, &args)?;
-        found.extend(alert_rows(database, rows)?);
-    }
-    Ok(found)
+    let head = format!("SELECT {ALERT_COLUMNS} FROM alerts WHERE place = $1 AND gateway = $2 AND id IN");
+    let mut names: Vec<&str> = ids.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    let rows = among(database, &head, "ORDER BY id", args![place, gateway], &names)?;
+    alert_rows(database, rows)
 }
 
 /// What an alert explains, the newest first.

@@ -241,6 +241,33 @@ pub fn insert(
     Ok(returned)
 }
 
+/// A hundred of `items` at a time, or ten if there are no more; the last comes again until there are so many, so that a database prepares
+/// two texts and not a hundred.
+pub fn by_hundreds<T>(items: &[T]) -> impl Iterator<Item = Vec<&T>> {
+    items.chunks(MANY).map(|some| {
+        let count = if some.len() <= SOME { SOME } else { MANY };
+        some.iter().chain(some.last().into_iter().cycle()).take(count).collect()
+    })
+}
+
+/// `{head} (...) {tail}` with all `names` in the brackets, after the `fixed` arguments; gives what is returned.
+pub fn among<'a>(
+    database: &mut dyn Database,
+    head: &str,
+    tail: &str,
+    fixed: &[Arg<'a>],
+    names: &[&'a str],
+) -> Result<Vec<Row>, LedgerError> {
+    let mut returned = vec![];
+    for some in by_hundreds(names) {
+        let marks: Vec<String> = (1..=some.len()).map(|n| format!("${}", fixed.len() + n)).collect();
+        let args: Vec<Arg<'_>> =
+            fixed.iter().cloned().chain(some.into_iter().map(|name| Arg::Text(name))).collect();
+        returned.extend(database.query(&format!("{head} ({}) {tail}", marks.join(", ")), &args)?);
+    }
+    Ok(returned)
+}
+
 /// `($1, $2), ($3, $4)` for two rows of two columns.
 fn places(rows: usize, columns: usize) -> String {
     let row = |row: usize| {
