@@ -150,19 +150,19 @@ fn neighbours<'a>(
     Ok(seen)
 }
 
-/// Asks for the alerts near so many. Nothing in it asks for an order or for each incident once: SQLite would go through all incidents of
-/// the site to have it, and every alert would cost more than the one before.
+/// Asks for the alerts near so many. One question for each in one statement, and nothing in it asks for an order: with less said a
+/// database goes through all alerts of the site, and every alert costs more than the one before.
 fn of_neighbours(many: usize) -> String {
     let near: Vec<String> = (0..many)
         .map(|n| {
             let (guard, from, to) = (3 * n + 2, 3 * n + 3, 3 * n + 4);
-            format!("(place = $1 AND guard = ${guard} AND urgent IN (0, 1) AND detected_ms BETWEEN ${from} AND ${to})")
+            format!(
+                "SELECT guard, detected_ms, incident FROM alerts WHERE place = $1 AND guard = ${guard} AND urgent IN (0, 1)
+                     AND detected_ms BETWEEN ${from} AND ${to} AND incident IS NOT NULL"
+            )
         })
         .collect();
-    format!(
-        "SELECT guard, detected_ms, incident FROM alerts WHERE incident IS NOT NULL AND ({})",
-        near.join(" OR ")
-    )
+    near.join(" UNION ALL ")
 }
 
 /// Folds the members of a storm that are there, and remembers those that will come. A storm grows with its revisions.
@@ -237,7 +237,6 @@ mod tests {
     use super::of_neighbours;
     use crate::access::Scope;
     use crate::ledger::houses::{House, plan};
-    use crate::ledger::sql::Engine;
     use crate::ledger::{AlertHead, Delivery, Entry, Ledger, args};
     use proptest::prelude::*;
     use serde_json::json;
@@ -457,13 +456,16 @@ mod tests {
                 });
                 deliver(&mut ledger, "gw-1", at(100_000), alerts.collect());
             }
-            if ledger.database().engine() == Engine::Postgres {
+            // Whether the database knows its tables yet or not.
+            for _ in 0..2 {
+                let (from, to) = (at(50), at(110));
+                let two = args!["acme/plant-7", "G-7", from, to, "G-8", from, to];
+                let plan = plan(&mut ledger, &of_neighbours(2), two);
+                let others = ["Seq Scan", "SCAN", "by_incident", "by_site", "by_place"];
+                let roams = others.iter().any(|index| plan.contains(index));
+                assert!(plan.contains("alerts_by_guard") && !roams, "{plan}");
                 ledger.database().batch("ANALYZE alerts").unwrap();
             }
-            let (from, to) = (at(50), at(110));
-            let two = args!["acme/plant-7", "G-7", from, to, "G-8", from, to];
-            let plan = plan(&mut ledger, &of_neighbours(2), two);
-            assert!(plan.contains("alerts_by_guard") && !plan.contains("alerts_by_incident"), "{plan}");
         }
     }
 
