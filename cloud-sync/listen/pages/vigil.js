@@ -66,10 +66,10 @@ export function timeNode(instant, zone, now, classes) {
 export const isOpen = (alert) => !alert.cleared_at && !FINAL.includes(alert.status);
 export const isUrgent = (alert) => alert.severity === "CRITICAL" && isOpen(alert);
 
-/** Open before over, among the open the worst first, then the newest. */
-export function byUrgency(a, b) {
+/** Open before over, among the open the worst first, then the newest. A list of many clocks says which is the newest. */
+export function byUrgency(a, b, aAt = a.detected_at, bAt = b.detected_at) {
   const severity = (alert) => (isOpen(alert) ? SEVERITIES.indexOf(alert.severity) : SEVERITIES.length);
-  return severity(a) - severity(b) || Date.parse(b.detected_at) - Date.parse(a.detected_at);
+  return severity(a) - severity(b) || Date.parse(bAt) - Date.parse(aAt);
 }
 
 /** What an alert is about, if that is not just its guard. */

@@ -175,7 +175,7 @@ function incidents(rows) {
 }
 
 function paintAlerts() {
-  const rows = [...alerts.values()].sort((a, b) => byUrgency(a.row.alert, b.row.alert));
+  const rows = [...alerts.values()].sort((a, b) => byUrgency(a.row.alert, b.row.alert, a.row.listed_at, b.row.listed_at));
   rows.splice(room).forEach(({ key }) => alerts.delete(key));
   arrange(byId("alerts"), incidents(rows), ({ key }) => key, alertNode);
   byId("alerts-empty").hidden = rows.length > 0;

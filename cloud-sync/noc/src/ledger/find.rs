@@ -135,7 +135,7 @@ pub(super) fn find(
 /// What a walk needs to go on behind a row.
 const KEYS: &str = "urgent, detected_ms, place, gateway, id";
 /// Where those stand behind what is shown of an alert.
-const KEYS_FROM: usize = 8;
+const KEYS_FROM: usize = 9;
 
 fn cursor(row: &mut Row) -> Result<Cursor, LedgerError> {
     cursor_at(row, KEYS_FROM)

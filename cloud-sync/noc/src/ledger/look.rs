@@ -12,7 +12,8 @@ use vigil_core::id::{GatewayId, SiteId, TenantId};
 const GATEWAY: &str = "SELECT tenant, site, gateway, heard_ms, sequences, health FROM gateways";
 
 /// What is shown of an alert.
-pub(super) const ALERT_COLUMNS: &str = "tenant, site, gateway, received_ms, data, incident, folded, id";
+pub(super) const ALERT_COLUMNS: &str =
+    "tenant, site, gateway, received_ms, data, incident, folded, id, detected_ms";
 
 fn gateway_row(mut row: Row) -> Result<GatewayRow, LedgerError> {
     let sequences: Producers = serde_json::from_str(&row.text(4)?)?;
@@ -41,6 +42,7 @@ pub(super) fn alert_rows(database: &mut dyn Database, rows: Vec<Row>) -> Result<
             site,
             gateway,
             received_at: row.instant(3)?,
+            listed_at: row.instant(8)?,
             alert: row.json(4)?,
             incident: row.maybe_text(5)?,
             folded: row.maybe_text(6)?,

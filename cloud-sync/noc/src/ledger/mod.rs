@@ -189,6 +189,8 @@ pub struct AlertRow {
     pub gateway: String,
     /// When this revision came.
     pub received_at: Timestamp,
+    /// By when lists have it: its `detected_at`, or ten minutes after it came, if that is earlier.
+    pub listed_at: Timestamp,
     /// The alert, as it came.
     #[schemars(schema_with = "as_it_came::<AlertHead>")]
     pub alert: Box<RawValue>,

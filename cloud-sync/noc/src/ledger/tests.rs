@@ -387,6 +387,7 @@ fn a_clock_that_is_years_ahead_buries_nothing() {
         assert_eq!(row.int(0).unwrap() - row.int(1).unwrap(), 10 * 60 * 1_000);
         let shown = ledger.alerts(&Scope::whole(), 1).unwrap().remove(0);
         assert!(shown.alert.get().contains("9998-12-31"), "what was said is shown as it was said");
+        assert_eq!(shown.listed_at.since(shown.received_at), Span::from_mins(10));
     }
 }
 
