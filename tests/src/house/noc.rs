@@ -180,7 +180,12 @@ impl Noc {
 
     /// What a new operator is to open to log in: once.
     pub fn way_in_of(&self, name: &str) -> String {
-        self.lets_in(name, "operator");
+        self.way_in_as(name, "operator")
+    }
+
+    /// The same of a new person with that role.
+    pub fn way_in_as(&self, name: &str, role: &str) -> String {
+        self.lets_in(name, role);
         managed(&self.folder, &["user", "link", name], "")
     }
 

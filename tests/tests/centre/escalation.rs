@@ -1,10 +1,12 @@
 //! A call for help that nobody takes on, from a real agent to a contact outside: once, also when a receiver dies over it.
 
+use crate::noc_pages::{assert_fits, click, keep, logged_in};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use vigil_tests::browser::{Browser, Driver, Screen};
 use vigil_tests::house::{
     Agent, Handset, Noc, Plant, Source, eventually, message, new_database, now, topic, until,
 };
@@ -99,6 +101,38 @@ fn a_contact_hears_of_a_call_that_nobody_takes_on_and_not_of_one_that_somebody_d
     let row = &told(&noc, &id)[0];
     assert_eq!((&row["contact"], &row["tries"]), (&json!("duty"), &json!(2)), "{row}");
     assert_eq!(told(&noc, &taken_on), json!([]), "somebody took that one on");
+    assert_people_see(&noc, &id);
+}
+
+/// On the page of the alert and on that of all escalations.
+fn assert_people_see(noc: &Noc, id: &str) {
+    let (driver, page) = (Driver::start(), format!("http://{}", noc.page()));
+    let browser =
+        logged_in(&driver, noc, "Ravi", Screen::Desk, &format!("{page}/alerts/acme/plant-7/{GATEWAY}/{id}"));
+    browser.sees("#told-part h2", "Who was told");
+    browser.sees("#told [data-state=told] .head", "duty");
+    browser.sees("#told [data-state=told] li:first-child", "503");
+    browser.sees("#told [data-state=told] li:last-child", "204");
+    assert_fits(&browser);
+    keep(&browser, "alert-told");
+
+    let supervisor = driver.open(Screen::Desk, &format!("{page}{}", noc.way_in_as("Mira", "supervisor")));
+    supervisor.sees("main, body", "");
+    supervisor.go(&format!("{page}/escalations"));
+    supervisor.sees("tbody tr", "duty");
+    supervisor.sees("tbody td:nth-child(3)", "told, ");
+    supervisor.sees("tbody td:nth-child(4)", "2");
+    supervisor.sees("tbody td:nth-child(8)", "G-1 calls for help");
+    assert_fits(&supervisor);
+    keep(&supervisor, "escalations-told");
+    click(&supervisor, "tbody a");
+    supervisor.sees("#told [data-state=told] .head", "duty");
+    supervisor.go(&format!("{page}/escalations?state=waiting"));
+    supervisor.sees("section p", "Nobody was told");
+    let severe: Vec<String> = [&browser, &supervisor].into_iter().flat_map(Browser::complaints).collect();
+    assert_eq!(severe, [""; 0]);
+    supervisor.go(&format!("{page}/escalations?state=often"));
+    supervisor.sees("main, body", "state is waiting, told, refused");
 }
 
 #[test]
