@@ -2,7 +2,7 @@
 //! late each of them comes; and what another alert explains is folded under that one.
 
 use super::keep::Key;
-use super::sql::{Arg, Database, Engine, among, args, by_hundreds, insert};
+use super::sql::{Arg, Database, Engine, MANY, among, args, insert, roomy};
 use super::{AlertHead, LedgerError, loss};
 use crate::incoming::MAX_NAME_BYTES;
 use serde::Deserialize;
@@ -16,8 +16,9 @@ const NEAR: Span = Span::from_mins(30);
 /// been heard again.
 pub(super) const AROUND: Span = Span::from_mins(5);
 
-/// Of receivers that hear of one guard at once from two gateways, one goes first: each would not see the other's alert.
-fn hold<'a>(
+/// Of receivers that hear of one guard at once from two gateways, one goes first: each would not see the other's alert. Nothing of an
+/// alert is written before, or two of them could wait for each other.
+pub(super) fn hold<'a>(
     tx: &mut dyn Database,
     key: &Key<'_>,
     guards: impl Iterator<Item = &'a str>,
@@ -68,13 +69,13 @@ pub(super) struct Newcomer<'a> {
     pub detected_at: Timestamp,
 }
 
-/// Finds the places of alerts that are about to be kept, by their names. Storms of the same delivery are gathered before.
+/// Finds the places of alerts that are about to be kept, by their names. The guards are held; what is known of the same delivery is
+/// kept, and its storms are gathered.
 pub(super) fn place<'a>(
     tx: &mut dyn Database,
     key: &Key<'_>,
     new: &[Newcomer<'a>],
 ) -> Result<BTreeMap<&'a str, Placed>, LedgerError> {
-    hold(tx, key, new.iter().filter_map(|new| new.head.guard.as_deref()))?;
     let incidents = join(tx, key, new)?;
     let storms = explained_by_storms(tx, key, new)?;
     let mut placed = BTreeMap::new();
@@ -90,75 +91,99 @@ pub(super) fn place<'a>(
     Ok(placed)
 }
 
-/// An alert of a guard.
-struct Seen<'a> {
-    detected_at: Timestamp,
-    incident: String,
-    /// Its name, if it is a new one.
-    new: Option<&'a str>,
-}
-
 /// The incidents of new alerts: that of its neighbours; if one joins several they become one; its own, if it has none.
 fn join<'a>(
     tx: &mut dyn Database,
     key: &Key<'_>,
     new: &[Newcomer<'a>],
 ) -> Result<BTreeMap<&'a str, String>, LedgerError> {
-    let mut seen = neighbours(tx, key, new)?;
-    for Newcomer { head, detected_at } in new {
-        let Some(guard) = &head.guard else { continue };
-        let seen = seen.entry(guard.clone()).or_default();
+    let there = neighbours(tx, key, new)?;
+    let mut joined: Vec<(&Newcomer<'a>, &str, String)> = vec![];
+    let mut renamed = Renamed::default();
+    for newcomer in new {
+        let Newcomer { head, detected_at } = newcomer;
+        let Some(guard) = head.guard.as_deref() else { continue };
         let around = *detected_at - NEAR..=*detected_at + NEAR;
-        let near = |other: &&Seen<'_>| around.contains(&other.detected_at);
-        let mut near: BTreeSet<String> =
-            seen.iter().filter(near).map(|other| other.incident.clone()).collect();
+        let of_before = joined
+            .iter()
+            .filter(|(other, of, _)| *of == guard && around.contains(&other.detected_at))
+            .map(|(_, _, incident)| incident);
+        let mut near: BTreeSet<String> = there
+            .get(&(guard, *detected_at))
+            .into_iter()
+            .flatten()
+            .chain(of_before)
+            .map(|incident| renamed.now(incident).to_owned())
+            .collect();
         let incident = near.pop_first().unwrap_or_else(|| head.id.clone());
-        for other in seen.iter_mut().filter(|other| near.contains(&other.incident)) {
-            other.incident.clone_from(&incident);
-        }
         for other in near {
             tx.execute(
                 "UPDATE alerts SET incident = $3 WHERE place = $1 AND incident = $2",
                 args![&key.place, &other, &incident],
             )?;
+            renamed.0.insert(other, incident.clone());
         }
-        seen.push(Seen { detected_at: *detected_at, incident, new: Some(&head.id) });
+        joined.push((newcomer, guard, incident));
     }
-    let all = seen.into_values().flatten();
-    Ok(all.filter_map(|seen| Some((seen.new?, seen.incident))).collect())
+    let now = |incident: &str| renamed.now(incident).to_owned();
+    Ok(joined.iter().map(|(newcomer, _, incident)| (newcomer.head.id.as_str(), now(incident))).collect())
 }
 
-/// The alerts that were there, by guard, of the time of these.
+/// Which incidents became others. The smallest name stays, so no way leads back.
+#[derive(Default)]
+struct Renamed(BTreeMap<String, String>);
+
+impl Renamed {
+    fn now<'a>(&'a self, mut incident: &'a str) -> &'a str {
+        while let Some(later) = self.0.get(incident) {
+            incident = later;
+        }
+        incident
+    }
+}
+
+/// Whose alert, and by when it is listed.
+type When<'a> = (&'a str, Timestamp);
+
+/// The incidents that are there around each of these.
 fn neighbours<'a>(
     tx: &mut dyn Database,
     key: &Key<'_>,
-    new: &[Newcomer<'_>],
-) -> Result<BTreeMap<String, Vec<Seen<'a>>>, LedgerError> {
-    let of_guards: Vec<_> =
+    new: &[Newcomer<'a>],
+) -> Result<BTreeMap<When<'a>, BTreeSet<String>>, LedgerError> {
+    let whens: BTreeSet<When<'a>> =
         new.iter().filter_map(|new| Some((new.head.guard.as_deref()?, new.detected_at))).collect();
-    let mut seen = BTreeMap::<String, Vec<Seen<'a>>>::new();
-    for some in by_hundreds(&of_guards) {
+    let whens: Vec<When<'a>> = whens.into_iter().collect();
+    let mut there = BTreeMap::<_, BTreeSet<String>>::new();
+    for some in whens.chunks(MANY) {
+        let arms = roomy(some.len());
         let mut args = args![&key.place].to_vec();
-        for (guard, at) in &some {
+        for (guard, at) in some {
             args.extend(args![*guard, *at - NEAR, *at + NEAR]);
         }
-        for mut row in tx.query(&of_neighbours(some.len()), &args)? {
-            let (guard, detected_at, incident) = (row.text(0)?, row.instant(1)?, row.text(2)?);
-            seen.entry(guard).or_default().push(Seen { detected_at, incident, new: None });
+        // An arm that nobody needs finds nothing.
+        for _ in some.len()..arms {
+            args.extend(args!["", 1_i64, 0_i64]);
+        }
+        for mut row in tx.query(&of_neighbours(arms), &args)? {
+            let (arm, incident) = (row.int(0)?, row.text(1)?);
+            let when = usize::try_from(arm).ok().and_then(|arm| some.get(arm));
+            there.entry(*when.ok_or(LedgerError::Column(0))?).or_default().insert(incident);
         }
     }
-    Ok(seen)
+    Ok(there)
 }
 
-/// Asks for the alerts near so many. One question for each in one statement, and nothing in it asks for an order: with less said a
-/// database goes through all alerts of the site, and every alert costs more than the one before.
-fn of_neighbours(many: usize) -> String {
-    let near: Vec<String> = (0..many)
-        .map(|n| {
-            let (guard, from, to) = (3 * n + 2, 3 * n + 3, 3 * n + 4);
+/// Asks so many times in one statement for the incidents around an alert. Each arm gives an incident once, however many alerts it has,
+/// and none may take the way along all incidents or all alerts of the site, or every alert would cost more than the one before: so it asks
+/// for a text that no index has.
+fn of_neighbours(arms: usize) -> String {
+    let near: Vec<String> = (0..arms)
+        .map(|arm| {
+            let (guard, from, to) = (3 * arm + 2, 3 * arm + 3, 3 * arm + 4);
             format!(
-                "SELECT guard, detected_ms, incident FROM alerts WHERE place = $1 AND guard = ${guard} AND urgent IN (0, 1)
-                     AND detected_ms BETWEEN ${from} AND ${to} AND incident IS NOT NULL"
+                "SELECT DISTINCT CAST({arm} AS BIGINT), incident || '' FROM alerts WHERE place = $1 AND guard = ${guard}
+                     AND urgent IN (0, 1) AND detected_ms BETWEEN ${from} AND ${to} AND incident IS NOT NULL"
             )
         })
         .collect();
@@ -459,13 +484,60 @@ mod tests {
             // Whether the database knows its tables yet or not.
             for _ in 0..2 {
                 let (from, to) = (at(50), at(110));
-                let two = args!["acme/plant-7", "G-7", from, to, "G-8", from, to];
+                let two = args!["acme/plant-7", "G-7", from, to, "", 1_i64, 0_i64];
                 let plan = plan(&mut ledger, &of_neighbours(2), two);
                 let others = ["Seq Scan", "SCAN", "by_incident", "by_site", "by_place"];
                 let roams = others.iter().any(|index| plan.contains(index));
                 assert!(plan.contains("alerts_by_guard") && !roams, "{plan}");
                 ledger.database().batch("ANALYZE alerts").unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn who_comes_with_the_next_word_of_another_is_put_where_that_one_is_listed_now() {
+        for house in House::both() {
+            let mut ledger = house.open();
+            let ahead = 24 * 60;
+            deliver(&mut ledger, "gw-1", at(0), vec![alert("a", "sos", Some("G-1"), ahead, &[])]);
+            let again = alert("a", "sos", Some("G-1"), ahead, &["x"]);
+            deliver(&mut ledger, "gw-1", at(60), vec![again, alert("b", "sos", Some("G-1"), ahead, &[])]);
+            assert_eq!(told(&mut ledger).0, BTreeSet::from([["a", "b"].map(str::to_owned).to_vec()]));
+        }
+    }
+
+    #[test]
+    fn an_incident_of_two_guards_is_renamed_for_both() {
+        for house in House::both() {
+            let mut ledger = house.open();
+            let of = |id: &str, guard: &str, mins| alert(id, "sos", Some(guard), mins, &[]);
+            deliver(&mut ledger, "gw-1", at(500), vec![of("b", "G-1", 60)]);
+            deliver(&mut ledger, "gw-2", at(500), vec![of("b", "G-2", 200)]);
+            deliver(&mut ledger, "gw-1", at(500), vec![of("a", "G-1", 0)]);
+            deliver(&mut ledger, "gw-1", at(500), vec![of("x", "G-1", 30), of("y", "G-2", 200)]);
+            let incidents: BTreeSet<_> = ledger
+                .alerts(&Scope::whole(), 100)
+                .unwrap()
+                .into_iter()
+                .map(|row| row.incident.unwrap())
+                .collect();
+            assert_eq!(incidents, BTreeSet::from(["a".to_owned()]));
+        }
+    }
+
+    #[test]
+    fn thousands_of_alerts_of_one_guard_within_minutes_are_one_incident_and_hold_nobody_up() {
+        for house in House::both() {
+            let mut ledger = house.open();
+            for half in 0..12 {
+                let many = if half == 11 { 11 } else { 500 };
+                let alerts =
+                    (0..many).map(|n| alert(&format!("a-{half:02}-{n:03}"), "sos", Some("G-1"), n % 10, &[]));
+                deliver(&mut ledger, "gw-1", at(100), alerts.collect());
+            }
+            let sql = "SELECT count(*), count(DISTINCT incident) FROM alerts";
+            let mut row = ledger.database().one(sql, &[]).unwrap().unwrap();
+            assert_eq!((row.int(0).unwrap(), row.int(1).unwrap()), (5_511, 1));
         }
     }
 

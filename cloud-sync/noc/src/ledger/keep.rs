@@ -1,8 +1,7 @@
 //! What a delivery leaves in the ledger: each event once as it came, and of alerts, runs and days the latest revision.
 
-use super::incidents::Newcomer;
-use super::sql::{Arg, Database, Engine, News, among, args, insert};
-use super::{AlertHead, Delivery, Entry, LedgerError, Receipt, commands, incidents, look, loss};
+use super::sql::{Arg, Database, Engine, News, args, insert};
+use super::{Delivery, Entry, LedgerError, Receipt, commands, look, loss, raise};
 use crate::sequence::Producers;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -172,14 +171,14 @@ fn project(
     at: Timestamp,
     entries: &[&Entry],
 ) -> Result<Vec<String>, LedgerError> {
-    let shown = raise_alerts(tx, key, at, entries)?;
+    let shown = raise::alerts(tx, key, at, entries)?;
     note_runs(tx, key, entries)?;
     note_days(tx, key, entries)?;
     Ok(shown)
 }
 
 /// One row of each, that of the highest revision: one statement must not change a row twice.
-fn highest<'a, T>(
+pub(super) fn highest<'a, T>(
     entries: &[&'a Entry],
     read: impl Fn(&'a Entry) -> Option<(String, u32, T)>,
 ) -> BTreeMap<String, (u32, T, &'a Entry)> {
@@ -191,110 +190,6 @@ fn highest<'a, T>(
         }
     }
     latest
-}
-
-/// So far ahead of its arrival an alert is believed to have been detected; gateways refuse devices beyond two minutes.
-const AHEAD: Span = Span::from_mins(10);
-
-/// By when an alert that came at `at` is listed, and put with others.
-fn believed(head: &AlertHead, at: Timestamp) -> Timestamp {
-    head.detected_at.min(at + AHEAD)
-}
-
-/// Keeps the latest revision of each alert, and finds its place among the others. Gives those that show something new.
-pub(super) fn raise_alerts(
-    tx: &mut dyn Database,
-    key: &Key<'_>,
-    at: Timestamp,
-    entries: &[&Entry],
-) -> Result<Vec<String>, LedgerError> {
-    let mut latest = highest(entries, |entry| {
-        let head: &AlertHead = entry.alert.as_ref()?;
-        Some((head.id.clone(), head.revision, head))
-    });
-    let known = known(tx, key, &latest)?;
-    latest.retain(|id, (revision, _, _)| {
-        known.get(id).is_none_or(|known| known.revision < i64::from(*revision))
-    });
-    for (_, head, entry) in latest.values().filter(|(_, head, _)| head.rule == "storm") {
-        incidents::gather(tx, key, head, entry.data.get())?;
-    }
-    let new: Vec<_> = latest
-        .iter()
-        .filter(|(id, _)| known.get(*id).is_none_or(|known| !known.is_placed))
-        .map(|(_, (_, head, _))| Newcomer { head, detected_at: believed(head, at) })
-        .collect();
-    let places = incidents::place(tx, key, &new)?;
-    let rows: Vec<Vec<Arg<'_>>> = latest
-        .iter()
-        .map(|(id, (revision, head, entry))| {
-            let place = places.get(id.as_str());
-            vec![
-                Arg::Text(&key.place),
-                Arg::Text(key.gateway()),
-                Arg::Text(id),
-                Arg::Text(key.origin.tenant.as_str()),
-                Arg::Text(key.origin.site.as_str()),
-                (*revision).into(),
-                Arg::Text(&head.rule),
-                Arg::Text(&head.severity),
-                Arg::Text(&head.status),
-                Arg::Text(&head.subject),
-                head.guard.as_ref().into(),
-                Arg::Text(&head.summary),
-                head.is_urgent().into(),
-                // Lists have the latest on top: a clock that is years ahead must not bury what happens now.
-                believed(head, at).into(),
-                head.updated_at.unwrap_or(head.detected_at).into(),
-                head.cleared_at.into(),
-                head.closed_at().into(),
-                at.into(),
-                Arg::Text(entry.data.get()),
-                at.into(),
-                head.waits_for_somebody().then_some(at).into(),
-                place.map(|place| &place.incident).into(),
-                place.and_then(|place| place.folded.as_ref()).into(),
-            ]
-        })
-        .collect();
-    insert(
-        tx,
-        "INSERT INTO alerts (place, gateway, id, tenant, site, revision, rule, severity, status, subject, guard, summary,
-             urgent, detected_ms, updated_ms, cleared_ms, closed_ms, received_ms, data, first_ms, look_ms,
-             incident, folded)",
-        "ON CONFLICT (place, gateway, id) DO UPDATE SET revision = excluded.revision, rule = excluded.rule,
-             severity = excluded.severity, status = excluded.status, subject = excluded.subject, guard = excluded.guard,
-             summary = excluded.summary, urgent = excluded.urgent, detected_ms = excluded.detected_ms,
-             updated_ms = excluded.updated_ms, cleared_ms = excluded.cleared_ms, closed_ms = excluded.closed_ms,
-             received_ms = excluded.received_ms, data = excluded.data, look_ms = excluded.look_ms,
-             incident = COALESCE(alerts.incident, excluded.incident), folded = COALESCE(alerts.folded, excluded.folded)
-         WHERE excluded.revision > alerts.revision",
-        &rows,
-    )?;
-    Ok(latest.into_keys().collect())
-}
-
-/// What is known of an alert.
-struct Known {
-    revision: i64,
-    /// Whether it has an incident: those of early tables have none before their next revision.
-    is_placed: bool,
-}
-
-/// What is known of these alerts.
-fn known<T>(
-    tx: &mut dyn Database,
-    key: &Key<'_>,
-    of: &BTreeMap<String, T>,
-) -> Result<BTreeMap<String, Known>, LedgerError> {
-    let names: Vec<&str> = of.keys().map(String::as_str).collect();
-    let head =
-        "SELECT id, revision, incident IS NOT NULL FROM alerts WHERE place = $1 AND gateway = $2 AND id IN";
-    let rows = among(tx, head, "", args![&key.place, key.gateway()], &names)?;
-    let known = rows
-        .into_iter()
-        .map(|mut row| Ok((row.text(0)?, Known { revision: row.int(1)?, is_placed: row.flag(2)? })));
-    known.collect()
 }
 
 /// What of a closed run is searched for.

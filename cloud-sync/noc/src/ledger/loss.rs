@@ -2,9 +2,9 @@
 //! over when the gateway is heard, and it explains the devices that its gateway missed meanwhile.
 
 use super::incidents::{AROUND, loss_id};
-use super::keep::{self, Key, held};
+use super::keep::{Key, held};
 use super::sql::{Database, News, apart, args};
-use super::{AlertHead, Entry, GatewayRow, LedgerError, look, steps};
+use super::{AlertHead, Entry, GatewayRow, LedgerError, look, raise, steps};
 use crate::access::Scope;
 use crate::presence::patience;
 use serde_json::{Value, json};
@@ -184,7 +184,7 @@ fn put(tx: &mut dyn Database, key: &Key<'_>, now: Timestamp, alert: &Value) -> R
         data,
         alert: Some(head),
     };
-    keep::raise_alerts(tx, key, now, &[&entry])?;
+    raise::alerts(tx, key, now, &[&entry])?;
     let (place, gateway) = (key.place.clone(), key.gateway().to_owned());
     tx.tell(&News { place, gateway, alerts: vec![id], ..News::default() })
 }

@@ -14,6 +14,7 @@ mod look;
 pub(crate) mod loss;
 mod notices;
 mod open;
+mod raise;
 mod schema;
 mod sql;
 mod steps;

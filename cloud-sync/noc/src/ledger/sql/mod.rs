@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use vigil_core::time::Timestamp;
 
 /// How many rows one statement carries at most: 50 columns of them stay below the 32,766 values of a statement in SQLite.
-const MANY: usize = 100;
+pub const MANY: usize = 100;
 /// What is left over goes in tens, and then singly: so there are three texts for a database to prepare, not a hundred.
 const SOME: usize = 10;
 
@@ -241,13 +241,9 @@ pub fn insert(
     Ok(returned)
 }
 
-/// A hundred of `items` at a time, or ten if there are no more; the last comes again until there are so many, so that a database prepares
-/// two texts and not a hundred.
-pub fn by_hundreds<T>(items: &[T]) -> impl Iterator<Item = Vec<&T>> {
-    items.chunks(MANY).map(|some| {
-        let count = if some.len() <= SOME { SOME } else { MANY };
-        some.iter().chain(some.last().into_iter().cycle()).take(count).collect()
-    })
+/// How many places a statement has for so many values: there are two texts for a database to prepare, not a hundred.
+pub const fn roomy(count: usize) -> usize {
+    if count <= SOME { SOME } else { MANY }
 }
 
 /// `{head} (...) {tail}` with all `names` in the brackets, after the `fixed` arguments; gives what is returned.
@@ -259,10 +255,11 @@ pub fn among<'a>(
     names: &[&'a str],
 ) -> Result<Vec<Row>, LedgerError> {
     let mut returned = vec![];
-    for some in by_hundreds(names) {
-        let marks: Vec<String> = (1..=some.len()).map(|n| format!("${}", fixed.len() + n)).collect();
-        let args: Vec<Arg<'_>> =
-            fixed.iter().cloned().chain(some.into_iter().map(|name| Arg::Text(name))).collect();
+    for some in names.chunks(MANY) {
+        let count = roomy(some.len());
+        let marks: Vec<String> = (1..=count).map(|n| format!("${}", fixed.len() + n)).collect();
+        let named = some.iter().chain(some.last().into_iter().cycle()).take(count);
+        let args: Vec<Arg<'_>> = fixed.iter().copied().chain(named.map(|name| Arg::Text(name))).collect();
         returned.extend(database.query(&format!("{head} ({}) {tail}", marks.join(", ")), &args)?);
     }
     Ok(returned)
