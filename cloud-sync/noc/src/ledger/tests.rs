@@ -321,6 +321,19 @@ fn a_line_that_breaks_in_a_transaction_leaves_nothing_and_the_next_one_stands_ag
 }
 
 #[test]
+fn the_first_delivery_after_a_server_came_back_is_stored() {
+    let house = House::server();
+    let (mut ledger, mut other) = (house.open(), house.open());
+    ledger.record(&delivery(vec![alert(1, "a", 1, "LOW", "")])).unwrap();
+    let all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let mut ended = other.database().one(all, &[]).unwrap().unwrap();
+    assert_eq!(ended.int(0).unwrap(), 1);
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    assert_eq!(ledger.record(&delivery(vec![alert(2, "b", 1, "LOW", "")])).unwrap().accepted, 1);
+}
+
+#[test]
 fn what_changes_is_told_to_every_receiver() {
     for house in House::both() {
         let (teller, mut mine) = house.place.news().unwrap();

@@ -16,11 +16,13 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a connection may take: a server in another town answers within a second.
 const CONNECT: Duration = Duration::from_secs(5);
+/// After so long a line is asked whether it stands before it is used: on a busy one that costs nothing.
+const LAY: Duration = Duration::from_secs(1);
 /// How long sent data may go unanswered before the line counts as dead.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// A statement that takes longer is given up, and its asker told: a gateway waits 120 s.
@@ -226,7 +228,18 @@ pub struct Postgres {
 
 struct Line {
     client: Client,
+    used_at: Instant,
     prepared: HashMap<String, Statement>,
+}
+
+impl Line {
+    /// Whether it can be used. One that has lain for a while is asked: that a server went is found by speaking, and the first word after
+    /// its return should not be a gateway's.
+    fn stands(&mut self, in_transaction: bool) -> bool {
+        let lay = self.used_at.elapsed() >= LAY;
+        self.used_at = Instant::now();
+        !self.client.is_closed() && (in_transaction || !lay || self.client.is_valid(CONNECT).is_ok())
+    }
 }
 
 impl Postgres {
@@ -238,7 +251,8 @@ impl Postgres {
     }
 
     fn line(&mut self) -> Result<&mut Line, LedgerError> {
-        let lost = self.line.as_ref().is_none_or(|line| line.client.is_closed());
+        let in_transaction = self.in_transaction;
+        let lost = self.line.as_mut().is_none_or(|line| !line.stands(in_transaction));
         if lost && self.in_transaction {
             return Err(LedgerError::Lost);
         }
@@ -246,7 +260,7 @@ impl Postgres {
             self.line = None;
             let mut client = self.address.connect()?;
             is_durable(&mut client)?;
-            self.line = Some(Line { client, prepared: HashMap::new() });
+            self.line = Some(Line { client, used_at: Instant::now(), prepared: HashMap::new() });
         }
         self.line.as_mut().ok_or(LedgerError::Closed)
     }
