@@ -16,7 +16,8 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a connection may take: a server in another town answers within a second.
