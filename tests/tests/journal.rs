@@ -115,7 +115,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_gateway_that_was_put_back_whole_is_told_by_the_operations_centre() {
     let noc = Noc::start(&["gw-1"]);
-    let plant = Plant::default().guards(1).buttons(2);
+    let plant = Plant::default().guards(1).buttons(4);
     let mut agent = Agent::start("gw-1", &plant, Source::Embedded, Some(&noc.uplink("gw-1")));
     let press = |agent: &Agent, button: &str| {
         let mut handset = Handset::connect(agent.mqtt(), button).expect("a way in");
@@ -127,19 +127,24 @@ fn a_gateway_that_was_put_back_whole_is_told_by_the_operations_centre() {
     let (data, earlier) = (agent.folder().join("data"), tempfile::tempdir().expect("a folder"));
     copy(&data, earlier.path());
     agent.start_again();
-    press(&agent, "btn-1");
+    // Alerts overtake the rest, so one alone may leave the number that the other life gives its first alert unheard.
+    ["btn-1", "btn-2", "btn-3"].iter().for_each(|button| press(&agent, button));
+    until("all numbers of this life have arrived", || {
+        let outbox = agent.status()["outbox"].clone();
+        ["critical", "alerts", "tours", "reports", "health"].iter().all(|lane| outbox[lane] == 0)
+    });
     assert!(agent.stop(OUTLASTS).success());
     assert_eq!(noc.gateway("gw-1")["reused"], 0);
     std::fs::remove_dir_all(&data).expect("gone");
     copy(earlier.path(), &data);
     agent.start_again();
     assert_eq!(agent.status()["set_aside"], 0, "nothing on the box knows it");
-    press(&agent, "btn-2");
+    press(&agent, "btn-4");
     until("the gateway hears of it", || agent.status()["set_aside"] == 1);
     let said = agent.process().log().join("\n");
     assert!(said.contains("knows numbers of this store from other events"), "{said}");
     assert!(noc.gateway("gw-1")["reused"].as_u64() > Some(0));
-    assert_eq!(noc.alerts("gw-1").len(), 2, "and nothing is lost by it");
+    assert_eq!(noc.alerts("gw-1").len(), 4, "and nothing is lost by it");
 }
 
 #[test]
