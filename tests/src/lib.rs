@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod browser;
+pub mod crowd;
 pub mod house;
 pub mod night;
 pub mod openmetrics;

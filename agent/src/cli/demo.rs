@@ -293,8 +293,9 @@ impl Screen {
             object.into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum::<u64>()
         };
         let time = clock.now().local_clock(site.timezone);
+        let guards = if on_duty == 1 { "guard" } else { "guards" };
         self.progress = format!(
-            "{time} on site · {on_duty} guards on duty · {} observations stored · {} alerts at the NOC",
+            "{time} on site · {on_duty} {guards} on duty · {} observations stored · {} alerts at the NOC",
             counted("outcomes"),
             self.alerts.len()
         );

@@ -1,5 +1,6 @@
 //! `vigil noc`: the receiver of the NOC, and who may log in to it.
 
+mod files;
 mod people;
 mod prompt;
 mod tell;
@@ -82,6 +83,7 @@ fn serve(config: &Path) -> Result<(), Failure> {
     let early = Early::catch()?;
     let config = vigil_config::load_noc(config)?;
     let ready = receiver(&config, &Environment::of_process())?;
+    files::let_open(ready.files());
     super::runtime()?.block_on(async {
         let stop = Stop::listen(early)?;
         receive(ready, stop).await.map_err(|why| {

@@ -78,6 +78,9 @@ function about(alert) {
   return kind === "guard" || kind === "" ? null : `${kind === "run" ? "tour" : kind} ${name.split("@")[0]}`;
 }
 
+/** What a site calls itself in its gateway's health, cut as reports cut it; else its id. */
+export const nameOf = (health, id) => [...String(health?.site_name || id)].slice(0, 128).join("");
+
 /** A pair of a `<dl class="facts">`; nothing for nothing. */
 export function fact(list, name, value, classes) {
   if (value === undefined || value === null || value === "") return;

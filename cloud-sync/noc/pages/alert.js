@@ -1,6 +1,6 @@
 // One alert: everything that is known of it, and what people make of it.
 
-import { alertCard, arrange, byId, element, fact, link, news, reveal, secondsText, timeNode, words } from "/vigil.js";
+import { alertCard, arrange, byId, element, fact, link, nameOf, news, reveal, secondsText, timeNode, words } from "/vigil.js";
 import { me, post, said } from "/me.js";
 import { pictures } from "/pictures.js";
 
@@ -25,7 +25,7 @@ let waits = false;
 let cutSince = null;
 
 const zone = () => known?.heard?.health?.timezone || "UTC";
-const siteName = () => known?.heard?.health?.site_name || SITE;
+const siteName = () => nameOf(known?.heard?.health, SITE);
 
 // --- what is shown ---
 

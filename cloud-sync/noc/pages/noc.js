@@ -1,6 +1,6 @@
 // The operators' page: every alert of every site as it arrives, and which gateways are heard.
 
-import { alertCard, arrange, byId, byUrgency, clockText, count, element, fact, isOpen, isUrgent, link, news, reveal, secondsText, speak, timeNode, words }
+import { alertCard, arrange, byId, byUrgency, clockText, count, element, fact, isOpen, isUrgent, link, nameOf, news, reveal, secondsText, speak, timeNode, words }
   from "/vigil.js";
 import { filters } from "/filters.js";
 
@@ -75,7 +75,7 @@ function silence(gateway) {
 }
 
 const healthOf = (row) => gateways.get(placeOf(row))?.row.health ?? {};
-const siteName = (row) => healthOf(row).site_name || row.site;
+const siteName = (row) => nameOf(healthOf(row), row.site);
 // The site's own wall clock, as its gateway reports it; UTC until it has.
 const zoneOf = (row) => healthOf(row).timezone || "UTC";
 

@@ -1,7 +1,7 @@
 // Tasks for a site, given by the operations centre, and what became of all that was sent to its gateway.
 
 import { me, post, said as saidBy } from "/me.js";
-import { arrange, byId, element, fact, link, reveal, secondsText, timeNode, words } from "/vigil.js";
+import { arrange, byId, element, fact, link, nameOf, reveal, secondsText, timeNode, words } from "/vigil.js";
 
 // What is sent is fetched by its gateway within a second or two; so often is looked whether it was.
 const LOOK_MS = 2000;
@@ -42,7 +42,7 @@ async function look() {
   try {
     if (gateways.length === 0) {
       gateways = (await get("/api/gateways")).gateways;
-      const name = ({ health, site, tenant, gateway }) => `${health?.site_name ?? site} (${tenant}), ${gateway}`;
+      const name = ({ health, site, tenant, gateway }) => `${nameOf(health, site)} (${tenant}), ${gateway}`;
       byId("gateway").replaceChildren(...gateways.map((row) => new Option(name(row))));
       const asked = new URLSearchParams(location.search).get("gateway");
       const at = gateways.findIndex(({ tenant, site, gateway }) => `${tenant}/${site}/${gateway}` === asked);

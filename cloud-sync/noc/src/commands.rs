@@ -16,10 +16,6 @@ use vigil_listen::serve::stopped;
 /// How long an answer may be held: proxies cut what is silent for 60 s.
 const MAX_WAIT: Duration = Duration::from_secs(55);
 
-/// How many gateways may wait at once: each holds a connection, and half of them stay free for events. Those beyond are
-/// answered at once, and come back after a few seconds.
-const MAX_WAITERS: usize = 512;
-
 /// What a gateway asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Poll {
@@ -84,9 +80,10 @@ pub struct WaitingRoom {
 }
 
 impl WaitingRoom {
-    /// A room with these bells.
-    pub fn open(bells: Bells, stopping: watch::Receiver<bool>) -> Self {
-        Self { bells, seats: Semaphore::new(MAX_WAITERS), stopping }
+    /// A room with these bells, where so many may wait at once. Those beyond are answered at once, and come back after a
+    /// few seconds.
+    pub fn open(bells: Bells, seats: usize, stopping: watch::Receiver<bool>) -> Self {
+        Self { bells, seats: Semaphore::new(seats), stopping }
     }
 
     /// Acknowledges, and answers as soon as there is something, at the latest when `poll.wait` is over.

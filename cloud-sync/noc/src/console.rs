@@ -12,7 +12,6 @@ use crate::sites::Press;
 use axum::extract::FromRef;
 use std::sync::Arc;
 use tokio::sync::watch;
-use vigil_cloud_sync::Origin;
 
 /// What the operators' side needs.
 pub struct Room {
@@ -20,8 +19,6 @@ pub struct Room {
     pub clerk: Clerk,
     /// What changes.
     pub feed: Feed,
-    /// Who can be told something.
-    pub gateways: Arc<[Origin]>,
     /// What time it is.
     pub now: Now,
     /// Turns true when the receiver stops, so that open streams end.

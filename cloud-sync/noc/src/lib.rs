@@ -76,7 +76,8 @@ pub struct NocConfig {
     pub operator_listen: SocketAddr,
     /// Certificate and key for operators; plain HTTP without, on loopback only.
     pub operator_tls: Option<TlsFiles>,
-    /// The reverse proxies before the operators' side that are believed about where a request comes from.
+    /// Who stands before the receiver: on the operators' side he is believed about where a request comes from, and on either he
+    /// may have as many connections as there are.
     pub trusted_proxies: Vec<IpAddr>,
     /// The folder of the ledger; made if it is not there.
     pub data_dir: PathBuf,
@@ -94,7 +95,26 @@ pub struct NocConfig {
     pub escalation: Option<Escalation>,
 }
 
+/// The fewest connections of gateways: for a few hundred of them, and strangers do not keep them out.
+const FEWEST_CONNECTIONS: usize = 1_024;
+/// Those of an operations centre that is larger than one receiver should be: at 40 kB each they are 800 MB.
+const MOST_CONNECTIONS: usize = 20_480;
+/// Files beside connections: the ledger with its log, its lines to PostgreSQL, hooks and mails under way.
+const OTHER_FILES: usize = 256;
+
 impl NocConfig {
+    /// How many connections gateways may have at once: each waits for commands on one and sends on another, and a quarter more
+    /// are for those whose old one has not been missed yet.
+    fn connections(&self) -> usize {
+        let wanted = self.gateways.len().saturating_mul(5) / 2;
+        wanted.clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
+    }
+
+    /// How many files it may have open at once.
+    pub fn files(&self) -> usize {
+        self.connections() + Limits::default().connections + OTHER_FILES
+    }
+
     /// A receiver on free ports of this machine, in clear.
     pub fn on_loopback(data_dir: PathBuf, gateways: Vec<GatewayAccess>) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -149,6 +169,8 @@ pub enum NocError {
 pub struct Noc {
     events: Server,
     operator: Server,
+    /// How many gateways may wait for commands at once: half of the connections stay free for events.
+    waiting: usize,
     over_tls: bool,
     proxies: Proxies,
     press: Option<Press>,
@@ -163,6 +185,8 @@ pub struct Noc {
 impl Noc {
     /// Checks everything, opens the ledger and listens; nothing is answered yet.
     pub async fn bind(config: NocConfig) -> Result<Self, NocError> {
+        let crowds = config.trusted_proxies.clone();
+        let of_gateways = Limits { crowds: crowds.clone(), ..Limits::of(config.connections()) };
         let register = Register::new(config.gateways)?;
         let escalation = config.escalation.map(|escalation| {
             let ways = Ways::open(&escalation)?;
@@ -194,11 +218,25 @@ impl Noc {
                 ledger.keep_up(clock::wall())
             })
             .await?;
-        let events = Server::bind(config.events_listen, tls).await?;
+        let waiting = of_gateways.connections / 2;
+        let events = Server::bind(config.events_listen, tls).await?.with_limits(of_gateways);
         let over_tls = operator_tls.is_some();
         let operator = Server::bind(config.operator_listen, operator_tls).await?;
+        let operator = operator.with_limits(Limits { crowds, ..Limits::default() });
         let (proxies, press) = (Proxies::new(config.trusted_proxies), config.press);
-        Ok(Self { events, operator, over_tls, proxies, press, escalation, register, clerk, news, lock })
+        Ok(Self {
+            events,
+            operator,
+            waiting,
+            over_tls,
+            proxies,
+            press,
+            escalation,
+            register,
+            clerk,
+            news,
+            lock,
+        })
     }
 
     /// Where gateways send.
@@ -240,7 +278,6 @@ impl Noc {
         let room = Room {
             clerk: self.clerk.clone(),
             feed,
-            gateways: self.register.origins().cloned().collect(),
             now,
             stopping: stopping.clone(),
             tls: self.over_tls,
@@ -251,7 +288,7 @@ impl Noc {
         let reception = receive::Reception {
             register: self.register,
             clerk: self.clerk.clone(),
-            waiting: WaitingRoom::open(bells, stopping.clone()),
+            waiting: WaitingRoom::open(bells, self.waiting, stopping.clone()),
             now,
         };
         let clerk = self.clerk.clone();

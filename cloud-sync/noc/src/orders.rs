@@ -1,7 +1,7 @@
 //! `/api/gateways/{gateway}/commands`: operators tell a gateway what to do, and see what became of it.
 
 use crate::access::{Person, Scope, secret};
-use crate::console::Shared;
+use crate::console::{Console, Shared};
 use crate::door::{Caller, Key};
 use crate::ledger::{CommandRow, LedgerError, MAX_WAITING, NewCommand, Queued};
 use crate::openapi::{Passed, Told};
@@ -147,7 +147,7 @@ pub(crate) async fn queue(
 ) -> Result<Response, Refused> {
     is_json(&headers)?;
     let whose = asked.map_err(|_| Refused::Query)?.0;
-    let origin = meant(&console.room.gateways, &caller.person.scope(), &gateway, &whose)?;
+    let origin = meant(&console, caller.person.scope(), &gateway, &whose).await?;
     let new = signed(checked(&body)?, &caller)?;
     let (actor, now, kind) = (caller.actor(), (console.room.now)(), new.kind.clone());
     match console.room.clerk.ask(move |ledger| ledger.queue(&actor, &origin, &new, now)).await? {
@@ -200,22 +200,20 @@ pub(crate) async fn list(
         return Err(Refused::Query);
     }
     let scope = person.scope();
-    let origin = meant(&console.room.gateways, &scope, &gateway, &whose)?;
+    let origin = meant(&console, scope.clone(), &gateway, &whose).await?;
     let commands = console.room.clerk.ask(move |ledger| ledger.commands(&scope, &origin, limit)).await?;
     Ok(Json(Commands { commands }))
 }
 
 /// The one gateway that is meant, of those that may be seen.
-fn meant(gateways: &[Origin], scope: &Scope, id: &str, whose: &Whose) -> Result<Origin, Refused> {
+async fn meant(console: &Console, scope: Scope, id: &str, whose: &Whose) -> Result<Origin, Refused> {
     vigil_core::id::GatewayId::new(id).map_err(|_| Refused::NoId)?;
+    let name = id.to_owned();
+    let named = console.room.clerk.ask(move |ledger| ledger.gateways_named(&scope, &name)).await?;
     let is = |asked: &Option<String>, known: &str| asked.as_deref().is_none_or(|asked| asked == known);
-    let meant = |origin: &&Origin| {
-        origin.gateway.as_str() == id
-            && scope.holds(origin.tenant.as_str())
-            && is(&whose.tenant, origin.tenant.as_str())
-            && is(&whose.site, origin.site.as_str())
-    };
-    let found: Vec<&Origin> = gateways.iter().filter(meant).collect();
+    let meant =
+        |origin: &&Origin| is(&whose.tenant, origin.tenant.as_str()) && is(&whose.site, origin.site.as_str());
+    let found: Vec<&Origin> = named.iter().filter(meant).collect();
     match found.as_slice() {
         [] => Err(Refused::Unknown(id.to_owned())),
         [one] => Ok((*one).clone()),

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -74,6 +75,20 @@ impl Noc {
         Self::within(folder, gateways, "tests", &format!("bundle_key = \"noc.key\"\n{database}"))
     }
 
+    /// Starts one that knows that many gateways, each at a site of its own; with a PostgreSQL if one is named. It may open as many
+    /// files as a program that somebody starts in a shell.
+    pub fn of_many(gateways: usize, database: Option<&str>) -> Self {
+        let named: Vec<_> = (0..gateways).map(|n| (format!("gw-{n}"), format!("s-{n}"))).collect();
+        let placed: Vec<_> = named.iter().map(|(gateway, site)| (gateway.as_str(), site.as_str())).collect();
+        let database = database.map(|database| format!("database = \"{database}\"\n")).unwrap_or_default();
+        // All of them come from one address, as behind somebody who spreads them over receivers.
+        let more = format!("trusted_proxies = [\"127.0.0.1\"]\n{database}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = folder.path().join("as-in-a-shell");
+        std::fs::write(&script, "ulimit -S -n 1024\nexec \"$@\"\n").expect("a folder of the test");
+        Self::placed(folder, &placed, "tests", &more, |noc| binary::through(&script, &noc))
+    }
+
     /// The token of a new program with that role.
     pub fn token_of(&self, name: &str, role: &str) -> String {
         managed(&self.folder, &["token", "add", name, "--role", role], "")
@@ -104,24 +119,36 @@ impl Noc {
     }
 
     fn within(folder: TempDir, gateways: &[&str], program: &str, more: &str) -> Self {
+        let placed: Vec<_> = gateways.iter().map(|gateway| (*gateway, "plant-7")).collect();
+        Self::placed(folder, &placed, program, more, |noc| noc)
+    }
+
+    fn placed(
+        folder: TempDir,
+        gateways: &[(&str, &str)],
+        program: &str,
+        more: &str,
+        start: impl FnOnce(Command) -> Command,
+    ) -> Self {
         let authority = Authority::found(folder.path());
         let mut config = "[noc]\nlisten = \"127.0.0.1:0\"\noperator_listen = \"127.0.0.1:0\"\n\
                           tls_cert = \"noc.pem\"\ntls_key = \"noc.key\"\n"
             .to_owned()
             + more;
-        for gateway in gateways {
+        for (gateway, site) in gateways {
             credential(folder.path(), &format!("{gateway}-token"), &token(gateway));
             let written = write!(
                 config,
-                "[[gateways]]\nid = \"{gateway}\"\ntenant = \"acme\"\nsite = \"plant-7\"\ncredential = \"{gateway}-token\"\n"
+                "[[gateways]]\nid = \"{gateway}\"\ntenant = \"acme\"\nsite = \"{site}\"\ncredential = \"{gateway}-token\"\n"
             );
             written.expect("a text grows");
         }
         let file = folder.path().join("noc.toml");
         std::fs::write(&file, config).expect("a folder of the test");
         let program = managed(&folder, &["token", "add", program, "--role", "operator"], "");
-        let mut process =
-            Process::start("noc", binary::command().arg("noc").arg("--config").arg(&file), "vigil");
+        let mut command = binary::command();
+        command.arg("noc").arg("--config").arg(&file);
+        let mut process = Process::start("noc", &mut start(command), "vigil");
         let said = process.said("the receiver listens");
         let address =
             |name: &str| said[name].as_str().and_then(|a| a.parse().ok()).expect("an address in the log");
@@ -197,6 +224,11 @@ impl Noc {
     /// Where operators look.
     pub const fn page(&self) -> SocketAddr {
         self.operator
+    }
+
+    /// Its process, as `/proc` spells it.
+    pub fn pid(&mut self) -> String {
+        self.process.id().to_string()
     }
 
     /// Kills it.

@@ -8,6 +8,7 @@ mod alert_steps;
 mod alertmanager;
 mod alertmanager_night;
 mod api_fuzz;
+mod crowd;
 mod escalation;
 mod menus;
 mod noc_pages;

@@ -132,3 +132,21 @@ fn three_receivers_share_a_database_and_one_of_them_may_die() {
     until("it is decided", || first.command("gw-9", &id)["state"] != "waiting");
     drop(agent);
 }
+
+#[test]
+fn receivers_with_a_list_of_their_own_share_a_database_and_tell_each_other_s_gateways_what_to_do() {
+    let database = new_database();
+    let here = Noc::sharing(&database, "here", &["gw-1"]);
+    let there = Noc::sharing(&database, "there", &["gw-2"]);
+    let plant = Plant::default().guards(1);
+    let _agent = Agent::start("gw-2", &plant, Source::Embedded, Some(&there.uplink("gw-2")));
+    until("the gateway is heard", || here.gateway("gw-2")["lost"] == false);
+    let id = here.order("gw-2", "welfare.check", &serde_json::json!({ "guard": "G-1" }));
+    eventually("the gateway of the other list has decided it", PATIENCE, || {
+        let row = here.command("gw-2", &id);
+        if row["state"] == "waiting" { Err(row.to_string()) } else { Ok(()) }
+    });
+    let stranger = serde_json::json!({ "type": "welfare.check", "data": { "guard": "G-1" } });
+    let (status, why) = here.told("/api/gateways/gw-3/commands", &stranger);
+    assert!(status == 404 && why.contains("gw-3"), "{status} {why}");
+}

@@ -61,6 +61,15 @@ fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
         .map(|(n, evidence)| alert(n, &format!("odd {n}"), r#","subject":"guard:G-1""#, evidence));
     let events: Vec<Event> = [alert(1, "without a subject", "", "{}")].into_iter().chain(numbered).collect();
     deliver(&noc, &events);
+    let health = Event {
+        sequence: 7,
+        id: "health.1".to_owned(),
+        kind: EventKind::Health,
+        subject: "gateway".to_owned(),
+        data: json!({ "site_name": "Plant ".repeat(500) }).to_string(),
+        ..alert(7, "", "", "{}")
+    };
+    deliver(&noc, &[health]);
 
     let driver = Driver::start();
     let list = format!("http://{}/", noc.page());
@@ -68,6 +77,10 @@ fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
     browser.sees("#alerts [data-id=odd-1] .summary", "without a subject");
     browser.sees("#alerts [data-id=odd-6] .summary", "odd 6");
     browser.sees("#link", "live");
+    browser.sees("#alerts [data-id=odd-1]", "Plant Plant");
+    let length = browser.run("return document.querySelector('#alerts [data-id=odd-1]').textContent.length;");
+    assert!(length.as_u64() < Some(400), "a name of 3,000 characters is cut: {length}");
+    assert_fits(&browser);
     let undrawn = "return [...document.querySelectorAll('#pictures p')].map((node) => node.dataset.picture);";
     let drawn =
         "return [...document.querySelectorAll('#pictures figure')].map((node) => node.dataset.picture);";

@@ -1,7 +1,7 @@
 //! Which token speaks for which gateway. Only digests are held: a core dump gives no token away.
 
 use ring::digest::{SHA256, digest};
-use subtle::{ConditionallySelectable, ConstantTimeEq};
+use std::collections::{BTreeMap, BTreeSet};
 use vigil_cloud_sync::Origin;
 use vigil_core::id::{GatewayId, SiteId, TenantId};
 use vigil_listen::Certificate;
@@ -69,18 +69,19 @@ pub fn token_sha256(token: &str) -> String {
     hash(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Every gateway that may send.
+/// Every gateway that may send. How long it takes to find a digest tells nothing about the token that it is of.
 #[derive(Debug)]
 pub struct Register {
     origins: Vec<Origin>,
-    tokens: Vec<(Digest, usize)>,
-    certificates: Vec<(Digest, usize)>,
+    tokens: BTreeMap<Digest, usize>,
+    certificates: BTreeMap<Digest, usize>,
 }
 
 impl Register {
     /// Checks the list.
     pub fn new(gateways: Vec<GatewayAccess>) -> Result<Self, AccessError> {
-        let mut register = Self { origins: vec![], tokens: vec![], certificates: vec![] };
+        let mut register = Self { origins: vec![], tokens: BTreeMap::new(), certificates: BTreeMap::new() };
+        let mut sources = BTreeSet::new();
         for GatewayAccess { gateway, tenant, site, token_sha256, cert_sha256 } in gateways {
             let number = register.origins.len();
             if token_sha256.is_none() && cert_sha256.is_empty() {
@@ -96,15 +97,13 @@ impl Register {
             });
             let (token, certificates) = (token.transpose()?, certificates.collect::<Result<Vec<_>, _>>()?);
             let origin = Origin { tenant, site, gateway };
-            if register.origins.contains(&origin) {
+            if !sources.insert(origin.source()) {
                 return Err(AccessError::Twice { source_name: origin.source() });
             }
-            let known =
-                |list: &[(Digest, usize)], digest| list.iter().find(|(k, _)| *k == digest).map(|k| k.1);
-            let shared = token.and_then(|token| known(&register.tokens, token));
+            let shared = token.and_then(|token| register.tokens.get(&token));
             let shared =
-                shared.or_else(|| certificates.iter().find_map(|cert| known(&register.certificates, *cert)));
-            if let Some(one) = shared.and_then(|one| register.origins.get(one)) {
+                shared.or_else(|| certificates.iter().find_map(|cert| register.certificates.get(cert)));
+            if let Some(one) = shared.and_then(|one| register.origins.get(*one)) {
                 return Err(AccessError::SharedToken { one: one.gateway.clone(), other: origin.gateway });
             }
             register.origins.push(origin);
@@ -119,21 +118,14 @@ impl Register {
         self.origins.iter()
     }
 
-    /// Whose token it is. Takes equally long for every token, known or not.
+    /// Whose token it is.
     pub fn owner(&self, token: &str) -> Option<&Origin> {
-        let presented = hash(token.as_bytes());
-        let mut found = u64::MAX;
-        for (index, (digest, _)) in (0u64..).zip(&self.tokens) {
-            found.conditional_assign(&index, digest.ct_eq(&presented));
-        }
-        let (_, number) = usize::try_from(found).ok().and_then(|index| self.tokens.get(index))?;
-        self.origins.get(*number)
+        self.origins.get(*self.tokens.get(&hash(token.as_bytes()))?)
     }
 
     /// Whose certificate it is. It was shown in a handshake, so that it is no secret.
     pub fn owner_of(&self, certificate: &Certificate) -> Option<&Origin> {
-        let (_, number) = self.certificates.iter().find(|(digest, _)| digest == certificate.sha256())?;
-        self.origins.get(*number)
+        self.origins.get(*self.certificates.get(certificate.sha256())?)
     }
 }
 

@@ -102,6 +102,19 @@ pub(super) fn origins(database: &mut dyn Database) -> Result<Vec<(Origin, String
     Ok(known.into_iter().map(|origin| (origin.clone(), origin.source())).collect())
 }
 
+/// The gateways with that name that `scope` may see; one tenant may give the same name as another.
+pub(super) fn called(
+    database: &mut dyn Database,
+    scope: &Scope,
+    gateway: &str,
+) -> Result<Vec<Origin>, LedgerError> {
+    let mut args: Vec<Arg<'_>> = vec![gateway.into()];
+    let condition = scope.and_tenant("tenant", &mut args);
+    let sql = format!("{GATEWAY} WHERE gateway = $1{condition} ORDER BY place");
+    let rows = database.query(&sql, &args)?.into_iter().map(gateway_row).collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.iter().filter_map(origin_of).collect())
+}
+
 /// The origin with that name at that place, if it is listed.
 pub(super) fn origin_at(
     database: &mut dyn Database,

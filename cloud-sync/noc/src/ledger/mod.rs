@@ -266,6 +266,11 @@ impl Ledger {
         look::gateways(&mut *self.database, scope)
     }
 
+    /// The gateways with that name that `scope` may see, whichever receiver lists them.
+    pub fn gateways_named(&mut self, scope: &Scope, gateway: &str) -> Result<Vec<Origin>, LedgerError> {
+        look::called(&mut *self.database, scope, gateway)
+    }
+
     /// The gateway with that name at that place, if `scope` may see it.
     pub fn gateway_at(
         &mut self,

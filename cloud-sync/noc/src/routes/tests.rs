@@ -492,7 +492,6 @@ async fn a_route_without_a_rule_is_not_served() {
     let room = crate::console::Room {
         clerk: here.clerk.clone(),
         feed: crate::feed::Feed::default(),
-        gateways: [].into(),
         now: clock::wall,
         stopping,
         tls: false,
