@@ -9,10 +9,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use vigil_cloud_sync::commands::WAIT;
 use vigil_cloud_sync::{
-    Cadence, Closed, Decided, Given, Inbox, Listener, ListenerState, Origin, Pace, Token, Uplink,
-    UplinkConfig, listen,
+    Cadence, Closed, Decided, Given, Inbox, Listener, ListenerState, Pace, Uplink, listen,
 };
-use vigil_core::id::{GatewayId, SiteId, TenantId};
 
 /// How often is looked whether something has come.
 const LOOK: Duration = Duration::from_millis(1);
@@ -30,13 +28,13 @@ pub struct Crowd {
 
 impl Crowd {
     /// So many of the gateways that [`Noc::of_many`] knows begin to ask for commands, all at once.
-    pub fn comes(noc: &Noc, gateways: usize) -> Result<Self, Failure> {
+    pub fn comes(noc: &Noc, gateways: usize) -> Self {
         let (heard, mut states, mut listening) = (Heard::default(), vec![], JoinSet::new());
         for n in 0..gateways {
             let (state, looked_at) = watch::channel(ListenerState::default());
             states.push(looked_at);
             let listener = Listener {
-                uplink: uplink(noc, n)?,
+                uplink: uplink(noc, n),
                 inbox: Arc::new(Tray { after: AtomicU64::new(0), heard: Arc::clone(&heard) }),
                 state,
                 cadence: Cadence::seeded(Pace::default()),
@@ -48,7 +46,7 @@ impl Crowd {
                 let _never = listen(listener, std::future::pending()).await;
             });
         }
-        Ok(Self { states, heard, _listening: listening })
+        Self { states, heard, _listening: listening }
     }
 
     /// Waits until each of them has been answered and nobody is turned away.
@@ -110,17 +108,6 @@ impl Inbox for Tray {
 }
 
 /// The way to the receiver of the gateway with that number.
-pub fn uplink(noc: &Noc, n: usize) -> Result<Uplink, Failure> {
-    let gateway = format!("gw-{n}");
-    let way = noc.uplink(&gateway);
-    let origin = Origin {
-        tenant: TenantId::new("acme")?,
-        site: SiteId::new(&format!("s-{n}"))?,
-        gateway: GatewayId::new(&gateway)?,
-    };
-    let config = UplinkConfig {
-        ca_pem: Some(std::fs::read(&way.ca)?),
-        ..UplinkConfig::new(&way.url, origin, Token::new(&way.token))
-    };
-    Ok(Uplink::new(config)?)
+pub fn uplink(noc: &Noc, n: usize) -> Uplink {
+    noc.way(&format!("s-{n}"), &format!("gw-{n}"))
 }

@@ -1,7 +1,7 @@
 //! `vigil noc`, over TLS.
 
 use super::agent::{Uplink, credential};
-use super::{Authority, Process, binary, json_as, post_as, vigil, vigil_reading};
+use super::{Authority, PATIENCE, Process, binary, json_as, post_as, vigil, vigil_reading};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -11,6 +11,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
+use vigil_cloud_sync::wire::Answer;
+use vigil_cloud_sync::{Event, Origin, Token, UplinkConfig, Verdict, Way};
+use vigil_core::id::{GatewayId, SiteId, TenantId};
 
 /// A receiver for some gateways of the plant.
 #[derive(Debug)]
@@ -154,6 +157,31 @@ impl Noc {
             |name: &str| said[name].as_str().and_then(|a| a.parse().ok()).expect("an address in the log");
         let (events, operator) = (address("events"), address("operator"));
         Self { authority, events, operator, program, process, folder }
+    }
+
+    /// The way of a gateway whose part somebody else plays.
+    pub fn way(&self, site: &str, gateway: &str) -> vigil_cloud_sync::Uplink {
+        let Uplink { url, ca, token } = self.uplink(gateway);
+        let (tenant, site, gateway) = (TenantId::new("acme"), SiteId::new(site), GatewayId::new(gateway));
+        let origin = Origin {
+            tenant: tenant.expect("an id"),
+            site: site.expect("an id"),
+            gateway: gateway.expect("an id"),
+        };
+        let config = UplinkConfig {
+            ca_pem: Some(std::fs::read(ca).expect("the authority is there")),
+            whole_timeout: PATIENCE,
+            ..UplinkConfig::new(&url, origin, Token::new(&token))
+        };
+        vigil_cloud_sync::Uplink::new(config).expect("a way")
+    }
+
+    /// Takes what a gateway sends, as whose part somebody else plays; all of it has to be new and right.
+    pub fn takes(&self, site: &str, gateway: &str, events: &[Event]) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let judged = runtime.block_on(async { self.way(site, gateway).deliver(events).await });
+        let all = |answer: &Answer| answer.accepted == events.len() && answer.rejected.is_empty();
+        assert!(matches!(&judged, Verdict::Stored(answer) if all(answer)), "of {gateway}: {judged:?}");
     }
 
     /// The way here for a gateway.

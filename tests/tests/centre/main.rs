@@ -16,21 +16,7 @@ mod noc_postgres;
 mod odd_evidence;
 mod report_pages;
 
-use std::time::Duration;
-use vigil_cloud_sync::{Origin, Token, Uplink, UplinkConfig};
-use vigil_core::id::{GatewayId, SiteId, TenantId};
 use vigil_tests::house::{Noc, new_database};
-
-/// The way of a gateway whose part the test plays.
-fn way(noc: &Noc, site: &str, gateway: &str) -> Uplink {
-    let uplink = noc.uplink(gateway);
-    let (tenant, site) = (TenantId::new("acme").unwrap(), SiteId::new(site).unwrap());
-    let origin = Origin { tenant, site, gateway: GatewayId::new(gateway).unwrap() };
-    let mut config = UplinkConfig::new(&uplink.url, origin, Token::new(&uplink.token));
-    config.ca_pem = Some(std::fs::read(&uplink.ca).unwrap());
-    config.whole_timeout = Duration::from_secs(20);
-    Uplink::new(config).unwrap()
-}
 
 /// The same chain on either database: one receiver with its file; or two that share a server, of which gateways reach the one and
 /// people look at the other.

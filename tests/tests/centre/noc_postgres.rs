@@ -1,6 +1,5 @@
 //! Three receivers on one PostgreSQL, and one of them killed: nothing is lost, nothing doubled, and the others' pages go on.
 
-use crate::way;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,7 +81,7 @@ fn three_receivers_share_a_database_and_one_of_them_may_die() {
 
     let half = Arc::new(AtomicBool::new(false));
     let ways: Vec<Vec<Uplink>> = (0..GATEWAYS)
-        .map(|gateway| [&first, &second, &third].map(|noc| way(noc, "plant-7", &name(gateway))).into())
+        .map(|gateway| [&first, &second, &third].map(|noc| noc.way("plant-7", &name(gateway))).into())
         .collect();
     let sending = {
         let half = Arc::clone(&half);

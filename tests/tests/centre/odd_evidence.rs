@@ -1,12 +1,11 @@
 //! Alerts as no rule of this version writes them, and a centre with more pages open than it has seats: what can be shown is shown.
 
 use crate::noc_pages::{assert_fits, click, fill, logged_in};
-use crate::way;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use vigil_cloud_sync::wire::Producer;
-use vigil_cloud_sync::{Event, EventKind, Verdict, Way};
+use vigil_cloud_sync::{Event, EventKind};
 use vigil_core::time::Timestamp;
 use vigil_tests::browser::{Driver, Screen};
 use vigil_tests::house::Noc;
@@ -34,17 +33,6 @@ fn alert(n: u64, summary: &str, more: &str, evidence: &str) -> Event {
     }
 }
 
-fn deliver(noc: &Noc, events: &[Event]) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(async { way(noc, "plant-7", GATEWAY).deliver(events).await }) {
-        Verdict::Stored(answer) => assert_eq!((answer.accepted, answer.rejected), (events.len(), vec![])),
-        other @ (Verdict::Retry { .. }
-        | Verdict::Unauthorized { .. }
-        | Verdict::TooLarge
-        | Verdict::RejectedWhole { .. }) => panic!("not taken: {other:?}"),
-    }
-}
-
 #[test]
 fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
     let noc = Noc::start(&[GATEWAY]);
@@ -60,7 +48,7 @@ fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
         .zip(&odd)
         .map(|(n, evidence)| alert(n, &format!("odd {n}"), r#","subject":"guard:G-1""#, evidence));
     let events: Vec<Event> = [alert(1, "without a subject", "", "{}")].into_iter().chain(numbered).collect();
-    deliver(&noc, &events);
+    noc.takes("plant-7", GATEWAY, &events);
     let health = Event {
         sequence: 7,
         id: "health.1".to_owned(),
@@ -69,7 +57,7 @@ fn an_odd_alert_costs_no_other_and_its_page_shows_the_rest() {
         data: json!({ "site_name": "Plant ".repeat(500) }).to_string(),
         ..alert(7, "", "", "{}")
     };
-    deliver(&noc, &[health]);
+    noc.takes("plant-7", GATEWAY, &[health]);
 
     let driver = Driver::start();
     let list = format!("http://{}/", noc.page());
@@ -131,7 +119,7 @@ fn seat(at: SocketAddr, token: &str) -> TcpStream {
 #[test]
 fn without_a_seat_in_the_stream_a_page_reads_every_few_seconds_and_says_so() {
     let noc = Noc::start(&[GATEWAY]);
-    deliver(&noc, &[alert(1, "before", "", "{}")]);
+    noc.takes("plant-7", GATEWAY, &[alert(1, "before", "", "{}")]);
     let _seats: Vec<TcpStream> = (0..PROGRAMS)
         .flat_map(|n| {
             let token = noc.token_of(&format!("screen-{n}"), "viewer");
@@ -145,7 +133,7 @@ fn without_a_seat_in_the_stream_a_page_reads_every_few_seconds_and_says_so() {
     browser.sees("#alerts .summary", "before");
     browser.sees("#link", "without live news; read every 5 s");
     assert_eq!(browser.text("#cut"), None);
-    deliver(&noc, &[alert(2, "after", "", "{}")]);
+    noc.takes("plant-7", GATEWAY, &[alert(2, "after", "", "{}")]);
     browser.sees("#alerts [data-id=odd-2] .summary", "after");
     browser.sees("#link", "without live news");
     assert_fits(&browser);

@@ -1,10 +1,9 @@
 //! Reports and rankings in a real browser, of a day whose sums are known: that of the contract, which its page shows.
 
 use crate::noc_pages::{assert_fits, keep, logged_in};
-use crate::way;
 use serde_json::{Value, json};
 use vigil_cloud_sync::wire::Producer;
-use vigil_cloud_sync::{Event, EventKind, Verdict, Way};
+use vigil_cloud_sync::{Event, EventKind};
 use vigil_core::time::Timestamp;
 use vigil_tests::browser::{Browser, Driver, Screen};
 use vigil_tests::house::Noc;
@@ -39,9 +38,7 @@ fn rows(browser: &Browser, table: &str) -> Value {
 #[test]
 fn a_day_whose_sums_are_known_is_shown_with_them() {
     let noc = Noc::start(&[GATEWAY]);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let stored = runtime.block_on(async { way(&noc, "plant-7", GATEWAY).deliver(&[report()]).await });
-    assert!(matches!(&stored, Verdict::Stored(answer) if answer.accepted == 1), "{stored:?}");
+    noc.takes("plant-7", GATEWAY, &[report()]);
 
     let told = noc.asked(&format!("/api/reports?{DAY}"));
     let driver = Driver::start();
