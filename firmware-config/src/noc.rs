@@ -36,6 +36,7 @@ pub struct NocConfig {
     operator_listen: SocketAddr,
     operator_tls: Option<ServerCertificate>,
     trusted_proxies: Vec<IpAddr>,
+    balancers: Vec<IpAddr>,
     data_dir: PathBuf,
     database: Option<Database>,
     bundle_key: Option<Credential>,
@@ -89,6 +90,11 @@ impl NocConfig {
     pub fn operator_tls(&self) -> Option<&ServerCertificate> {
         self.operator_tls.as_ref()
     }
+    /// Who passes the connections of many gateways on.
+    pub fn balancers(&self) -> &[IpAddr] {
+        &self.balancers
+    }
+
     /// The reverse proxies that are believed about where a request comes from.
     pub fn trusted_proxies(&self) -> &[IpAddr] {
         &self.trusted_proxies
@@ -187,7 +193,8 @@ fn shape(file: &Path, root: &mut Table<'_>) -> NocConfig {
         listen,
         operator_listen,
         operator_tls: operator_tls(&mut noc, operator_listen, base),
-        trusted_proxies: trusted_proxies(&mut noc),
+        trusted_proxies: before_it(&mut noc, "trusted_proxies"),
+        balancers: before_it(&mut noc, "balancers"),
         data_dir: noc.optional("data_dir", path_in(base)).unwrap_or_else(|| base.join("noc-data")),
         database: database(&mut noc, base),
         bundle_key: noc.optional("bundle_key", credential),
@@ -239,14 +246,15 @@ fn operator_tls(noc: &mut Table<'_>, listen: SocketAddr, base: &Path) -> Option<
     Some(ServerCertificate { cert: cert?, key: key? })
 }
 
-fn trusted_proxies(noc: &mut Table<'_>) -> Vec<IpAddr> {
+/// Who stands before the receiver.
+fn before_it(noc: &mut Table<'_>, key: &'static str) -> Vec<IpAddr> {
     let ip = |value: &DeValue<'_>| -> Read<IpAddr> {
         let parsed = value.as_str().and_then(|text| text.parse().ok());
-        parsed.ok_or_else(|| "the address of a proxy without a port, like \"127.0.0.1\"".into())
+        parsed.ok_or_else(|| "an address without a port, like \"127.0.0.1\"".into())
     };
-    let proxies = noc.list("trusted_proxies", ip).unwrap_or_default();
+    let proxies = noc.list(key, ip).unwrap_or_default();
     if proxies.len() > MAX_PROXIES {
-        noc.refuse("trusted_proxies", format!("at most {MAX_PROXIES} addresses"));
+        noc.refuse(key, format!("at most {MAX_PROXIES} addresses"));
     }
     proxies
 }
@@ -373,11 +381,12 @@ mod tests {
         assert!(half.len() == 1 && half[0].contains("noc.operator_tls_cert: found nothing"), "{half:?}");
         let text = format!(
             "[noc]\ntls = false\noperator_listen = \"0.0.0.0:443\"\noperator_tls_cert = \"c\"\noperator_tls_key = \"k\"\n\
-             trusted_proxies = [\"10.0.0.2\", \"::1\"]\n{GATEWAY}"
+             trusted_proxies = [\"10.0.0.2\", \"::1\"]\nbalancers = [\"10.0.0.3\"]\n{GATEWAY}"
         );
         let noc = parse_noc(Path::new("/etc/vigil/noc.toml"), text.as_bytes()).unwrap();
         assert_eq!(noc.operator_tls().unwrap().cert(), Path::new("/etc/vigil/c"));
         assert_eq!(noc.trusted_proxies().len(), 2);
+        assert_eq!(noc.balancers(), ["10.0.0.3".parse::<IpAddr>().unwrap()]);
         let wrong = problems(&format!("[noc]\ntls = false\ntrusted_proxies = [\"10.0.0.0/8\"]\n{GATEWAY}"));
         assert!(wrong[0].contains("noc.trusted_proxies[0]: found \"10.0.0.0/8\""), "{wrong:?}");
     }

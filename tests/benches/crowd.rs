@@ -17,7 +17,7 @@ use vigil_tests::bench::figures::{Table, percentile, short};
 use vigil_tests::bench::proc::{Memory, Usage, machine};
 use vigil_tests::bench::raw::count;
 use vigil_tests::bench::{Failure, setting};
-use vigil_tests::crowd::{Crowd, uplink};
+use vigil_tests::crowd::{AS_IN_A_SHELL, Crowd, uplink};
 use vigil_tests::house::{Noc, new_database, now};
 
 /// How often a gateway says how it is (contract 6).
@@ -46,7 +46,7 @@ fn main() -> Result<(), Failure> {
     for engine in ["SQLite", "PostgreSQL"] {
         for gateways in [most / 50, most / 5, most] {
             let database = (engine == "PostgreSQL").then(new_database);
-            let mut noc = Noc::of_many(gateways, database.as_deref());
+            let mut noc = Noc::of_many(gateways, database.as_deref(), AS_IN_A_SHELL);
             let row = runtime.block_on(watched(&mut noc, gateways, time))?;
             table.row([vec![engine.to_owned(), short(count(gateways))], row].concat());
         }

@@ -12,6 +12,9 @@ use vigil_cloud_sync::{
     Cadence, Closed, Decided, Given, Inbox, Listener, ListenerState, Pace, Uplink, listen,
 };
 
+/// How many files a program may open that somebody starts in a shell; it may ask for more.
+pub const AS_IN_A_SHELL: &str = "-S -n 1024";
+
 /// How often is looked whether something has come.
 const LOOK: Duration = Duration::from_millis(1);
 

@@ -83,7 +83,7 @@ fn serve(config: &Path) -> Result<(), Failure> {
     let early = Early::catch()?;
     let config = vigil_config::load_noc(config)?;
     let ready = receiver(&config, &Environment::of_process())?;
-    files::let_open(ready.files());
+    let ready = vigil_noc::NocConfig { files: files::let_open(ready.wants_files()), ..ready };
     super::runtime()?.block_on(async {
         let stop = Stop::listen(early)?;
         receive(ready, stop).await.map_err(|why| {
@@ -132,6 +132,9 @@ const fn mend(why: &NocError) -> &'static str {
         | NocError::Access(_)
         | NocError::OpenPages(_)
         | NocError::Serve(_) => "Mend noc.toml or what it names, and start the receiver again.",
+        NocError::Files { .. } => {
+            "Raise LimitNOFILE of its unit, or `ulimit -n`, and start the receiver again."
+        }
         NocError::Escalation(_) => tell::MEND,
         NocError::Ledger(why) => mend_ledger(why),
     }
@@ -188,6 +191,8 @@ pub fn receiver(config: &NocConfig, env: &Environment) -> Result<vigil_noc::NocC
         operator_listen: config.operator_listen(),
         operator_tls: config.operator_tls().map(files),
         trusted_proxies: config.trusted_proxies().to_vec(),
+        balancers: config.balancers().to_vec(),
+        files: None,
         data_dir: config.data_dir().to_owned(),
         database: database(config, env)?,
         tls: config.tls().map(files),

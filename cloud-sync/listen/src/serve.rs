@@ -10,8 +10,8 @@ use ring::digest::{SHA256, digest};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 /// How long the head of a request, and a TLS handshake, may take: a slow 2G link needs 2 s.
@@ -29,6 +31,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long open requests may take to end after a stop: the whole daemon has 5 s.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long an answer may make no way: a 2G link that lost its cell is back by then, and whoever asks and never reads keeps no seat.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// How often is said that no connection can be accepted.
+const SAID_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long to wait after a failed accept (no file descriptors left) instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -138,6 +146,12 @@ pub fn tls_config_with(files: &TlsFiles, client_ca: Option<&Path>) -> Result<Arc
         Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
     };
     let mut config = builder.with_single_cert(chain, key)?;
+    if client_ca.is_some() {
+        // A session that goes on is not asked again whether the certificate with which it began is still good.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        return Ok(Arc::new(config));
+    }
     // Sessions are with those who come again, sealed, and not in a memory of 256: a gateway that has a session spares the line two
     // kilobytes of certificate each time.
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
@@ -247,6 +261,8 @@ struct House {
     by_address: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
     per_address: usize,
     crowds: Vec<IpAddr>,
+    /// When was last said that no connection can be accepted.
+    said_at: Mutex<Option<Instant>>,
 }
 
 /// A place for one connection; given back when dropped.
@@ -260,7 +276,8 @@ impl House {
     fn new(limits: Limits) -> Self {
         let Limits { connections, per_address, mut crowds } = limits;
         crowds.iter_mut().for_each(|address| *address = address.to_canonical());
-        Self { seats: Arc::new(Semaphore::new(connections)), by_address: Arc::default(), per_address, crowds }
+        let seats = Arc::new(Semaphore::new(connections));
+        Self { seats, by_address: Arc::default(), per_address, crowds, said_at: Mutex::default() }
     }
 
     /// The next connection that may come in; `None` if one could not.
@@ -269,10 +286,18 @@ impl House {
         match listener.accept().await {
             Ok((stream, from)) => Some((stream, self.seat(from.ip(), permit)?)),
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                self.say(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 None
             }
+        }
+    }
+
+    fn say(&self, error: &std::io::Error) {
+        let mut said_at = self.said_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if said_at.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
+            *said_at = Some(Instant::now());
+            tracing::warn!(%error, "cannot accept a connection; it is tried again, and said again after a minute");
         }
     }
 
@@ -306,6 +331,9 @@ pub async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, stopping: watch::Receiver<bool>) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STALLED));
+    let stream = Box::pin(stream);
     let Some(acceptor) = tls else {
         return converse(stream, router.layer(Extension(Shown(None))), stopping).await;
     };
@@ -351,7 +379,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
-    use tokio::time::Instant;
     use tokio_rustls::TlsConnector;
 
     async fn served(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
@@ -434,33 +461,60 @@ mod tests {
         stream.get_ref().1.handshake_kind()
     }
 
-    #[tokio::test]
-    async fn whoever_comes_again_is_known_however_many_came_meanwhile() {
+    /// A server over TLS, which asks for certificates of its own authority or not; and what a newcomer brings.
+    async fn over_tls(asks: bool) -> (SocketAddr, impl Fn() -> Arc<ClientConfig>) {
         let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let files = TlsFiles { cert: dir.path().join("cert"), key: dir.path().join("key") };
         std::fs::write(&files.cert, own.cert.pem()).unwrap();
         std::fs::write(&files.key, own.signing_key.serialize_pem()).unwrap();
-        let bound = Server::bind("127.0.0.1:0".parse().unwrap(), Some(tls_config(&files).unwrap())).await;
-        let server = bound.unwrap().with_limits(Limits { connections: 8, per_address: 8, crowds: vec![] });
+        let tls = tls_config_with(&files, asks.then_some(files.cert.as_path())).unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Some(tls)).await.unwrap();
         let addr = server.local_addr();
-        let serving =
-            server.serve(Router::new().route("/", get(|| async { "here" })), std::future::pending());
-        let serving = tokio::spawn(serving);
-        let newcomer = || {
+        let router = Router::new().route("/", get(|| async { "here" }));
+        tokio::spawn(server.serve(router, std::future::pending()));
+        let newcomer = move || {
             let mut roots = RootCertStore::empty();
             roots.add(own.cert.der().clone()).unwrap();
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
             Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
         };
+        (addr, newcomer)
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_again_is_known_however_many_came_meanwhile() {
+        let (addr, newcomer) = over_tls(false).await;
         let first = newcomer();
         assert_eq!(comes_over_tls(addr, &first).await, Some(HandshakeKind::Full));
         for _ in 0..300 {
             assert_eq!(comes_over_tls(addr, &newcomer()).await, Some(HandshakeKind::Full));
         }
         assert_eq!(comes_over_tls(addr, &first).await, Some(HandshakeKind::Resumed));
-        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn where_certificates_are_asked_for_they_are_looked_at_each_time() {
+        let (addr, newcomer) = over_tls(true).await;
+        let first = newcomer();
+        for _ in 0..3 {
+            assert_eq!(comes_over_tls(addr, &first).await, Some(HandshakeKind::Full));
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_and_never_reads_keeps_no_seat() {
+        let (addr, _stop, _serving) = served(Limits { connections: 1, per_address: 1, crowds: vec![] }).await;
+        let mut greedy = TcpStream::connect(addr).await.unwrap();
+        let asked = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+        // Until nothing more is taken: what it answers has no room either.
+        while let Ok(written) = tokio::time::timeout(Duration::from_secs(2), greedy.write(&asked)).await {
+            written.unwrap();
+        }
+        let mut next = TcpStream::connect(addr).await.unwrap();
+        let answered = tokio::time::timeout(STALLED * 2, ask(&mut next, "/")).await;
+        assert!(answered.expect("the seat is free again").ends_with("here"));
     }
 
     #[tokio::test]

@@ -32,6 +32,9 @@ pub struct Poll {
 pub struct Orders {
     /// What waits, in order.
     commands: Vec<WaitingCommand>,
+    /// Whether there was no seat: who asks again in a few seconds must not keep a connection until then.
+    #[serde(skip)]
+    pub turned_away: bool,
 }
 
 /// Rung when there is a command for a gateway, or when it asks again.
@@ -108,7 +111,10 @@ impl WaitingRoom {
             rung.as_mut().enable();
             let orders = fetch(clerk, now, origin, poll).await?;
             let superseded = bell.turn.load(Ordering::Relaxed) != turn;
-            if !orders.commands.is_empty() || superseded || seat.is_err() || Instant::now() >= until {
+            if seat.is_err() {
+                return Ok(Orders { turned_away: true, ..orders });
+            }
+            if !orders.commands.is_empty() || superseded || Instant::now() >= until {
                 return Ok(orders);
             }
             tokio::select! {
@@ -123,5 +129,5 @@ impl WaitingRoom {
 async fn fetch(clerk: &Clerk, now: Now, origin: &Origin, poll: Poll) -> Result<Orders, LedgerError> {
     let (asker, at) = (origin.clone(), now());
     let commands = clerk.ask(move |ledger| ledger.fetch(&asker, poll.after, at)).await?;
-    Ok(Orders { commands })
+    Ok(Orders { commands, turned_away: false })
 }

@@ -12,6 +12,7 @@ use crate::sites::Press;
 use axum::extract::FromRef;
 use std::sync::Arc;
 use tokio::sync::watch;
+use vigil_cloud_sync::Origin;
 
 /// What the operators' side needs.
 pub struct Room {
@@ -19,6 +20,8 @@ pub struct Room {
     pub clerk: Clerk,
     /// What changes.
     pub feed: Feed,
+    /// The gateways that come in here; the ledger may know others.
+    pub listed: Arc<[Origin]>,
     /// What time it is.
     pub now: Now,
     /// Turns true when the receiver stops, so that open streams end.

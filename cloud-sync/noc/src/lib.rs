@@ -76,9 +76,12 @@ pub struct NocConfig {
     pub operator_listen: SocketAddr,
     /// Certificate and key for operators; plain HTTP without, on loopback only.
     pub operator_tls: Option<TlsFiles>,
-    /// Who stands before the receiver: on the operators' side he is believed about where a request comes from, and on either he
-    /// may have as many connections as there are.
+    /// The reverse proxies before the operators' side that are believed about where a request comes from.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Who passes the connections of many gateways on, and may have as many as there are.
+    pub balancers: Vec<IpAddr>,
+    /// How many files this process may have open; as many as it wants, if nobody says.
+    pub files: Option<usize>,
     /// The folder of the ledger; made if it is not there.
     pub data_dir: PathBuf,
     /// The server that keeps the ledger instead, which other receivers may share.
@@ -97,10 +100,12 @@ pub struct NocConfig {
 
 /// The fewest connections of gateways: for a few hundred of them, and strangers do not keep them out.
 const FEWEST_CONNECTIONS: usize = 1_024;
-/// Those of an operations centre that is larger than one receiver should be: at 40 kB each they are 800 MB.
+/// For 10,000 gateways, two each: at 40 kB each they are 800 MB.
 const MOST_CONNECTIONS: usize = 20_480;
-/// Files beside connections: the ledger with its log, its lines to PostgreSQL, hooks and mails under way.
-const OTHER_FILES: usize = 256;
+/// Files beside connections: the ledger with its log or nine lines to PostgreSQL, hooks and mails under way, certificates that are read.
+const OTHER_FILES: usize = 64;
+/// With fewer files than these for connections there is no point in serving anybody.
+const LEAST_FILES: usize = 64;
 
 impl NocConfig {
     /// How many connections gateways may have at once: each waits for commands on one and sends on another, and a quarter more
@@ -110,9 +115,34 @@ impl NocConfig {
         wanted.clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
     }
 
-    /// How many files it may have open at once.
-    pub fn files(&self) -> usize {
+    /// How many files it wants to have open at once.
+    pub fn wants_files(&self) -> usize {
         self.connections() + Limits::default().connections + OTHER_FILES
+    }
+
+    /// How many connections gateways and people may have. With fewer files than are wanted both have fewer: a connection for which
+    /// there is no file would be one that an alert or an operator waits for.
+    fn rooms(&self) -> Result<(usize, usize), NocError> {
+        let (gateways, people) = (self.connections(), Limits::default().connections);
+        let files = self.files.unwrap_or_else(|| self.wants_files());
+        let room = files.saturating_sub(OTHER_FILES);
+        if room >= gateways + people {
+            return Ok((gateways, people));
+        }
+        if room < LEAST_FILES {
+            return Err(NocError::Files { files, least: OTHER_FILES + LEAST_FILES });
+        }
+        let few_people = room.saturating_mul(people) / (gateways + people);
+        let few_gateways = room - few_people;
+        tracing::warn!(
+            files,
+            wanted = self.wants_files(),
+            connections = few_gateways,
+            of = gateways,
+            "this process may open fewer files than its gateways need, and takes fewer connections: raise LimitNOFILE of its unit, or \
+             `ulimit -n`"
+        );
+        Ok((few_gateways, few_people))
     }
 
     /// A receiver on free ports of this machine, in clear.
@@ -123,6 +153,8 @@ impl NocConfig {
             operator_listen: any,
             operator_tls: None,
             trusted_proxies: vec![],
+            balancers: vec![],
+            files: None,
             data_dir,
             database: None,
             tls: None,
@@ -148,6 +180,14 @@ pub enum NocError {
     /// The list of gateways is wrong.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// There is no room for connections.
+    #[error("this process may open {files} files, and needs at least {least}")]
+    Files {
+        /// How many it may open.
+        files: usize,
+        /// With how many it can serve somebody.
+        least: usize,
+    },
     /// People would send their passwords in clear.
     #[error("{0} can be reached from other machines; passwords do not go there without TLS")]
     OpenPages(SocketAddr),
@@ -185,8 +225,8 @@ pub struct Noc {
 impl Noc {
     /// Checks everything, opens the ledger and listens; nothing is answered yet.
     pub async fn bind(config: NocConfig) -> Result<Self, NocError> {
-        let crowds = config.trusted_proxies.clone();
-        let of_gateways = Limits { crowds: crowds.clone(), ..Limits::of(config.connections()) };
+        let (for_gateways, for_people) = config.rooms()?;
+        let for_gateways = Limits { crowds: config.balancers, ..Limits::of(for_gateways) };
         let register = Register::new(config.gateways)?;
         let escalation = config.escalation.map(|escalation| {
             let ways = Ways::open(&escalation)?;
@@ -218,11 +258,11 @@ impl Noc {
                 ledger.keep_up(clock::wall())
             })
             .await?;
-        let waiting = of_gateways.connections / 2;
-        let events = Server::bind(config.events_listen, tls).await?.with_limits(of_gateways);
+        let waiting = for_gateways.connections / 2;
+        let events = Server::bind(config.events_listen, tls).await?.with_limits(for_gateways);
         let over_tls = operator_tls.is_some();
         let operator = Server::bind(config.operator_listen, operator_tls).await?;
-        let operator = operator.with_limits(Limits { crowds, ..Limits::default() });
+        let operator = operator.with_limits(Limits::of(for_people));
         let (proxies, press) = (Proxies::new(config.trusted_proxies), config.press);
         Ok(Self {
             events,
@@ -279,6 +319,7 @@ impl Noc {
             clerk: self.clerk.clone(),
             feed,
             now,
+            listed: self.register.origins().cloned().collect(),
             stopping: stopping.clone(),
             tls: self.over_tls,
             proxies: self.proxies,

@@ -213,7 +213,11 @@ async fn meant(console: &Console, scope: Scope, id: &str, whose: &Whose) -> Resu
     let is = |asked: &Option<String>, known: &str| asked.as_deref().is_none_or(|asked| asked == known);
     let meant =
         |origin: &&Origin| is(&whose.tenant, origin.tenant.as_str()) && is(&whose.site, origin.site.as_str());
-    let found: Vec<&Origin> = named.iter().filter(meant).collect();
+    let mut found: Vec<&Origin> = named.iter().filter(meant).collect();
+    // One that was moved is still known where it stood; one that comes in here goes before it.
+    if found.iter().any(|origin| console.room.listed.contains(origin)) {
+        found.retain(|origin| console.room.listed.contains(origin));
+    }
     match found.as_slice() {
         [] => Err(Refused::Unknown(id.to_owned())),
         [one] => Ok((*one).clone()),

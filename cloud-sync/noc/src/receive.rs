@@ -14,7 +14,9 @@ use crate::sites::deliver;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -295,17 +297,19 @@ async fn commands(
     asked: Result<Query<Poll>, QueryRejection>,
     Extension(shown): Extension<Shown>,
     headers: HeaderMap,
-) -> Result<Json<Orders>, Refused> {
+) -> Result<Response, Refused> {
     let Reception { register, clerk, waiting, now, .. } = &desk.reception;
     let origin = sender(register, shown, &headers)?;
     if origin.gateway.as_str() != gateway {
         return Err(Refused::OtherGateway(origin.gateway.clone()));
     }
     let Query(poll) = asked.map_err(|_| Refused::Query)?;
-    waiting.answer(clerk, *now, origin, poll).await.map(Json).map_err(|error| {
+    let orders = waiting.answer(clerk, *now, origin, poll).await.map_err(|error| {
         tracing::error!(gateway = %origin.gateway, cause = ?error, "commands cannot be given");
         Refused::Ledger(error)
-    })
+    })?;
+    let closes = orders.turned_away.then_some([(CONNECTION, "close")]);
+    Ok((closes, Json(orders)).into_response())
 }
 
 async fn bundle(

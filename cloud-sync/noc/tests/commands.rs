@@ -41,6 +41,10 @@ impl Running {
             access("gw-2", "plant-7", "other"),
             access("gw-2", "plant-8", "third"),
         ];
+        Self::start_with(dir, gateways).await
+    }
+
+    async fn start_with(dir: &Path, gateways: Vec<GatewayAccess>) -> Self {
         let config = NocConfig::on_loopback(dir.join("noc"), gateways);
         let noc = Noc::bind(config).await.unwrap();
         program::let_in(&noc).await;
@@ -198,6 +202,20 @@ async fn a_token_hears_the_commands_of_its_own_gateway_only() {
     assert_eq!(third, json!({"commands": []}));
     let url = format!("http://{}/v1/gateways/gw-1/commands", noc.events);
     assert_eq!(answer(noc.client.post(url)).await.0, 405);
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_moved_is_told_by_its_id_alone_and_hears_it() {
+    let dir = tempfile::tempdir().unwrap();
+    Running::start(dir.path()).await.stop().await;
+    let noc = Running::start_with(dir.path(), vec![access("gw-1", "plant-9", "secret")]).await;
+    let (status, row) = noc.queue("gw-1/commands", &command("c-1")).await;
+    assert_eq!(status, 201, "{row}");
+    assert_eq!(noc.given(0).await, ["c-1"]);
+    // Of two that nobody lists any more somebody has to say which he means.
+    let (status, why) = noc.queue("gw-2/commands", &command("c-2")).await;
+    assert!(status == 409 && why.to_string().contains("there are 2 gateways gw-2"), "{why}");
+    noc.stop().await;
 }
 
 #[tokio::test]

@@ -79,16 +79,16 @@ impl Noc {
     }
 
     /// Starts one that knows that many gateways, each at a site of its own; with a PostgreSQL if one is named. It may open as many
-    /// files as a program that somebody starts in a shell.
-    pub fn of_many(gateways: usize, database: Option<&str>) -> Self {
+    /// files as `ulimit` is told.
+    pub fn of_many(gateways: usize, database: Option<&str>, ulimit: &str) -> Self {
         let named: Vec<_> = (0..gateways).map(|n| (format!("gw-{n}"), format!("s-{n}"))).collect();
         let placed: Vec<_> = named.iter().map(|(gateway, site)| (gateway.as_str(), site.as_str())).collect();
         let database = database.map(|database| format!("database = \"{database}\"\n")).unwrap_or_default();
         // All of them come from one address, as behind somebody who spreads them over receivers.
-        let more = format!("trusted_proxies = [\"127.0.0.1\"]\n{database}");
+        let more = format!("balancers = [\"127.0.0.1\"]\n{database}");
         let folder = tempfile::tempdir().expect("a folder");
         let script = folder.path().join("as-in-a-shell");
-        std::fs::write(&script, "ulimit -S -n 1024\nexec \"$@\"\n").expect("a folder of the test");
+        std::fs::write(&script, format!("ulimit {ulimit}\nexec \"$@\"\n")).expect("a folder of the test");
         Self::placed(folder, &placed, "tests", &more, |noc| binary::through(&script, &noc))
     }
 
@@ -257,6 +257,11 @@ impl Noc {
     /// Its process, as `/proc` spells it.
     pub fn pid(&mut self) -> String {
         self.process.id().to_string()
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> Vec<String> {
+        self.process.log()
     }
 
     /// Kills it.

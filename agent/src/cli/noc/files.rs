@@ -2,8 +2,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
-/// Lets this process have so many files open, if somebody else set no lower bound; then it says so, because connections wait.
-pub fn let_open(wanted: usize) {
+/// Lets this process have so many files open, as far as it may. How many it may have open then; `None` if nobody can tell.
+pub fn let_open(wanted: usize) -> Option<usize> {
     let wanted = rlim_t::try_from(wanted).unwrap_or(rlim_t::MAX);
     let limit = Resource::RLIMIT_NOFILE;
     let raised = getrlimit(limit).and_then(|(now, most)| {
@@ -12,15 +12,10 @@ pub fn let_open(wanted: usize) {
         Ok(allowed)
     });
     match raised {
-        Ok(allowed) if allowed < wanted => tracing::warn!(
-            allowed,
-            wanted,
-            "this process may open fewer files than its gateways need, and those beyond have to wait: raise LimitNOFILE of its \
-             unit, or `ulimit -n`"
-        ),
-        Ok(_) => {}
+        Ok(allowed) => Some(usize::try_from(allowed).unwrap_or(usize::MAX)),
         Err(error) => {
-            tracing::warn!(%error, wanted, "how many files this process may open cannot be changed")
+            tracing::warn!(%error, wanted, "how many files this process may open cannot be changed");
+            None
         }
     }
 }

@@ -110,9 +110,10 @@ pub(super) fn called(
 ) -> Result<Vec<Origin>, LedgerError> {
     let mut args: Vec<Arg<'_>> = vec![gateway.into()];
     let condition = scope.and_tenant("tenant", &mut args);
-    let sql = format!("{GATEWAY} WHERE gateway = $1{condition} ORDER BY place");
-    let rows = database.query(&sql, &args)?.into_iter().map(gateway_row).collect::<Result<Vec<_>, _>>()?;
-    Ok(rows.iter().filter_map(origin_of).collect())
+    let sql = format!("SELECT tenant, site FROM gateways WHERE gateway = $1{condition} ORDER BY place");
+    let rows = database.query(&sql, &args)?.into_iter();
+    let found = rows.map(|mut row| Ok(origin(&row.text(0)?, &row.text(1)?, gateway)));
+    Ok(found.collect::<Result<Vec<_>, LedgerError>>()?.into_iter().flatten().collect())
 }
 
 /// The origin with that name at that place, if it is listed.
@@ -125,8 +126,12 @@ pub(super) fn origin_at(
 }
 
 fn origin_of(row: &GatewayRow) -> Option<Origin> {
-    let tenant = TenantId::new(&row.tenant).ok()?;
-    let (site, gateway) = (SiteId::new(&row.site).ok()?, GatewayId::new(&row.gateway).ok()?);
+    origin(&row.tenant, &row.site, &row.gateway)
+}
+
+fn origin(tenant: &str, site: &str, gateway: &str) -> Option<Origin> {
+    let tenant = TenantId::new(tenant).ok()?;
+    let (site, gateway) = (SiteId::new(site).ok()?, GatewayId::new(gateway).ok()?);
     Some(Origin { tenant, site, gateway })
 }
 

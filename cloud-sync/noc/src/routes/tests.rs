@@ -495,6 +495,7 @@ async fn a_route_without_a_rule_is_not_served() {
         now: clock::wall,
         stopping,
         tls: false,
+        listed: [].into(),
         proxies: door::Proxies::default(),
         press: None,
     };

@@ -27,6 +27,8 @@ impl Sqlite {
         connection.set_prepared_statement_cache_capacity(PREPARED);
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // A transaction's own journal would be a file, and there may be none left to open.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(Self { connection, teller, news: vec![] })
     }
 
