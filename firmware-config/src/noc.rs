@@ -90,6 +90,7 @@ impl NocConfig {
     pub fn operator_tls(&self) -> Option<&ServerCertificate> {
         self.operator_tls.as_ref()
     }
+
     /// Who passes the connections of many gateways on.
     pub fn balancers(&self) -> &[IpAddr] {
         &self.balancers

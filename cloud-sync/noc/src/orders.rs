@@ -215,8 +215,9 @@ async fn meant(console: &Console, scope: Scope, id: &str, whose: &Whose) -> Resu
         |origin: &&Origin| is(&whose.tenant, origin.tenant.as_str()) && is(&whose.site, origin.site.as_str());
     let mut found: Vec<&Origin> = named.iter().filter(meant).collect();
     // One that was moved is still known where it stood; one that comes in here goes before it.
-    if found.iter().any(|origin| console.room.listed.contains(origin)) {
-        found.retain(|origin| console.room.listed.contains(origin));
+    let comes_in_here = |origin: &&Origin| console.room.listed.contains(origin);
+    if found.iter().any(comes_in_here) {
+        found.retain(comes_in_here);
     }
     match found.as_slice() {
         [] => Err(Refused::Unknown(id.to_owned())),
